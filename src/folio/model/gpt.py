@@ -1,0 +1,91 @@
+"""The model: token ids in, a score for every possible next token out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from folio.model.block import Block
+from folio.model.cache import KVCache
+from folio.model.config import GPTConfig
+from folio.model.linear import Linear
+from folio.model.norm import NORMS
+from folio.model.positions import POSITIONS
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer. Which one is decided by its `GPTConfig`."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.compute_dtype = torch.float32
+        """Precision of the residual stream and so of all matrix products; weights stay in float32."""
+        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.positions = POSITIONS[config.position](config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        self.norm = NORMS[config.norm](config.n_embd, eps=config.norm_eps)
+        self.head = Linear(config.n_embd, config.vocab_size, bias=False)
+        if config.tied_embeddings:
+            self.head.weight = self.embedding.weight
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Start values.
+
+        | weights                     | start             | why                                              |
+        |-----------------------------|-------------------|--------------------------------------------------|
+        | embedding (and learned pos.)| N(0, 0.02)        | GPT-2                                            |
+        | query key value gate up     | N(0, 1/sqrt(C))   | keeps the scale of a normalised input            |
+        | output down                 | 0                 | each block starts as the identity (Zhang 2019)   |
+        | head, unless tied           | 0                 | every token equally likely: loss starts at ln V  |
+        | norms                       | 1 (bias 0)        |                                                  |
+        | biases                      | 0                 |                                                  |
+        """
+        for name, parameter in self.named_parameters():
+            part = name.split(".")[-2]
+            if parameter.ndim == 1:
+                parameter.fill_(1.0 if part.endswith("norm") and name.endswith("weight") else 0.0)
+            elif part in ("output", "down", "head"):
+                parameter.zero_()
+            else:
+                nn.init.normal_(parameter, std=0.02 if part == "embedding" else self.config.n_embd**-0.5)
+
+    def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """The normalised residual stream at the top. ids: (B, T) -> (B, T, C).
+
+        With a cache, `ids` continue what the cache holds, and are added to it.
+        """
+        n_new = ids.shape[1]
+        if cache is None:
+            positions, mask = torch.arange(n_new, device=ids.device), None
+        else:
+            positions, mask = cache.positions(n_new), cache.mask(n_new)
+        x = self.embedding(ids).to(self.compute_dtype)  # (B, T) -> (B, T, C)
+        x, angles = self.positions(x, positions)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, angles, cache, mask)
+        if cache is not None:
+            cache.advance(n_new)
+        return self.norm(x)
+
+    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Scores for the token after each position. ids: (B, T) -> logits (B, T, V)."""
+        return self.head(self.hidden(ids, cache))
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def flops_per_token(self, length: int) -> int:
+        """Floating-point operations of one training step, forward and backward, for each token.
+
+        6 for every weight in a matrix product and 12 C T for the scores and their use in each layer, of
+        which causality needs half (Chowdhery et al., 2022, appendix B, counts the whole).
+        """
+        matrices = sum(p.numel() for p in self.blocks.parameters() if p.ndim == 2) + self.head.weight.numel()
+        attention = self.config.n_layer * self.config.n_head * self.config.head_size * length
+        return 6 * matrices + 6 * attention

@@ -1,0 +1,32 @@
+"""Linear layers that compute in the precision of what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` whose weights, kept in float32, are rounded to the input's precision at each use.
+
+    This is all that mixed precision needs here: the optimizer works on float32 weights while the matrix
+    products run in whatever the residual stream is in (Micikevicius et al., 2018).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.linear(x, self.weight.to(x.dtype), bias)
+
+
+def fused(layers: Sequence[nn.Linear], x: Tensor) -> Sequence[Tensor]:
+    """Several linear layers of the same input as one matrix product, which keeps the cores busier.
+
+    x: (..., C). Returns one (..., out) tensor for each layer.
+    """
+    weight = torch.cat([layer.weight for layer in layers]).to(x.dtype)
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    bias = torch.cat(biases).to(x.dtype) if biases else None
+    return F.linear(x, weight, bias).split([layer.out_features for layer in layers], dim=-1)

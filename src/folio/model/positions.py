@@ -1,0 +1,54 @@
+"""How a model knows where in the context a token stands, by name.
+
+Both kinds offer the same two things. `forward` may change the embedded tokens and returns the angles that
+attention needs; `rotate` turns queries and keys by those angles.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from folio.model.config import GPTConfig
+
+
+class LearnedPositions(nn.Module):
+    """A vector for each position, added to the token's (GPT-2)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.block_size, config.n_embd)
+
+    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, None]:
+        """x: (B, T, C); positions: (T) or (B, T). Returns (B, T, C) and no angles."""
+        return x + self.embedding(positions).to(x.dtype), None
+
+    @staticmethod
+    def rotate(x: Tensor, angles: None) -> Tensor:
+        return x
+
+
+class RotaryPositions(nn.Module):
+    """Queries and keys turn by an angle that grows with the position, so that their product depends on the
+    distance alone (Su et al., 2021). Dimension i is paired with i + D/2, as in Llama's released weights."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        powers = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size
+        self.register_buffer("frequencies", config.rope_theta**-powers, persistent=False)
+        self.frequencies: Tensor
+
+    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """x: (B, T, C); positions: (T) or (B, T). Returns x and cos, sin of (..., T, 1, D/2)."""
+        angles = (positions[..., None].float() * self.frequencies).unsqueeze(-2)
+        return x, (angles.cos(), angles.sin())
+
+    @staticmethod
+    def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        """x: (B, T, H, D)."""
+        cos, sin = angles
+        left, right = x.float().chunk(2, dim=-1)
+        return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1).to(x.dtype)
+
+
+POSITIONS = {"learned": LearnedPositions, "rotary": RotaryPositions}
