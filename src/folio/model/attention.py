@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,18 +34,20 @@ class Attention(nn.Module):
         self.output = Linear(config.n_head * config.head_size, config.n_embd, bias=config.bias)
         self.query_norm = NORMS[config.qk_norm](config.head_size, eps=config.norm_eps)
         self.key_norm = NORMS[config.qk_norm](config.head_size, eps=config.norm_eps)
-        self.rotate = POSITIONS[config.position].rotate
+        self.rotate: Callable[[Tensor, Any], Tensor] = POSITIONS[config.position].rotate
 
     def forward(self, x: Tensor, angles: object, cache: KVCache | None, mask: Tensor | None) -> Tensor:
         """x: (B, T, C) -> (B, T, C). Without a cache every position sees itself and what is before it."""
-        B, T, C = x.shape
-        q, k, v = (part.view(B, T, -1, self.head_size) for part in fused((self.query, self.key, self.value), x))
+        B, T, _ = x.shape
+        q, k, v = (
+            part.view(B, T, -1, self.head_size) for part in fused((self.query, self.key, self.value), x)
+        )
         q = self.rotate(self.query_norm(q), angles).transpose(1, 2)  # (B, T, H, D) -> (B, H, T, D)
         k = self.rotate(self.key_norm(k), angles).transpose(1, 2)
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
-        y = F.scaled_dot_product_attention(
+        y: Tensor = F.scaled_dot_product_attention(
             q,
             k,
             v,
@@ -51,4 +56,6 @@ class Attention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             enable_gqa=self.is_grouped,
         )
-        return self.output(y.transpose(1, 2).reshape(B, T, -1))  # (B, H, T, D) -> (B, T, H * D) -> (B, T, C)
+        y = y.transpose(1, 2).reshape(B, T, -1)  # (B, H, T, D) -> (B, T, H * D)
+        out: Tensor = self.output(y)  # (B, T, C)
+        return out

@@ -28,4 +28,5 @@ class Block(nn.Module):
     ) -> Tensor:
         """x: (B, T, C) -> (B, T, C)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), angles, cache, mask))
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        y: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return y

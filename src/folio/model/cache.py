@@ -14,22 +14,27 @@ class KVCache:
     All rows end in the same column: shorter prompts have padding on their left. So one slice writes a step
     of the whole batch, and a step without padding needs no mask.
 
-    padding: (B) int64, columns at the left of each row that hold nothing.
+    padding:    (B) int64, columns at the left of each row that hold nothing.
+    n_columns:  how many to make room for; block_size if not given.
     """
 
-    def __init__(self, config: GPTConfig, padding: Tensor, dtype: torch.dtype) -> None:
-        shape = (len(padding), config.n_kv_head, config.block_size, config.head_size)  # (B, H_kv, T, D)
+    def __init__(
+        self, config: GPTConfig, padding: Tensor, dtype: torch.dtype, n_columns: int | None = None
+    ) -> None:
+        n_columns = config.block_size if n_columns is None else n_columns
+        # (L, B, H_kv, T, D), a layer a slice; nobody reads a column before it is written.
+        shape = (config.n_layer, len(padding), config.n_kv_head, n_columns, config.head_size)
         self.padding = padding
         self.is_padded = bool(padding.any())
         self.length = 0
         """Columns filled."""
-        self.keys = [padding.new_zeros(shape, dtype=dtype) for _ in range(config.n_layer)]
-        self.values = [padding.new_zeros(shape, dtype=dtype) for _ in range(config.n_layer)]
+        self.keys = padding.new_empty(shape, dtype=dtype)
+        self.values = padding.new_empty(shape, dtype=dtype)
 
     @property
     def room(self) -> int:
         """Columns still free."""
-        return self.keys[0].shape[2] - self.length
+        return self.keys.shape[3] - self.length
 
     def positions(self, n_new: int) -> Tensor:
         """Where the next `n_new` tokens stand in their own rows: (T), or (B, T) with padding."""
@@ -51,10 +56,18 @@ class KVCache:
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store a layer's new (B, H_kv, T, D) keys and values and return all of them so far."""
         end = self.length + keys.shape[2]
-        self.keys[layer][:, :, self.length : end] = keys
-        self.values[layer][:, :, self.length : end] = values
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+        all_keys, all_values = self.keys[layer], self.values[layer]
+        n_new = keys.shape[2]
+        all_keys.narrow(2, self.length, n_new).copy_(keys)
+        all_values.narrow(2, self.length, n_new).copy_(values)
+        return all_keys.narrow(2, 0, end), all_values.narrow(2, 0, end)
 
     def advance(self, n_new: int) -> None:
         """Count the columns that every layer has just filled."""
         self.length += n_new
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows of the batch alone. rows: (n) int64, at least one."""
+        self.padding = self.padding[rows]
+        self.is_padded = bool(self.padding.any())
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]

@@ -50,13 +50,24 @@ class GPTConfig:
     """Whether the output head uses the token embedding's weights (Press & Wolf, 2017)."""
 
     def __post_init__(self) -> None:
-        sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_kv_head", "n_embd", "head_size", "mlp_size")
+        sizes = (
+            "vocab_size",
+            "block_size",
+            "n_layer",
+            "n_head",
+            "n_kv_head",
+            "n_embd",
+            "head_size",
+            "mlp_size",
+        )
         for name in sizes:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
         if self.n_head % self.n_kv_head:
             raise UserError(f"n_head ({self.n_head}) must be a multiple of n_kv_head ({self.n_kv_head}).")
         if self.position == "rotary" and self.head_size % 2:
-            raise UserError(f"head_size is {self.head_size}: rotary positions turn pairs, so it must be even.")
+            raise UserError(
+                f"head_size is {self.head_size}: rotary positions turn pairs, so it must be even."
+            )
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}: it must be at least 0 and below 1.")

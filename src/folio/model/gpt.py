@@ -63,18 +63,20 @@ class GPT(nn.Module):
             positions, mask = torch.arange(n_new, device=ids.device), None
         else:
             positions, mask = cache.positions(n_new), cache.mask(n_new)
-        x = self.embedding(ids).to(self.compute_dtype)  # (B, T) -> (B, T, C)
+        x: Tensor = self.embedding(ids).to(self.compute_dtype)  # (B, T) -> (B, T, C)
         x, angles = self.positions(x, positions)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, angles, cache, mask)
         if cache is not None:
             cache.advance(n_new)
-        return self.norm(x)
+        top: Tensor = self.norm(x)
+        return top
 
     def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """Scores for the token after each position. ids: (B, T) -> logits (B, T, V)."""
-        return self.head(self.hidden(ids, cache))
+        logits: Tensor = self.head(self.hidden(ids, cache))
+        return logits
 
     @property
     def n_parameters(self) -> int:
@@ -83,8 +85,9 @@ class GPT(nn.Module):
     def flops_per_token(self, length: int) -> int:
         """Floating-point operations of one training step, forward and backward, for each token.
 
-        6 for every weight in a matrix product and 12 C T for the scores and their use in each layer, of
-        which causality needs half (Chowdhery et al., 2022, appendix B, counts the whole).
+        length: T, the sequence length. 6 for every weight in a matrix product, and in each layer 12 H D T for
+        the scores and their use, of which causality needs half: 6 H D T. Chowdhery et al. (2022, appendix B)
+        count the whole, which makes theirs the larger number and the higher utilization.
         """
         matrices = sum(p.numel() for p in self.blocks.parameters() if p.ndim == 2) + self.head.weight.numel()
         attention = self.config.n_layer * self.config.n_head * self.config.head_size * length

@@ -26,7 +26,8 @@ def fused(layers: Sequence[nn.Linear], x: Tensor) -> Sequence[Tensor]:
 
     x: (..., C). Returns one (..., out) tensor for each layer.
     """
-    weight = torch.cat([layer.weight for layer in layers]).to(x.dtype)
-    biases = [layer.bias for layer in layers if layer.bias is not None]
+    weights: list[Tensor] = [layer.weight for layer in layers]
+    weight = torch.cat(weights).to(x.dtype)
+    biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
     bias = torch.cat(biases).to(x.dtype) if biases else None
-    return F.linear(x, weight, bias).split([layer.out_features for layer in layers], dim=-1)
+    return torch.split(F.linear(x, weight, bias), [layer.out_features for layer in layers], dim=-1)

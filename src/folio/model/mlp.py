@@ -18,7 +18,8 @@ class GELUMLP(nn.Module):
         self.down = Linear(config.mlp_size, config.n_embd, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
+        y: Tensor = self.down(F.gelu(self.up(x), approximate="tanh"))
+        return y
 
 
 class SwiGLU(nn.Module):
@@ -32,7 +33,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = fused((self.gate, self.up), x)
-        return self.down(F.silu(gate) * up)
+        y: Tensor = self.down(F.silu(gate) * up)
+        return y
 
 
 MLPS = {"gelu": GELUMLP, "swiglu": SwiGLU}

@@ -51,4 +51,7 @@ class RotaryPositions(nn.Module):
         return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1).to(x.dtype)
 
 
-POSITIONS = {"learned": LearnedPositions, "rotary": RotaryPositions}
+POSITIONS: dict[str, type[LearnedPositions] | type[RotaryPositions]] = {
+    "learned": LearnedPositions,
+    "rotary": RotaryPositions,
+}

@@ -1,0 +1,67 @@
+"""The command line: verbs, and where each one's code is. Nothing is imported until a verb needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+from folio import __version__
+from folio.errors import UserError
+
+VERBS = {
+    "pretrain": ("folio.stages.pretrain", "train a GPT on a text"),
+    "sample": ("folio.stages.sample", "let a trained model write"),
+    "doctor": ("folio.stages.doctor", "show what this machine offers, and how fast it is"),
+}
+INTERRUPTED = 130
+"""The exit code of shells for Ctrl-C: 128 + SIGINT."""
+
+
+def usage() -> str:
+    """The text of `folio --help`."""
+    verbs = "\n".join(f"  {verb:<10}{purpose}" for verb, (_, purpose) in VERBS.items())
+    return f"""folio {__version__}: from a text file to your own ChatGPT
+
+usage: folio VERB ...
+
+{verbs}
+
+folio VERB --help tells more. To begin:
+
+  folio pretrain recipes/shakespeare
+  folio sample runs/shakespeare --prompt "JULIET:"
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        find_verb(arguments)(arguments[1:])
+    except UserError as error:
+        print(f"folio: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`folio sample ... | head`), and so nobody is left to tell.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - or Python complains when it flushes at exit
+        return 0
+    return 0
+
+
+def find_verb(arguments: Sequence[str]) -> Callable[[Sequence[str]], None]:
+    """What to call for the first argument. Raises UserError for a verb that does not exist."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        return lambda _: print(usage())
+    if arguments[0] in ("-V", "--version"):
+        return lambda _: print(f"folio {__version__}")
+    if arguments[0] not in VERBS:
+        close = get_close_matches(arguments[0], VERBS, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"There is {', '.join(VERBS)}."
+        raise UserError(f"there is no verb {arguments[0]!r}. {hint}")
+    verb: Callable[[Sequence[str]], None] = import_module(VERBS[arguments[0]][0]).main
+    return verb

@@ -1,0 +1,301 @@
+"""Plain text to train on: where it is found, and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from folio.errors import UserError
+
+BETWEEN_DOCUMENTS = "\n\n"
+FOLDER_SUFFIXES = (".txt", ".jsonl")
+DOWNLOAD_TIMEOUTS = (2, 10)
+"""Seconds to connect to one address, and to wait for the next bytes. A host may have several addresses; the
+first is short so that a machine whose network drops everything is told so in seconds."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text and where it came from.
+
+    origin:   words for the person: which file, or "downloaded from ...".
+    notices:  what the person should be told about how it was found.
+    """
+
+    name: str
+    text: str
+    origin: str
+    notices: tuple[str, ...] = ()
+
+    def split(self) -> tuple[str, str]:
+        """The training and the validation text (see `split`)."""
+        return split(self.text)
+
+
+@dataclass(frozen=True)
+class KnownCorpus:
+    """A corpus that folio finds by name: its path below a data folder, and where to download it."""
+
+    path: str
+    sha256: str
+    url: str
+
+
+KNOWN_CORPORA = {
+    "shakespeare": KnownCorpus(
+        path="tinyshakespeare/input.txt",
+        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+    ),
+}
+
+
+def load_corpus(data: str) -> Corpus:
+    """Find and read a text.
+
+    data: the name of a known corpus (`KNOWN_CORPORA`), or a path: `.jsonl` and `.parquet` with a `text` in
+    every row, a folder (its `.txt` and `.jsonl` files in order of name, not those of folders inside it), or
+    anything else that is UTF-8 text. Documents are joined by a blank line. A known name comes before a file of
+    the same name; write ./name for the file.
+
+    A byte order mark at the start is dropped and "\\r\\n" becomes "\\n", so that a text is the same whichever
+    system it was saved on; all else stays as it is. A known corpus is looked for in the data folders
+    (`data_folders`), then downloaded. Failing that, the reference manual that comes with Python stands in for
+    it, with a notice.
+
+    Raises UserError where there is no such file, it cannot be read, or there is nothing in it to learn from.
+    """
+    if data in KNOWN_CORPORA:
+        return _load_known(data)
+    path = Path(os.path.expanduser(data))
+    if not data:  # Path("") would be the current folder
+        raise UserError(_no_such_data(data, path))
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except PermissionError as error:
+        raise _unreadable(path, error) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise UserError(_no_such_data(data, path)) from error
+    text = _read_folder(path) if is_folder else _read(path)
+    _require_something_to_learn(text, path)
+    return Corpus(path.resolve().stem, text, str(path))
+
+
+def split(text: str) -> tuple[str, str]:
+    """The first 90 % for training, the rest for validation, as in the lecture."""
+    at = int(0.9 * len(text))
+    return text[:at], text[at:]
+
+
+def require_length(text: str, minimum: int, what: str) -> None:
+    """Raise UserError if `text`, called `what`, has fewer than `minimum` characters (block_size + 1)."""
+    if len(text) < minimum:
+        raise UserError(
+            f"{what} has {len(text):,} characters and needs at least {minimum:,} (block_size + 1): "
+            "give it a longer text or make block_size smaller."
+        )
+
+
+# Known corpora
+
+
+def data_folders() -> list[Path]:
+    """Where known corpora are looked for: $FOLIO_DATA or else the user's cache folder, which is also where
+    downloads go, then `shared/data` beside or in the checkout or the current folder."""
+    import pooch
+
+    first = os.environ.get("FOLIO_DATA") or pooch.os_cache("folio")
+    checkout = Path(__file__).resolve().parents[3]
+    bases = (checkout.parent, checkout, Path.cwd().parent, Path.cwd())
+    return [Path(first).expanduser(), *(base / "shared" / "data" for base in bases)]
+
+
+def _load_known(name: str) -> Corpus:
+    known = KNOWN_CORPORA[name]
+    folders = data_folders()
+    notices: list[str] = []
+    for path in dict.fromkeys(folder / known.path for folder in folders):
+        try:
+            raw = path.read_bytes()
+        except OSError:
+            continue
+        if hashlib.sha256(raw).hexdigest() == known.sha256:
+            return Corpus(name, _decode(raw, path), str(path), tuple(notices))
+        notices.append(
+            f"{path} is not the {name} that folio knows (its checksum differs), so it is not used."
+        )
+    target = folders[0] / known.path
+    try:
+        _download(known, target)
+        return Corpus(name, _read(target), f"{target} (downloaded from {known.url})", tuple(notices))
+    except (OSError, ValueError) as error:
+        notices.append(
+            f"{name} is not on this machine and could not be downloaded ({type(error).__name__}): using Python's "
+            f"language reference instead. To use {name}, put {known.url} at {target}."
+        )
+    return Corpus("python-reference", _python_reference(), "the language reference in Python", tuple(notices))
+
+
+def _download(known: KnownCorpus, target: Path) -> None:
+    """Fetch a corpus to `target`, where it appears whole or not at all.
+
+    Raises OSError (requests' errors are) without a network, ValueError if the checksum differs.
+    """
+    import logging
+
+    import pooch
+
+    # It would announce on its own, in the middle of our output, what we put into the corpus's origin.
+    pooch.get_logger().setLevel(logging.ERROR)
+    pooch.retrieve(
+        known.url,
+        known_hash=f"sha256:{known.sha256}",
+        fname=target.name,
+        path=target.parent,
+        downloader=pooch.HTTPDownloader(timeout=DOWNLOAD_TIMEOUTS),
+    )
+
+
+def _python_reference() -> str:
+    from pydoc_data.topics import topics
+
+    return BETWEEN_DOCUMENTS.join(text for _, text in sorted(topics.items()))
+
+
+def _no_such_data(data: str, path: Path) -> str:
+    try:
+        neighbours = os.listdir(path.parent)
+    except (OSError, ValueError):
+        neighbours = []
+    close = get_close_matches(path.name, [*KNOWN_CORPORA, *neighbours], n=1)
+    guess = [name if name in KNOWN_CORPORA else path.with_name(name) for name in close]
+    hint = f"; did you mean {guess[0]}?" if guess else "."
+    return f"There is no file or folder {data!r}, and the corpora known by name are: {', '.join(KNOWN_CORPORA)}{hint}"
+
+
+# Files
+
+
+def _read(path: Path) -> str:
+    """One file's text, read as its suffix says."""
+    return BETWEEN_DOCUMENTS.join(READERS.get(path.suffix.lower(), _plain_documents)(path))
+
+
+def _read_folder(folder: Path) -> str:
+    try:
+        # Hidden files are not the person's text: macOS leaves binary ._name.txt beside name.txt.
+        files = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in FOLDER_SUFFIXES and path.is_file() and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    if not files:
+        raise UserError(
+            f"{folder} has no {' or '.join(FOLDER_SUFFIXES)} file in it: name a file, or another folder."
+        )
+    return BETWEEN_DOCUMENTS.join(_read(path) for path in files)
+
+
+def _plain_documents(path: Path) -> Iterator[str]:
+    yield _decode(_read_bytes(path), path)
+
+
+def _jsonl_documents(path: Path) -> Iterator[str]:
+    # Not splitlines(): it would also split at separators that JSON allows inside a string.
+    for number, line in enumerate(_decode(_read_bytes(path), path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{path}, line {number}: not valid JSON ({error}); mend or remove the line."
+            ) from error
+        yield _document(row.get("text") if isinstance(row, dict) else None, f"{path}, line {number}")
+
+
+def _parquet_documents(path: Path) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if "text" not in file.schema_arrow.names:
+                columns = ", ".join(file.schema_arrow.names)
+                raise UserError(
+                    f"{path} has no column 'text' (it has: {columns}): rename the one with the text."
+                )
+            values = file.read(columns=["text"]).column("text").to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a Parquet file that can be read; write it again.") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    for number, value in enumerate(values, start=1):
+        yield _document(value, f"{path}, row {number}")
+
+
+READERS: dict[str, Callable[[Path], Iterator[str]]] = {
+    ".jsonl": _jsonl_documents,
+    ".parquet": _parquet_documents,
+}
+"""How files with other than plain text are read, by suffix."""
+
+
+def _document(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise UserError(f'{where}: no string under "text"; every row needs one.')
+    # JSON can spell half of a surrogate pair, which no file could hold as UTF-8.
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = value[error.start]
+        raise UserError(
+            f'{where}: "text" has half of a surrogate pair ({half!r}); mend or remove it.'
+        ) from error
+    return _unix_lines(value)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _decode(raw: bytes, path: Path) -> str:
+    """UTF-8 with or without a byte order mark -> text with unix line ends. Raises UserError for other bytes."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path} looks like UTF-16: save it as UTF-8.")
+    if b"\x00" in raw:
+        raise UserError(f"{path} looks like a binary file (byte {raw.index(0):,} is 0): name a text file.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 at byte {error.start:,}: save it as UTF-8.") from error
+    return _unix_lines(text.removeprefix("\ufeff"))
+
+
+def _unix_lines(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be read ({error.strerror or error}): check its permissions.")
+
+
+def _require_something_to_learn(text: str, path: Path) -> None:
+    if not text or text.isspace():
+        raise UserError(f"{path} is empty: name a file with text in it.")
+    if text.count(text[0]) == len(text):
+        raise UserError(
+            f"{path} holds only the character {text[0]!r}, over and over: there is nothing to learn."
+        )

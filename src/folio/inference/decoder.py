@@ -1,0 +1,203 @@
+"""One token at a time, quickly: a GPT's weights laid out for decoding.
+
+With one token a row, a step is many small operations, and calling them costs as much as their work. So the
+layers that read the same input become one matrix, laid out as the product wants it; a norm's weights go
+into the matrix behind it; queries and keys are normalised and turned together, by angles that hold the
+weights of their norms; and adding to the residual stream is part of a product. What comes out is what
+`GPT.forward` gives, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from folio.model.block import Block
+from folio.model.cache import KVCache
+from folio.model.config import GPTConfig
+from folio.model.gpt import GPT
+
+
+class Decoder:
+    """A copy of a model's weights that reads one token a row. Later changes to the model do not reach it.
+
+    It takes about as much memory as the blocks' weights, in the precision that the model computes in.
+    """
+
+    def __init__(self, model: GPT) -> None:
+        config, dtype = model.config, model.compute_dtype
+        blocks: list[Block] = list(model.blocks)  # type: ignore[arg-type]
+        self.embedding = model.embedding.weight.detach()
+        self.dtype = dtype
+        self.layers = [_Layer(config, block, dtype) for block in blocks]
+        self.turn = TURNS[config.position](model, torch.stack([layer.head_gain for layer in self.layers]))
+        self.head = _Matrix([model.head], UNITS[config.norm](model.norm, config.n_embd), dtype)
+
+    def step(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """Scores for the token after `ids`, which continue what the cache holds and are added to it.
+
+        ids: (B). Returns logits (B, V). The cache must have room.
+        """
+        mask = cache.mask(1)
+        x = F.embedding(ids, self.embedding).to(self.dtype)  # (B, C)
+        x, angles = self.turn.start(x, cache.positions(1))
+        for number, (layer, angle) in enumerate(zip(self.layers, angles, strict=True)):
+            q, k, v = layer.heads(x, self.turn, angle)
+            k, v = cache.append(number, k, v)
+            # The query heads that share a key head stand where several positions would.
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, H_kv, H / H_kv, D)
+            x = layer.output.onto(x, y.reshape(len(ids), -1))
+            x = layer.down.onto(x, layer.mlp(layer.up(x)))
+        cache.advance(1)
+        return self.head(x)
+
+
+class _Unit(NamedTuple):
+    """A norm, taken apart: norm(x) = apply(x) * gain + bias, of which `apply` returns float32."""
+
+    apply: Callable[[Tensor], Tensor]
+    gain: Tensor
+    bias: Tensor | None
+
+
+def _rms_unit(norm: nn.Module, size: int) -> _Unit:
+    """x / sqrt(mean(x^2) + eps) = sqrt(size) * x / sqrt(|x|^2 + size * eps): fewer and faster operations."""
+    weight = norm.get_parameter("weight").detach()
+    floor = torch.tensor((size * float(norm.eps)) ** 0.5, device=weight.device)  # type: ignore[arg-type]
+
+    def apply(x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        return x / torch.hypot(length, floor)
+
+    return _Unit(apply, weight * size**0.5, None)
+
+
+def _layer_unit(norm: nn.Module, size: int) -> _Unit:
+    weight, bias, eps = norm.get_parameter("weight"), norm.get_parameter("bias"), float(norm.eps)  # type: ignore[arg-type]
+    return _Unit(lambda x: F.layer_norm(x.float(), (size,), eps=eps), weight.detach(), bias.detach())
+
+
+def _no_unit(norm: nn.Module, size: int) -> _Unit:
+    return _Unit(lambda x: x.float(), torch.ones(size), None)
+
+
+UNITS = {"rms_norm": _rms_unit, "layer_norm": _layer_unit, "none": _no_unit}
+
+
+class _Matrix:
+    """Linear layers of the same input as one product, after a norm whose weights are in it, or none.
+
+    W (g n + b) + c = (W g) n + (W b + c), for a norm with gain g and bias b.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear], norm: _Unit | None, dtype: torch.dtype) -> None:
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+        bias = torch.cat(biases) if biases else weight.new_zeros(len(weight))
+        if norm is not None:
+            self.apply = norm.apply
+            bias = bias if norm.bias is None else bias + weight @ norm.bias
+            weight = weight * norm.gain
+        self.weight = weight.to(dtype).t().contiguous()  # (in, out), which is faster for small batches
+        self.bias = bias.to(dtype) if bias.any() else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The product after the norm. x: (B, in) -> (B, out)."""
+        x = self.apply(x).to(self.weight.dtype)
+        return torch.mm(x, self.weight) if self.bias is None else torch.addmm(self.bias, x, self.weight)
+
+    def onto(self, total: Tensor, x: Tensor) -> Tensor:
+        """total (B, out) plus the product, without a norm, of x (B, in)."""
+        total = torch.addmm(total, x, self.weight)
+        return total if self.bias is None else total.add_(self.bias)
+
+
+class _Layer:
+    """The matrices of a block."""
+
+    def __init__(self, config: GPTConfig, block: Block, dtype: torch.dtype) -> None:
+        attention, mlp = block.attention, block.mlp
+        self.sizes = (config.n_head, config.n_kv_head, config.head_size)
+        norm = UNITS[config.norm]
+        self.project = _Matrix(
+            [attention.query, attention.key, attention.value], norm(block.attention_norm, config.n_embd), dtype
+        )
+        self.output = _Matrix([attention.output], None, dtype)
+        names, self.mlp = MLPS[config.mlp]
+        self.up = _Matrix([getattr(mlp, name) for name in names], norm(block.mlp_norm, config.n_embd), dtype)
+        self.down = _Matrix([mlp.down], None, dtype)
+        query_norm, key_norm = (
+            UNITS[config.qk_norm](part, config.head_size) for part in (attention.query_norm, attention.key_norm)
+        )
+        self.normalise_heads = query_norm.apply
+        self.head_gain = torch.stack([query_norm.gain] * config.n_head + [key_norm.gain] * config.n_kv_head)
+        """(H + H_kv, D): what the norms of queries and keys multiply with."""
+
+    def heads(self, x: Tensor, turn: Turn, angle: Angle) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (B, C) -> queries (B, H_kv, H / H_kv, D), keys and values (B, H_kv, 1, D)."""
+        H, H_kv, D = self.sizes
+        parts = self.project(x).view(len(x), H + 2 * H_kv, D)
+        qk, v = parts.split((H + H_kv, H_kv), dim=1)
+        q, k = turn(self.normalise_heads(qk), angle).to(v.dtype).split((H, H_kv), dim=1)
+        return q.reshape(len(x), H_kv, -1, D), k.unsqueeze(2), v.unsqueeze(2)
+
+
+class _Straight:
+    """Learned positions: added to the token; queries and keys do not turn."""
+
+    def __init__(self, model: GPT, gain: Tensor) -> None:
+        self.positions = model.positions
+        self.gains = gain.unbind()
+
+    def start(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Sequence[Angle]]:
+        """x: (B, C); positions: (1) or (B, 1). Returns x with its positions, and each layer's angle."""
+        x, _ = self.positions(x.unsqueeze(1), positions)
+        return x.squeeze(1), [(gain,) for gain in self.gains]
+
+    def __call__(self, heads: Tensor, angle: Angle) -> Tensor:
+        """heads: (B, H, D)."""
+        return heads * angle[0]
+
+
+class _Rotary:
+    """Rotary positions: (l, r) turns to (l cos - r sin, r cos + l sin) = (l, r) cos + (r, l) (-sin, sin)."""
+
+    def __init__(self, model: GPT, gain: Tensor) -> None:
+        frequencies = model.positions.get_buffer("frequencies")
+        self.frequencies = torch.cat((frequencies, frequencies))  # (D)
+        sign = torch.ones_like(self.frequencies)
+        sign[: len(frequencies)] = -1
+        self.half = len(frequencies)
+        self.cos_gain = gain[:, None]  # (L, 1, H + H_kv, D)
+        self.sin_gain = gain[:, None].roll(self.half, -1) * sign
+
+    def start(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Sequence[Angle]]:
+        angles = positions[..., None].float() * self.frequencies  # (1, D) or (B, 1, D)
+        cos, sin = angles.cos() * self.cos_gain, angles.sin() * self.sin_gain  # (L, 1 or B, H + H_kv, D)
+        return x, list(zip(cos.unbind(), sin.unbind(), strict=True))
+
+    def __call__(self, heads: Tensor, angle: Angle) -> Tensor:
+        cos, sin = angle
+        return torch.addcmul(heads * cos, heads.roll(self.half, -1), sin)
+
+
+Angle: TypeAlias = tuple[Tensor, ...]
+Turn: TypeAlias = _Straight | _Rotary
+TURNS: dict[str, type[_Straight] | type[_Rotary]] = {"learned": _Straight, "rotary": _Rotary}
+
+
+def _swiglu(x: Tensor) -> Tensor:
+    gate, up = x.chunk(2, dim=-1)
+    return F.silu(gate).mul_(up)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+MLPS = {"swiglu": (("gate", "up"), _swiglu), "gelu": (("up",), _gelu)}
+"""The layers that read the stream, and what happens to their outputs before `down`."""

@@ -1,0 +1,197 @@
+"""Token ids in, token ids out: reads prompts, then writes one token a step for every row.
+
+The engine knows no text, no files and no tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from folio.inference.decoder import Decoder
+from folio.inference.sampling import Sampler, SamplingConfig
+from folio.model.cache import KVCache
+from folio.model.gpt import GPT
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step wrote, a place for each prompt (B)."""
+
+    tokens: list[int | None]
+    """None where the row had ended before this step."""
+    logprobs: list[float]
+    """Of those tokens (see `Sampler`), in nats; 0.0 where there is none."""
+    finish_reasons: list[FinishReason | None]
+    """Why a row has ended, with this step or before; None while it goes on."""
+
+
+@dataclass
+class Completion:
+    """What a model wrote after one prompt."""
+
+    ids: list[int] = field(default_factory=list)
+    """Without the prompt; with the stop id, if it ended with one."""
+    logprobs: list[float] = field(default_factory=list)
+    """One for each id (see `Sampler`), in nats."""
+    finish_reason: FinishReason = "length"
+    """"stop": it wrote a stop id; "length": it wrote `max_new_tokens`."""
+
+
+class Engine:
+    """Writes with a model.
+
+    The model may change between one generation and the next, as in reinforcement learning: each begins with
+    a copy of the weights, laid out for decoding.
+    """
+
+    def __init__(self, model: GPT) -> None:
+        self.model = model
+
+    def stream(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        sampling: SamplingConfig,
+        seed: int,
+        stop_ids: Collection[int] = (),
+    ) -> Generation:
+        """Continue each prompt, and tell of every step.
+
+        Prompts may differ in length. Of one longer than `block_size` the last tokens are read. A row ends
+        with a token of `stop_ids` or after `max_new_tokens`. The same seed gives the same tokens, and while
+        no row and its prompt grow beyond `block_size`, a row's tokens do not depend on the other rows.
+
+        Raises ValueError for an empty prompt: begin it with a token such as <|bos|>.
+        """
+        if not all(len(prompt) for prompt in prompts):
+            raise ValueError("a prompt is empty: begin it with a token such as <|bos|>")
+        return Generation(self.model, prompts, max_new_tokens, sampling, seed, stop_ids)
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        sampling: SamplingConfig,
+        seed: int,
+        stop_ids: Collection[int] = (),
+    ) -> list[Completion]:
+        """Continue each prompt to its end; `stream` says how."""
+        completions = [Completion() for _ in prompts]
+        steps = self.stream(
+            prompts, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, stop_ids=stop_ids
+        )
+        for step in steps:
+            places = zip(completions, step.tokens, step.logprobs, step.finish_reasons, strict=True)
+            for completion, token, logprob, reason in places:
+                if token is not None:
+                    completion.ids.append(token)
+                    completion.logprobs.append(logprob)
+                    completion.finish_reason = reason or "length"
+        return completions
+
+
+class Generation(Iterator[Step]):
+    """A batch that is being written: each `next` is one token for every row that goes on.
+
+    It ends when every row has. Rows that have ended leave the batch when they are half of it, so that
+    uneven rows cost little and the cache is not copied for each of them.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        sampling: SamplingConfig,
+        seed: int,
+        stop_ids: Collection[int],
+    ) -> None:
+        self._model = model
+        self._device = model.embedding.weight.device
+        self._stop_ids = frozenset(stop_ids)
+        self._left = max_new_tokens
+        self._texts = [[int(i) for i in prompt] for prompt in prompts]
+        self._reasons: list[FinishReason | None] = [None] * len(prompts)
+        self._rows = list(range(len(prompts)))
+        """Which prompt each row of the batch, as it is now, continues."""
+        self._sampler = Sampler(sampling, seed, self._texts, model.config.vocab_size, self._device)
+        self._tokens = torch.zeros(len(prompts), dtype=torch.int64, device=self._device)
+        """(B) written in the last step and not yet read."""
+        self._decoder = Decoder(model)
+        self._cache: KVCache | None = None
+
+    def finish(self, row: int) -> None:
+        """End a row from outside, for example because its text has come to a stop string."""
+        self._reasons[row] = self._reasons[row] or "stop"
+
+    @torch.inference_mode()
+    def __next__(self) -> Step:
+        live = [place for place, row in enumerate(self._rows) if self._reasons[row] is None]
+        if not live or self._left <= 0:
+            raise StopIteration
+        if 2 * len(live) <= len(self._rows):
+            self._keep(live)
+        tokens, logprobs = self._sampler(self._read())
+        self._tokens = tokens
+        self._left -= 1
+        return self._record(tokens.tolist(), logprobs.tolist())
+
+    def _record(self, tokens: list[int], logprobs: list[float]) -> Step:
+        """tokens, logprobs: one for each row of the batch."""
+        new_tokens: list[int | None] = [None] * len(self._texts)
+        new_logprobs = [0.0] * len(self._texts)
+        for row, token, logprob in zip(self._rows, tokens, logprobs, strict=True):
+            self._texts[row].append(token)
+            if self._reasons[row] is None:
+                new_tokens[row], new_logprobs[row] = token, logprob
+                if token in self._stop_ids:
+                    self._reasons[row] = "stop"
+                elif not self._left:
+                    self._reasons[row] = "length"
+        return Step(new_tokens, new_logprobs, list(self._reasons))
+
+    def _read(self) -> Tensor:
+        """Read what is new: the prompts, then a token a step. Returns logits (B, V)."""
+        if self._cache is None:
+            return self._prefill(self._model.config.block_size)
+        if self._cache.room:
+            return self._decoder.step(self._tokens, self._cache)
+        # The context is full. Keys hold positions and, above the first layer, what they have seen, so none can
+        # be dropped or moved. The rest is read again; letting go of a quarter makes that rare.
+        return self._prefill(max(1, self._model.config.block_size * 3 // 4))
+
+    def _prefill(self, n_tokens: int) -> Tensor:
+        """Read the last `n_tokens` of each row into a new cache. Returns logits (B, V)."""
+        model = self._model
+        texts = [self._texts[row][-n_tokens:] for row in self._rows]
+        width = max(map(len, texts))
+        ids = torch.tensor([[0] * (width - len(text)) + text for text in texts], device=self._device)  # (B, T)
+        padding = torch.tensor([width - len(text) for text in texts], device=self._device)
+        n_columns = min(width + self._left, model.config.block_size)
+        self._cache = KVCache(model.config, padding, model.compute_dtype, n_columns)
+        was_training = model.training
+        model.eval()
+        try:
+            top = model.hidden(ids, self._cache)  # (B, T, C)
+        finally:
+            model.train(was_training)
+        logits: Tensor = model.head(top[:, -1])
+        return logits
+
+    def _keep(self, places: list[int]) -> None:
+        """Go on with these rows of the batch alone."""
+        kept = torch.tensor(places, device=self._device)
+        self._rows = [self._rows[place] for place in places]
+        self._sampler.keep(kept)
+        self._tokens = self._tokens[kept]
+        if self._cache is not None:
+            self._cache.keep(kept)

@@ -1,0 +1,74 @@
+"""What a person sees: one console, lines that say what happened, a live view of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+PLAIN_SECONDS = 10.0
+"""Without a terminal, seconds between two progress lines."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that never guesses: no emoji codes, no markup in what models write, no highlighted numbers."""
+    return Console(stderr=stderr, emoji=False, markup=False, highlight=False, soft_wrap=False)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in the unit that a person would use."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+class Progress:
+    """How far a run has come. In a terminal a bar and a line of figures that change in place; elsewhere plain
+    lines, one every few seconds."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console = console
+        self.total = total
+        self._figures = ""
+        self._step = 0
+        self._last_line = float("-inf")
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator[Progress]:
+        """Show the progress while the block runs."""
+        if self._live is None:
+            yield self
+            return
+        with self._live:
+            yield self
+
+    def update(self, step: int, figures: dict[str, str]) -> None:
+        """Show that `step` steps are done, with some named figures."""
+        self._step = step
+        self._figures = "  ".join(f"{name} {value}".strip() for name, value in figures.items())
+        if self._live is not None:
+            self._live.update(self._view(), refresh=True)
+        elif time.monotonic() - self._last_line >= PLAIN_SECONDS or step == self.total:
+            self._last_line = time.monotonic()
+            self.console.print(f"step {step}/{self.total}  {self._figures}", soft_wrap=True)
+
+    def say(self, text: str | Text) -> None:
+        """Print lines that stay, above the bar."""
+        self.console.print(text)
+
+    def _view(self) -> Group:
+        bar = ProgressBar(total=self.total, completed=self._step, width=min(60, self.console.width))
+        return Group(bar, Text(f"step {self._step:,} of {self.total:,}  {self._figures}"))

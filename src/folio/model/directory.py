@@ -1,0 +1,225 @@
+"""A model on disk: a Hugging Face model directory.
+
+`config.json` and `model.safetensors` as `transformers` writes them, so that its `AutoModelForCausalLM` opens
+what folio trained, and folio starts from any GPT-2, Llama or Qwen3 directory. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from folio.errors import UserError
+from folio.model.architectures import Architecture, StoredTensor, architecture_named, architecture_of
+from folio.model.config import GPTConfig
+from folio.model.gpt import GPT
+from folio.model.positions import POSITIONS
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+DTYPES = ("F32", "BF16", "F16")
+
+
+def save_model(model: GPT, directory: Path, *, special_ids: Mapping[str, int] | None = None) -> None:
+    """Write `config.json` and `model.safetensors` (float32) into a directory, which is made if need be.
+
+    special_ids: token ids by "bos", "eos" and "pad"; `transformers` stops generating at "eos".
+    Each file is written beside its old version and then takes its place, so that none is ever half there.
+    Raises UserError where the parts are those of no known architecture, or the disk refuses.
+    """
+    architecture = architecture_of(model.config)
+    settings = architecture.write(model.config, special_ids or {})
+    # Tied weights are one parameter, which named_parameters gives once: the file has no head then.
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    tensors = {}
+    for stored in architecture.tensors(model.config.n_layer, parameters):
+        tensor = torch.cat([parameters[name].float().cpu() for name in stored.ours])
+        tensors[stored.name] = tensor.t().contiguous() if stored.transposed else tensor
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        new = directory / f".{WEIGHTS}.new"
+        save_file(tensors, new, metadata={"format": "pt"})
+        os.replace(new, directory / WEIGHTS)
+        new = directory / f".{CONFIG}.new"
+        new.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        os.replace(new, directory / CONFIG)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"Cannot write the model to {directory}: {error}") from error
+
+
+def load_model(directory: Path) -> GPT:
+    """The model of a directory, on the CPU in float32. It draws no random numbers.
+
+    Raises UserError where the directory, its settings or its weights are not what they should be.
+    """
+    config = read_config(directory)
+    with torch.device("meta"):  # shapes only: start values would be thrown away
+        model = GPT(config)
+    model.to_empty(device="cpu")
+    with torch.random.fork_rng(devices=()):
+        model.positions = POSITIONS[config.position](config)  # rotary frequencies come from no file
+    if config.tied_embeddings:
+        model.head.weight = model.embedding.weight  # to_empty makes two of a shared parameter
+    load_weights(model, directory)
+    return model
+
+
+def read_config(directory: Path) -> GPTConfig:
+    """The `GPTConfig` of a model directory. Raises UserError as `load_model` does."""
+    return _architecture_and_config(directory)[1]
+
+
+@torch.no_grad()
+def load_weights(model: GPT, directory: Path) -> None:
+    """Copy a directory's weights (float32, bfloat16 or float16) into a model that exists already.
+
+    The directory must hold a model of the same parts and sizes; dropout and the length of a rotary context may
+    differ. Raises UserError as `load_model` does, before any weight is replaced.
+    """
+    architecture, config = _architecture_and_config(directory)
+    _check_same(directory, config, model.config)
+    parameters = dict(model.named_parameters())
+    wanted = {stored.name: stored for stored in architecture.tensors(config.n_layer, parameters)}
+    with ExitStack() as files:
+        found = _stored_tensors(directory, architecture, wanted, files)
+        ignored = re.compile(architecture.ignored + (r"|lm_head\.weight" if config.tied_embeddings else ""))
+        missing = [name for name in wanted if name not in found]
+        unexpected = [name for name in found if name not in wanted and not ignored.fullmatch(name)]
+        if missing or unexpected:
+            raise UserError(
+                f"The weights in {directory} are those of another architecture than its {CONFIG} says: "
+                f"missing {_some(missing)}; unexpected {_some(unexpected)}."
+            )
+        for name, stored in wanted.items():
+            _check_tensor(directory, found[name], stored, [parameters[ours] for ours in stored.ours])
+        for name, stored in wanted.items():
+            tensor = found[name].read()
+            tensor = tensor.t() if stored.transposed else tensor
+            ours = [parameters[each] for each in stored.ours]
+            for parameter, values in zip(
+                ours, torch.split(tensor, [len(each) for each in ours]), strict=True
+            ):
+                parameter.copy_(values)
+
+
+@dataclass(frozen=True)
+class _InFile:
+    """A tensor that lies in an open safetensors file, under a name that may lack the architecture's prefix."""
+
+    file: Any
+    name: str
+
+    def read(self) -> Tensor:
+        tensor: Tensor = self.file.get_tensor(self.name)
+        return tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.file.get_slice(self.name).get_shape())
+
+    @property
+    def dtype(self) -> str:
+        return str(self.file.get_slice(self.name).get_dtype())
+
+
+def _architecture_and_config(directory: Path) -> tuple[Architecture, GPTConfig]:
+    if not directory.is_dir():
+        raise UserError(f"There is no model directory {directory}.")
+    path = directory / CONFIG
+    if not path.is_file():
+        raise UserError(f"{directory} is not a model directory: it has no {CONFIG}.")
+    settings = _read_json(path)
+    try:
+        architecture = architecture_named(settings.get("model_type"))
+        return architecture, architecture.read(settings)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} must hold a JSON object, not {type(settings).__name__}.")
+    return settings
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    """The safetensors files of a directory: one, or the shards that an index names."""
+    if (directory / WEIGHTS).is_file():
+        return [directory / WEIGHTS]
+    if (directory / INDEX).is_file():
+        shards = _read_json(directory / INDEX).get("weight_map")
+        if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+            raise UserError(f"{directory / INDEX} has no weight_map from weights to files.")
+        return [directory / shard for shard in sorted(set(shards.values()))]
+    if pickles := sorted(directory.glob("*.bin")):
+        raise UserError(
+            f"{directory} has its weights in {pickles[0].name}, a format that can run code as it is read. "
+            f"Convert it: load it with transformers and call save_pretrained(..., safe_serialization=True)."
+        )
+    raise UserError(f"{directory} has no {WEIGHTS}.")
+
+
+def _stored_tensors(
+    directory: Path, architecture: Architecture, wanted: Collection[str], files: ExitStack
+) -> dict[str, _InFile]:
+    """What the weights files hold, by full name. The files stay open as long as `files`."""
+    found = {}
+    for path in _weight_files(directory):
+        if not path.is_file():
+            raise UserError(f"{path} is missing.")
+        try:
+            file = files.enter_context(safe_open(path, framework="pt"))
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path} is damaged or cut short: {error}. Copy or download it again.") from error
+        for name in file.keys():  # noqa: SIM118 (not a dictionary)
+            # The first GPT-2 files, and those of a model without a head, leave the prefix out.
+            is_bare = (
+                name not in wanted and not name.startswith(architecture.prefix) and name != "lm_head.weight"
+            )
+            found[architecture.prefix + name if is_bare else name] = _InFile(file, name)
+    return found
+
+
+def _check_same(directory: Path, config: GPTConfig, expected: GPTConfig) -> None:
+    """Raise UserError unless weights of the one config fit the other and mean the same there."""
+    free = {"dropout"} | ({"block_size"} if expected.position == "rotary" else set())
+    for each in fields(config):
+        there, here = getattr(config, each.name), getattr(expected, each.name)
+        if each.name not in free and there != here:
+            raise UserError(f"The model in {directory} has {each.name} {there!r}, this one {here!r}.")
+
+
+def _check_tensor(directory: Path, tensor: _InFile, stored: StoredTensor, ours: Sequence[Tensor]) -> None:
+    expected = [sum(len(each) for each in ours), *ours[0].shape[1:]]
+    expected = expected[::-1] if stored.transposed else expected
+    if list(tensor.shape) != expected:
+        raise UserError(
+            f"{tensor.name} in {directory} has the shape {list(tensor.shape)}, "
+            f"but its {CONFIG} asks for {expected}: they are of different models."
+        )
+    if tensor.dtype not in DTYPES:
+        raise UserError(
+            f"{tensor.name} in {directory} is stored as {tensor.dtype}: folio reads {', '.join(DTYPES)}."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """At most three of them, in words."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more if names else "none"

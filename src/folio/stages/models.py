@@ -1,0 +1,37 @@
+"""Finding a model where a person points to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from folio.checkpoint import newest_whole, restore_directory
+from folio.errors import UserError
+from folio.model.directory import load_model
+from folio.model.gpt import GPT
+from folio.tokenizer.char import CharTokenizer
+
+
+def find_model(path: Path) -> Path:
+    """The model directory meant by `path`: itself, or a run's best, or its newest whole checkpoint.
+
+    Raises UserError if there is none.
+    """
+    if (path / "config.json").exists():
+        return path
+    best = path / "best"
+    restore_directory(best)
+    if best.exists():
+        return best
+    if not path.exists():
+        known = ", ".join(str(run.parent) for run in sorted(path.parent.glob("*/run.json"))[:5])
+        raise UserError(f"{path}: no such run or model directory." + (f" There is {known}." if known else ""))
+    checkpoint, _ = newest_whole(path / "checkpoints")
+    if checkpoint is None:
+        raise UserError(f"{path} holds no model yet: let `folio pretrain --run {path} --resume` run on.")
+    return checkpoint
+
+
+def load_for_inference(path: Path) -> tuple[GPT, CharTokenizer]:
+    """Model and tokenizer of a run or a model directory."""
+    directory = find_model(path)
+    return load_model(directory).eval(), CharTokenizer.load(directory)

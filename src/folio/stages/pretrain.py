@@ -1,0 +1,358 @@
+"""Pretraining: from a text to a GPT that continues it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+
+from folio import __version__
+from folio.checkpoint import newest_whole, random_state, restore_random_state
+from folio.config import from_table, read_config, to_table
+from folio.data.corpora import Corpus, load_corpus, require_length
+from folio.data.windows import RandomWindows, validation_windows
+from folio.errors import UserError
+from folio.log import Progress, clock, make_console, size
+from folio.model.architectures import ARCHITECTURES
+from folio.model.config import GPTConfig
+from folio.model.gpt import GPT
+from folio.objectives.next_token import next_token_loss
+from folio.runtime import (
+    Runtime,
+    RuntimeConfig,
+    available_memory,
+    describe,
+    peak_memory,
+    restore_runtime,
+    start_runtime,
+)
+from folio.stages.result import show_result, show_table
+from folio.stages.training import Training, Watch
+from folio.tokenizer.char import CharTokenizer
+from folio.train.best import OverfittingError
+from folio.train.loop import Every, NonFiniteLossError, StepReport, accumulate, fit, optimizer_steps
+from folio.train.optimizer import OptimizerConfig, build_optimizers
+from folio.train.plan import Plan, SizeConfig, choose_plan, choose_steps
+from folio.train.plot import plot_losses
+from folio.train.reference import Reference
+from folio.train.run import RunDirectory, keep_before, read_lines
+from folio.train.schedule import ScheduleConfig
+
+EVALUATIONS = 10
+"""Looks at the whole validation text in a run, evenly spread; a checkpoint comes before each."""
+VALIDATION_BATCH_SIZE = 32
+REHEARSAL_STEPS = 4
+"""Steps made on a copy of the model before the start: the first compiles, the others are timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything that decides a pretraining run."""
+
+    data: str = "shakespeare"
+    """A text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
+    run: Path | None = None
+    """Directory for all that the run leaves behind; by default runs/ and the text's name."""
+    resume: bool = False
+    """Go on with the run in that directory, if there is one."""
+    minutes: float = 5.0
+    """How long to train, where the number of steps is not given."""
+    seed: int = 1
+    """Start weights and order of the text follow from it."""
+    architecture: Literal["qwen3", "llama", "gpt2"] = "qwen3"
+    """Whose parts the model is made of."""
+    prompt: str = "\n"
+    """What the samples along the way continue."""
+    size: SizeConfig = field(default_factory=SizeConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        if not self.minutes > 0:
+            raise UserError(f"minutes is {self.minutes}: it must be above 0.")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio pretrain [RECIPE] [flags]`."""
+    recipe, flags = take_recipe(arguments)
+    config = read_config(
+        PretrainConfig, flags, recipe=recipe, prog="folio pretrain [RECIPE]", description=__doc__
+    )
+    pretrain(config, recipe, make_console())
+
+
+def take_recipe(arguments: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
+    """Split off a leading path to a recipe: a TOML file, or a folder with a pretrain.toml."""
+    if not arguments or arguments[0].startswith("-"):
+        return None, arguments
+    path = Path(arguments[0])
+    if path.is_dir():
+        path /= "pretrain.toml"
+    if not path.exists():
+        known = ", ".join(str(found.parent) for found in sorted(Path("recipes").glob("*/pretrain.toml")))
+        hint = f"There is {known}." if known else "For a text of your own use --data FILE."
+        raise UserError(f"{path}: no such recipe. {hint}")
+    return path, arguments[1:]
+
+
+def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> None:
+    """Find the text, choose sizes, train, and show what came of it."""
+    run = RunDirectory(config.run or Path("runs") / Path(config.data).stem)
+    reference = Reference.beside(recipe) if recipe else None
+    if run.exists:
+        config = stored_config(run, config)
+        if run.read_info()["status"] == "finished":
+            console.print(f"{run.path} is finished already. This is what it made:")
+            show_result(run, reference, console)
+            return
+    corpus = load_corpus(config.data)
+    for notice in corpus.notices:
+        console.print(notice)
+    run.own()
+    training = prepare(config, corpus, run, console)
+    unfinished = resume(training, run, console)
+    train(config, training, run, console, unfinished)
+    plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
+    run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+    show_result(run, reference, console)
+
+
+def stored_config(run: RunDirectory, config: PretrainConfig) -> PretrainConfig:
+    """The config that a run was started with. Raises UserError if it should not or cannot be continued.
+
+    A setting that is left at its default means "as before"; one that differs both from the default and from
+    the run's own is a contradiction.
+    """
+    info = run.read_info()
+    if not config.resume and info["status"] != "finished":
+        raise UserError(f"{run.path} holds an unfinished run: go on with --resume, or choose another --run.")
+    asked, default = flat(to_table(config)), flat(to_table(PretrainConfig()))
+    for key, value in flat(info["config"]).items():
+        if key not in ("run", "resume") and asked[key] not in (value, default[key]):
+            raise UserError(
+                f"{run.path} was started with {key} {value!r}, not {asked[key]!r}: choose another --run."
+            )
+    return from_table(PretrainConfig, info["config"], str(run.info_file))
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
+
+
+def prepare(config: PretrainConfig, corpus: Corpus, run: RunDirectory, console: Console) -> Training:
+    """Choose what is left to choose, and build all that a run needs. A new run's choices go to run.json."""
+    tokenizer = CharTokenizer.train(corpus.text)
+    train_text, val_text = corpus.split()
+    info = run.read_info() if run.exists else None
+    text_sha256 = hashlib.sha256(corpus.text.encode()).hexdigest()
+    if info is None:
+        runtime = start_runtime(config.runtime)
+        plan = make_plan(config, tokenizer.vocab_size, train_text, val_text, runtime)
+    else:
+        if info["text_sha256"] != text_sha256:
+            raise UserError(
+                f"{config.data} is not the text that {run.path} was started with; choose another --run."
+            )
+        runtime = restore_runtime(info["runtime"])
+        plan = Plan(**info["plan"] | {"model": GPTConfig(**info["plan"]["model"])})
+    require_length(train_text, plan.model.block_size + 1, "The training text")
+    require_length(val_text, plan.model.block_size + 1, "The validation text")
+    torch.manual_seed(config.seed)
+    model = GPT(plan.model).to(runtime.device)
+    model.compute_dtype = runtime.compute_dtype
+    training = Training(
+        model=model,
+        tokenizer=tokenizer,
+        source=RandomWindows(
+            torch.from_numpy(tokenizer.encode(train_text)).long(),
+            block_size=plan.model.block_size,
+            batch_size=plan.micro_batch_size,
+            seed=config.seed,
+        ),
+        validation=list(
+            validation_windows(
+                torch.from_numpy(tokenizer.encode(val_text)).long(),
+                plan.model.block_size,
+                VALIDATION_BATCH_SIZE,
+            )
+        ),
+        validation_bytes=len(val_text.encode()),
+        optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
+        runtime=runtime,
+        plan=plan,
+    )
+    show_choices(config, corpus, training, console)
+    step_seconds = rehearse(config, training, console)
+    if not plan.steps:
+        steps = choose_steps(plan, len(train_text), 60 * config.minutes, step_seconds)
+        training.plan = replace(plan, steps=steps)
+    if info is None:
+        run.write_info(
+            {
+                "status": "running",
+                "folio": __version__,
+                "torch": torch.__version__,
+                "hardware": describe(runtime.device),
+                "config": to_table(config),
+                "runtime": runtime.to_table(),
+                "plan": to_table(training.plan),
+                "text": corpus.origin,
+                "text_sha256": text_sha256,
+                "peak_memory": 0,
+            }
+        )
+    show_estimate(training, len(train_text), step_seconds, console)
+    return training
+
+
+def make_plan(
+    config: PretrainConfig, vocab_size: int, train_text: str, val_text: str, runtime: Runtime
+) -> Plan:
+    """Sizes for a new run."""
+    return choose_plan(
+        config.size,
+        dict(ARCHITECTURES[config.architecture].parts),
+        vocab_size=vocab_size,
+        n_train=len(train_text),
+        n_validation=len(val_text),
+        flops=runtime.flops_per_second * 60 * config.minutes,
+        free_memory=0.8 * available_memory(runtime.device),
+    )
+
+
+def compile_blocks(model: GPT) -> None:
+    """Compile each block; they are alike, so the first one's code serves all."""
+    for block in model.blocks:
+        block.compile()
+
+
+def rehearse(config: PretrainConfig, training: Training, console: Console) -> float:
+    """Make a few steps on a copy of the model, so that compiling is over before the clock starts; the seconds
+    that a step takes. Nothing in `training` changes, its random state included."""
+    before = random_state()
+    twin, plan = copy.deepcopy(training.model), training.plan
+    if training.runtime.compiles:
+        compile_blocks(training.model)
+        compile_blocks(twin)
+        console.print("Compiling ...")
+    windows = RandomWindows(
+        training.source.ids,
+        block_size=plan.model.block_size,
+        batch_size=plan.micro_batch_size,
+        seed=config.seed,
+    )
+    reports = optimizer_steps(
+        twin,
+        next_token_loss,
+        accumulate(windows, plan.accumulation),
+        build_optimizers(twin, config.optimizer, muon_dtype=training.runtime.compute_dtype),
+        config.schedule,
+        steps=range(1, REHEARSAL_STEPS + 1),
+        max_norm=config.optimizer.max_norm,
+    )
+    seconds = [report.seconds for report in reports]
+    restore_random_state(before)
+    return statistics.median(seconds[1:])
+
+
+def resume(training: Training, run: RunDirectory, console: Console) -> StepReport | None:
+    """Put `training` where the newest whole checkpoint left it, and return the report of its last step."""
+    checkpoint, problems = newest_whole(run.checkpoints)
+    for problem in problems:
+        console.print(problem)
+    report = training.load(checkpoint) if checkpoint else None
+    for path in (run.metrics_file, run.samples_file):
+        keep_before(path, report.step if report else 0)
+    if report:
+        console.print(f"Going on after step {report.step:,}, from {checkpoint}.")
+    return report
+
+
+def train(
+    config: PretrainConfig,
+    training: Training,
+    run: RunDirectory,
+    console: Console,
+    unfinished: StepReport | None,
+) -> None:
+    """Make the steps that are left. Raises UserError when the loss is no longer a number."""
+    total = training.plan.steps
+    interval = max(1, total // EVALUATIONS)
+    progress = Progress(console, total)
+    watch = Watch(training, run, progress, config.prompt)
+    reports = optimizer_steps(
+        training.model,
+        next_token_loss,
+        accumulate(training.source, training.plan.accumulation),
+        training.optimizers,
+        config.schedule,
+        steps=range(unfinished.step + 1 if unfinished else 1, total + 1),
+        max_norm=config.optimizer.max_norm,
+    )
+    run.set_status("running")
+    try:
+        with progress.shown():
+            fit(
+                reports,
+                last_step=total,
+                save=Every(interval, watch.save),
+                then=(
+                    Every(interval, watch.evaluate),
+                    Every(1, watch.record),
+                    Every(1, watch.show),
+                    Every(interval, watch.sample),
+                    Every(interval, watch.stop_if_hopeless),
+                ),
+                unfinished=unfinished,
+            )
+    except OverfittingError as error:
+        console.print(str(error))
+    except KeyboardInterrupt:
+        run.set_status("interrupted")
+        raise
+    except NonFiniteLossError as error:
+        run.set_status("failed")
+        checkpoint, _ = newest_whole(run.checkpoints)
+        kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
+        raise UserError(
+            f"The loss is no longer a number ({error}): most often the learning rate is too high. "
+            f"Training has stopped; {kept}. Start again with a lower --learning-rate and another --run."
+        ) from None
+
+
+def show_choices(config: PretrainConfig, corpus: Corpus, training: Training, console: Console) -> None:
+    """What is about to be trained, on what, and where."""
+    model = training.plan.model
+    grouped = "" if model.n_kv_head == model.n_head else f" ({model.n_kv_head} for keys and values)"
+    dropout = f", dropout {model.dropout}" if model.dropout else ""
+    lines = {
+        "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} different: {corpus.origin}",
+        "machine": f"{describe(training.runtime.device)}; {training.runtime}",
+        "model": f"{config.architecture}, {model.n_layer} layers, {model.n_embd} wide, {model.n_head} heads{grouped}, "
+        f"context {model.block_size}{dropout}: {training.model.n_parameters / 1e6:.2f} M weights",
+    }
+    show_table(lines, console)
+
+
+def show_estimate(training: Training, n_train: int, step_seconds: float, console: Console) -> None:
+    """How much training there will be, how long it takes, and how much memory."""
+    plan = training.plan
+    lines = {
+        "training": f"{plan.steps:,} steps of {plan.tokens_per_step:,} characters, "
+        f"the text {plan.total_tokens / n_train:.1f} times",
+        "estimate": f"{clock(plan.steps * step_seconds)} and {size(peak_memory(training.runtime.device))}",
+    }
+    show_table(lines, console)
+    console.print()

@@ -1,0 +1,157 @@
+"""The lecture's tokenizer: every character is a token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folio.errors import UserError
+
+SPECIAL_TOKENS = ("<|bos|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
+"""Reserved from the start, so that a model of plain text can go on to chat with the embedding it has."""
+
+
+@dataclass(frozen=True)
+class CharTokenizer:
+    """One id for each Unicode code point: characters in sorted order, then the special tokens.
+
+    A character is one code point: "\\r\\n", a letter with a combining accent and a joined emoji are several.
+    Two tokenizers with the same characters are equal.
+
+    characters: single characters in any order; repeats count once.
+    """
+
+    characters: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if any(len(character) != 1 for character in self.characters):
+            raise ValueError("characters must be strings of length 1")
+        object.__setattr__(self, "characters", tuple(sorted(set(self.characters))))
+
+    @classmethod
+    def train(cls, text: str) -> CharTokenizer:
+        """The tokenizer that knows every character of `text`."""
+        return cls(tuple(set(text)))
+
+    @property
+    def vocab_size(self) -> int:
+        """Characters and special tokens together (V)."""
+        return len(self.characters) + len(SPECIAL_TOKENS)
+
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        """The id of each special token, by name."""
+        return {token: len(self.characters) + i for i, token in enumerate(SPECIAL_TOKENS)}
+
+    @cached_property
+    def _tokens(self) -> dict[int, str]:
+        return dict(enumerate((*self.characters, *SPECIAL_TOKENS)))
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """Code point -> id; -1 where there is none, as in the last entry, which stands for all beyond it."""
+        codes = _code_points("".join(self.characters))
+        table = np.full(int(codes.max(initial=0)) + 2, -1, dtype=np.int32)
+        table[codes] = np.arange(len(codes), dtype=np.int32)
+        return table
+
+    def _lookup(self, codes: NDArray[np.uint32]) -> NDArray[np.int32]:
+        return self._table[np.minimum(codes, len(self._table) - 1)]
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """The id of each character: (len(text)) int32.
+
+        Text never turns into special tokens: "<|end|>" gives seven characters' ids, so nobody can end a turn
+        by typing. (The saved tokenizer.json, read with `transformers`, does turn it into the special token.)
+
+        Raises UserError at the first character that the tokenizer does not know.
+        """
+        ids = self._lookup(_code_points(text))
+        unknown = ids < 0
+        if unknown.any():
+            at = int(unknown.argmax())
+            raise UserError(
+                f"The tokenizer does not know {text[at]!r} (character {at + 1}, line {text.count(chr(10), 0, at) + 1}): "
+                "take it out, or train a new model on a text that has it."
+            )
+        return ids
+
+    def drop_unknown(self, text: str) -> tuple[str, str]:
+        """For where a person is typing: the text without unknown characters, and those, each once, in order."""
+        codes = _code_points(text)
+        known = self._lookup(codes) >= 0
+        return _text(codes[known]), "".join(dict.fromkeys(_text(codes[~known])))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids, special tokens by name. Raises KeyError for an id that is no token."""
+        return "".join(self._tokens[int(i)] for i in ids)
+
+    def save(self, directory: Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers.AutoTokenizer` reads them.
+
+        It gives the same ids, except that it finds special tokens in text (see `encode`), and adds no
+        beginning-of-text of its own.
+        """
+        from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+        tokenizer = Tokenizer(models.WordLevel({token: i for i, token in self._tokens.items()}))
+        # Unlike ".", this class takes in newlines.
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        tokenizer.decoder = decoders.Fuse()
+        tokenizer.add_special_tokens(
+            [AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS]
+        )
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": "<|bos|>",
+            "eos_token": "<|end|>",
+            "pad_token": "<|pad|>",
+            "clean_up_tokenization_spaces": False,
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(directory / "tokenizer.json"))
+        (directory / "tokenizer_config.json").write_text(
+            json.dumps(config, indent=2) + "\n", encoding="utf-8"
+        )
+
+    @classmethod
+    def load(cls, directory: Path) -> CharTokenizer:
+        """Read back what `save` wrote; `tokenizer.json` is enough.
+
+        Raises UserError where the file is missing, damaged or holds another kind of tokenizer.
+        """
+        path = directory / "tokenizer.json"
+        try:
+            model = json.loads(path.read_text(encoding="utf-8"))["model"]
+            kind, vocab = model.get("type"), dict(model["vocab"])
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): name the directory of a model that folio saved."
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is damaged: copy it again, or save the model again.") from error
+        if kind != "WordLevel":
+            raise UserError(
+                f"{path} holds a tokenizer of kind {kind}, not one of characters: load it as that kind."
+            )
+        characters = [token for token in vocab if token not in SPECIAL_TOKENS]
+        if all(len(character) == 1 for character in characters):
+            tokenizer = cls(characters)
+            if {token: i for i, token in tokenizer._tokens.items()} == vocab:
+                return tokenizer
+        raise UserError(f"{path} is not a character tokenizer of folio's: its tokens or their ids differ.")
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    # Half surrogates reach us only from a terminal; let them through, to be reported as unknown characters.
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _text(codes: NDArray[np.uint32]) -> str:
+    return codes.tobytes().decode("utf-32-le", "surrogatepass")

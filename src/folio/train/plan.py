@@ -1,0 +1,172 @@
+"""Sizes for a run, from how much text there is, how fast the machine is, and how long it may take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from folio.errors import UserError
+from folio.model.config import GPTConfig
+
+WIDTHS = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Widths to choose from; depth follows."""
+TOKENS_PER_PARAMETER = 1.0
+"""Training tokens for each weight at equal compute. Far below the 20 of large models (Hoffmann et al., 2022):
+with a vocabulary of characters and a few minutes, a wider model learns more from each token than it costs.
+Measured at the Shakespeare recipe: 2.7 M weights, 2.7 M tokens."""
+PARAMETERS_PER_TOKEN_OF_TEXT = 3.0
+"""No more weights than this for each token of training text: more only memorise it sooner."""
+TOKENS_PER_STEP = 2048
+EFFICIENCY = 0.5
+"""Share of a matrix product's speed that a training step reaches, until it has been measured."""
+MAX_EPOCHS = 40
+"""Reading a text more often than this has only ever over-fitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeConfig:
+    """Sizes of model and batch. What is left out is chosen from the text, the machine and the minutes."""
+
+    n_layer: int | None = None
+    n_head: int | None = None
+    n_kv_head: int | None = None
+    n_embd: int | None = None
+    mlp_size: int | None = None
+    block_size: int | None = None
+    dropout: float | None = None
+    micro_batch_size: int | None = None
+    """Sequences that go through the model together."""
+    tokens_per_step: int | None = None
+    """Tokens between two updates of the weights; several micro-batches if need be."""
+    steps: int | None = None
+    """Updates of the weights."""
+
+    def __post_init__(self) -> None:
+        for name in ("micro_batch_size", "tokens_per_step", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}: it must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run's sizes, decided."""
+
+    model: GPTConfig
+    micro_batch_size: int
+    accumulation: int
+    """Micro-batches in a step."""
+    steps: int = 0
+    """Steps of the run; 0 as long as nobody knows how long one takes."""
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.micro_batch_size * self.accumulation * self.model.block_size
+
+    @property
+    def total_tokens(self) -> int:
+        return self.steps * self.tokens_per_step
+
+    def memory(self) -> int:
+        """Estimated peak bytes of training, on top of what Python and torch take.
+
+        Weights, gradients and two moments in float32; what a block keeps for the backward pass (some
+        12 C + 4 M numbers a token, measured); logits, their gradient and softmax.
+        """
+        config = self.model
+        per_layer = 2 * config.n_embd * (config.n_head + config.n_kv_head) * config.head_size
+        weights = config.n_layer * (per_layer + 3 * config.n_embd * config.mlp_size)
+        weights += 2 * config.vocab_size * config.n_embd
+        tokens = self.micro_batch_size * config.block_size
+        kept = config.n_layer * (12 * config.n_embd + 4 * config.mlp_size) + 3 * config.vocab_size
+        return 4 * (4 * weights + tokens * kept)
+
+
+def choose_plan(
+    size: SizeConfig,
+    parts: dict[str, object],
+    *,
+    vocab_size: int,
+    n_train: int,
+    n_validation: int,
+    flops: float,
+    free_memory: float,
+) -> Plan:
+    """Fill in what `size` leaves open.
+
+    parts: further GPTConfig fields (an architecture's). n_train, n_validation: tokens of text. flops:
+    operations that the run may spend. free_memory: bytes it may use.
+    """
+    block_size = size.block_size or _block_size(n_train, n_validation)
+    # C = 6 P D and D = r P, so P = sqrt(C / 6 r).
+    wanted = min(
+        math.sqrt(flops * EFFICIENCY / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_TOKEN_OF_TEXT * n_train
+    )
+    width = size.n_embd or min(WIDTHS, key=lambda width: abs(math.log(_weights(width) / wanted)))
+    head_size = _head_size(width, size.n_head)
+    n_head = size.n_head or width // head_size
+    n_layer = size.n_layer or _depth(width)
+    epochs = min(MAX_EPOCHS, flops * EFFICIENCY / (6 * _weights(width)) / n_train)
+    config = GPTConfig(
+        vocab_size=vocab_size,
+        block_size=block_size,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_kv_head=size.n_kv_head or n_head,
+        n_embd=width,
+        head_size=head_size,
+        mlp_size=size.mlp_size or _round_to(8 / 3 * width, 64),
+        dropout=_dropout(epochs) if size.dropout is None else size.dropout,
+        **parts,  # type: ignore[arg-type]
+    )
+    batch = max(1, round((size.tokens_per_step or TOKENS_PER_STEP) / block_size))
+    micro_batch_size = size.micro_batch_size or batch
+
+    def plan() -> Plan:
+        accumulation = math.ceil(batch / micro_batch_size)
+        return Plan(
+            model=config, micro_batch_size=micro_batch_size, accumulation=accumulation, steps=size.steps or 0
+        )
+
+    while size.micro_batch_size is None and plan().memory() > free_memory and micro_batch_size > 1:
+        micro_batch_size = math.ceil(micro_batch_size / 2)
+    return plan()
+
+
+def choose_steps(plan: Plan, n_train: int, seconds: float, step_seconds: float) -> int:
+    """Steps that fit into `seconds`, but no more than MAX_EPOCHS readings of the text."""
+    readings = math.ceil(MAX_EPOCHS * n_train / plan.tokens_per_step)
+    return max(1, min(int(seconds / step_seconds), readings))
+
+
+def _weights(width: int) -> int:
+    """Weights in the blocks of a Llama-shaped model of that width."""
+    return _depth(width) * 12 * width * width
+
+
+def _depth(width: int) -> int:
+    """Blocks for a width: 2 at 64, 6 at 192, 12 at 768."""
+    return max(2, min(round(width / 32), 6 + width // 128))
+
+
+def _head_size(width: int, n_head: int | None) -> int:
+    if n_head is None:
+        return 64 if width % 64 == 0 else 32
+    if width % n_head:
+        raise UserError(f"n_embd ({width}) must be a multiple of n_head ({n_head}).")
+    return width // n_head
+
+
+def _block_size(n_train: int, n_validation: int) -> int:
+    """256, or for a short text the power of two that leaves a few windows to train and validate on."""
+    longest = min(n_train // 8, n_validation // 2)
+    return max(8, min(256, 2 ** int(math.log2(max(8, longest)))))
+
+
+def _dropout(epochs: float) -> float:
+    """None for a text that is read a few times, more for one that is read often. Measured in benchmarks/."""
+    return 0.0 if epochs < 5 else 0.1 if epochs < 12 else 0.2
+
+
+def _round_to(value: float, multiple: int) -> int:
+    return max(multiple, round(value / multiple) * multiple)

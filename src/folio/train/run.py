@@ -1,0 +1,120 @@
+"""A run directory: everything that one training run leaves behind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+from folio.checkpoint import restore_directory
+from folio.errors import UserError
+
+
+class RunDirectory:
+    """`runs/<name>/`, owned by one process at a time.
+
+    run.json            what was asked for, what was chosen, versions, hardware, status
+    metrics.jsonl       one object a step
+    samples.jsonl       what the model wrote along the way
+    checkpoints/step-N  to resume from, and model directories as well
+    best/               the model with the lowest validation loss
+    loss.png            the curves
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.info_file = path / "run.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.samples_file = path / "samples.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.best = path / "best"
+        self.plot = path / "loss.png"
+        self._lock: TextIO | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.info_file.exists()
+
+    def own(self) -> None:
+        """Create the directory and lock it until this process ends, however it ends.
+
+        Raises UserError if another process holds it, if it holds other things, or if it cannot be written.
+        """
+        try:
+            if self.path.is_dir() and not self.exists and any(self.path.iterdir()):
+                leftovers = {path.name for path in self.path.iterdir()} - {".lock"}
+                if leftovers:
+                    raise UserError(
+                        f"{self.path} holds other files ({min(leftovers)}) and no run; choose another --run."
+                    )
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("a+")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{self.path} is in use by another process; wait for it or choose another --run."
+            ) from None
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror}).") from None
+        restore_directory(self.best)
+
+    def release(self) -> None:
+        """Let other processes have the directory."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def read_info(self) -> dict[str, Any]:
+        """run.json. Raises UserError if it is damaged."""
+        try:
+            info = json.loads(self.info_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.info_file} is damaged ({error}); choose another --run.") from None
+        if not isinstance(info, dict):
+            raise UserError(f"{self.info_file} is damaged (not an object); choose another --run.")
+        return info
+
+    def write_info(self, info: dict[str, Any]) -> None:
+        """Replace run.json in one step."""
+        temporary = self.info_file.with_name(".run.json.writing")
+        temporary.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(self.info_file)
+
+    def set_status(self, status: str, **facts: Any) -> None:
+        """Record how the run stands: running, interrupted, failed or finished."""
+        self.write_info({**self.read_info(), "status": status, **facts})
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Add one JSON object to a .jsonl file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file, without a last line that was cut off by a kill."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def keep_before(path: Path, step: int) -> None:
+    """Drop from a .jsonl file all records of `step` and later: a resumed run writes them again."""
+    if not path.exists():
+        return
+    kept = [record for record in read_lines(path) if record["step"] < step]
+    temporary = path.with_name(f".{path.name}.writing")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,281 @@
+import hashlib
+import json
+import re
+from pathlib import Path
+from types import MappingProxyType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from folio.data import corpora
+from folio.data.corpora import KnownCorpus, load_corpus, require_length, split
+from folio.errors import UserError
+
+KNOWN_TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n"
+
+
+def write(path: Path, content: str | bytes) -> str:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def jsonl(*texts: str) -> str:
+    return "".join(json.dumps({"text": text}) + "\n" for text in texts)
+
+
+# Files
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine.TXT", "mine.md", "mine"])
+def test_a_text_file_is_read_as_it_is(tmp_path, name):
+    text = "  é 😀\n\n\tend\r alone\u2028"
+    corpus = load_corpus(write(tmp_path / name, text))
+    assert (corpus.name, corpus.text, corpus.origin) == ("mine", text, str(tmp_path / name))
+    assert corpus.notices == ()
+
+
+def test_byte_order_mark_and_windows_line_ends_are_undone(tmp_path):
+    path = write(tmp_path / "a.txt", b"\xef\xbb\xbfone\r\ntwo \xef\xbb\xbf\n")
+    assert load_corpus(path).text == "one\ntwo \ufeff\n"
+
+
+def test_jsonl_documents_are_joined_by_a_blank_line(tmp_path):
+    content = "\ufeff" + jsonl("one\r\ntwo", "three\u2028four") + "\n" + '{"id": 1, "text": "a\u2028b"}'
+    assert load_corpus(write(tmp_path / "a.jsonl", content)).text == "one\ntwo\n\nthree\u2028four\n\na\u2028b"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a"', r"line 3: not valid JSON \(.*\)"),
+        ('{"title": "a"}', r'line 3: no string under "text"'),
+        ('{"text": null}', r'line 3: no string under "text"'),
+        ('["text"]', r'line 3: no string under "text"'),
+        (r'{"text": "a\ud83d"}', r'line 3: "text" has half of a surrogate pair \(\'\\ud83d\'\)'),
+        ("[" * 100_000, "line 3: not valid JSON"),
+    ],
+)
+def test_a_broken_jsonl_line_is_named(tmp_path, line, message):
+    path = write(tmp_path / "a.jsonl", jsonl("fine", "fine") + line + "\n" + jsonl("fine"))
+    with pytest.raises(UserError, match=f"^{re.escape(path)}, {message}"):
+        load_corpus(path)
+
+
+def test_parquet_documents_are_joined_by_a_blank_line(tmp_path):
+    table = pa.table({"id": [1, 2, 3], "text": ["one\r\n", "two", "é"]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    assert load_corpus(str(tmp_path / "a.parquet")).text == "one\n\n\ntwo\n\né"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"words": ["a"], "id": [1]}, r" has no column 'text' \(it has: words, id\)"),
+        ({"text": ["a", None]}, ', row 2: no string under "text"'),
+        ({"text": [1, 2]}, ', row 1: no string under "text"'),
+    ],
+)
+def test_a_parquet_file_without_texts_is_an_error(tmp_path, table, message):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(table), path)
+    with pytest.raises(UserError, match=re.escape(str(path)) + message):
+        load_corpus(str(path))
+
+
+def test_a_damaged_parquet_file_is_an_error(tmp_path):
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.table({"text": ["some text"] * 100}), whole)
+    for content in (b"", b"not parquet", whole.read_bytes()[:-20]):
+        path = write(tmp_path / "a.parquet", content)
+        with pytest.raises(UserError, match=r"a\.parquet is not a Parquet file that can be read"):
+            load_corpus(path)
+
+
+def test_a_folder_is_its_files_in_order(tmp_path):
+    write(tmp_path / "b.txt", "b\r\n")
+    write(tmp_path / "a.jsonl", jsonl("one", "two"))
+    write(tmp_path / "c.TXT", "c")
+    write(tmp_path / "ignored.md", "no")
+    write(tmp_path / "._b.txt", b"\x00\x01")
+    (tmp_path / "deeper.txt").mkdir()
+    corpus = load_corpus(str(tmp_path))
+    assert corpus.text == "one\n\ntwo\n\nb\n\n\nc"
+    assert corpus.name == tmp_path.name
+
+
+def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
+    write(tmp_path / "a.txt", "text")
+    monkeypatch.chdir(tmp_path)
+    assert load_corpus(".").name == tmp_path.name
+
+
+def test_a_folder_without_text_is_an_error(tmp_path):
+    write(tmp_path / "a.md", "text")
+    with pytest.raises(UserError, match=rf"{tmp_path} has no \.txt or \.jsonl file"):
+        load_corpus(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b" \r\n\t\n", "is empty"),
+        (b"aaaa", "holds only the character 'a'"),
+        (b"caf\xe9 au lait", "is not UTF-8 at byte 3"),
+        (b"text\x00text", r"looks like a binary file \(byte 4 is 0\)"),
+        ("text".encode("utf-16"), "looks like UTF-16: save it as UTF-8"),
+    ],
+)
+def test_a_file_with_nothing_to_learn_from_is_an_error(tmp_path, content, message):
+    path = write(tmp_path / "a.txt", content)
+    with pytest.raises(UserError, match=f"^{re.escape(path)} {message}"):
+        load_corpus(path)
+
+
+@pytest.mark.parametrize("method", ["read_bytes", "iterdir", "stat"])
+def test_what_may_not_be_read_is_an_error(tmp_path, monkeypatch, method):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path if method == "iterdir" else write(tmp_path / "a.txt", "text")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, method, refuse)
+        with pytest.raises(UserError, match=rf"^{path} cannot be read \(Permission denied\)"):
+            load_corpus(str(path))
+
+
+@pytest.mark.parametrize("data", ["nothing-like-it", "", "a\x00b", "x" * 5000, "no/such/file.txt"])
+def test_an_unknown_name_lists_the_known_ones(data):
+    with pytest.raises(UserError) as error:
+        load_corpus(data)
+    assert (
+        str(error.value)
+        == f"There is no file or folder {data!r}, and the corpora known by name are: shakespeare."
+    )
+
+
+def test_a_name_nearly_right_is_suggested(tmp_path):
+    path = write(tmp_path / "novel.txt", "text")
+    with pytest.raises(UserError, match=r"did you mean shakespeare\?$"):
+        load_corpus("shakespear")
+    with pytest.raises(UserError, match=rf"did you mean {path}\?$"):
+        load_corpus(str(tmp_path / "nvoel.txt"))
+
+
+# Known corpora
+
+
+@pytest.fixture
+def known(tmp_path, monkeypatch):
+    """A known corpus "shakespeare" of KNOWN_TEXT, no copy of it anywhere, and no network."""
+    sha256 = hashlib.sha256(KNOWN_TEXT.encode()).hexdigest()
+    corpus = KnownCorpus("tiny/input.txt", sha256, "https://example.invalid/input.txt")
+    monkeypatch.setitem(corpora.KNOWN_CORPORA, "shakespeare", corpus)
+    folders = [tmp_path / "cache", tmp_path / "shared"]
+    monkeypatch.setattr(corpora, "data_folders", lambda: folders)
+    monkeypatch.setattr("requests.get", offline)
+    return [folder / corpus.path for folder in folders]
+
+
+def offline(*args, **kwargs):
+    raise ConnectionError("no network")
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, text)
+
+
+def test_a_known_corpus_is_found_in_the_first_folder_that_has_it(known):
+    put(known[1], KNOWN_TEXT)
+    assert load_corpus("shakespeare").origin == str(known[1])
+    put(known[0], KNOWN_TEXT)
+    corpus = load_corpus("shakespeare")
+    assert (corpus.name, corpus.text, corpus.origin) == ("shakespeare", KNOWN_TEXT, str(known[0]))
+    assert corpus.notices == ()
+
+
+def test_a_copy_with_the_wrong_checksum_is_passed_over(known):
+    put(known[0], KNOWN_TEXT + "!")
+    put(known[1], KNOWN_TEXT)
+    corpus = load_corpus("shakespeare")
+    assert (corpus.text, corpus.origin) == (KNOWN_TEXT, str(known[1]))
+    (notice,) = corpus.notices
+    assert notice.startswith(f"{known[0]} is not the shakespeare that folio knows")
+
+
+class Response:
+    """What `requests.get` would return for KNOWN_TEXT."""
+
+    headers = MappingProxyType({})
+
+    def raise_for_status(self):
+        pass
+
+    def iter_content(self, chunk_size):
+        return [KNOWN_TEXT.encode()]
+
+
+def test_a_known_corpus_is_downloaded_once(known, monkeypatch, caplog, capsys):
+    monkeypatch.setattr("requests.get", lambda url, **kwargs: Response())
+    corpus = load_corpus("shakespeare")
+    assert corpus.text == known[0].read_text() == KNOWN_TEXT
+    assert "downloaded from https://example.invalid/input.txt" in corpus.origin
+    assert (corpus.notices, caplog.records, capsys.readouterr()) == ((), [], ("", ""))
+    monkeypatch.setattr("requests.get", offline)
+    assert load_corpus("shakespeare").origin == str(known[0])
+
+
+def test_a_download_with_the_wrong_checksum_is_not_used(known, monkeypatch):
+    expected = KnownCorpus("tiny/input.txt", "0" * 64, "https://example.invalid/input.txt")
+    monkeypatch.setitem(corpora.KNOWN_CORPORA, "shakespeare", expected)
+    monkeypatch.setattr("requests.get", lambda url, **kwargs: Response())
+    corpus = load_corpus("shakespeare")
+    assert corpus.name == "python-reference"
+    assert "could not be downloaded (ValueError)" in corpus.notices[0]
+    assert not known[0].exists()
+
+
+def test_without_a_network_pythons_reference_stands_in(known):
+    corpus = load_corpus("shakespeare")
+    assert corpus.name == "python-reference"
+    assert len(corpus.text) > 300_000
+    assert 'The "assert" statement' in corpus.text
+    (notice,) = corpus.notices
+    assert "could not be downloaded (ConnectionError): using Python's language reference instead" in notice
+    assert str(known[0]) in notice
+
+
+def test_the_data_folder_comes_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOLIO_DATA", str(tmp_path))
+    assert corpora.data_folders()[0] == tmp_path
+    monkeypatch.setenv("FOLIO_DATA", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "folio" in str(corpora.data_folders()[0])
+    checkout = Path(__file__).resolve().parents[2]
+    assert checkout.parent / "shared" / "data" in corpora.data_folders()
+
+
+def test_tiny_shakespeare_is_byte_for_byte_the_original():
+    known = corpora.KNOWN_CORPORA["shakespeare"]
+    if not any((folder / known.path).exists() for folder in corpora.data_folders()):
+        pytest.skip("no copy of Tiny Shakespeare on this machine")
+    corpus = load_corpus("shakespeare")
+    assert len(corpus.text) == 1_115_394
+    assert hashlib.sha256(corpus.text.encode()).hexdigest() == known.sha256
+    assert [len(part) for part in corpus.split()] == [1_003_854, 111_540]
+
+
+# Splitting and length
+
+
+def test_the_last_tenth_is_for_validation():
+    assert split("0123456789A") == ("012345678", "9A")
+
+
+def test_a_text_too_short_says_how_long_it_must_be():
+    require_length("x" * 9, 9, "The validation text")
+    with pytest.raises(UserError, match=r"The validation text has 8 characters and needs at least 1,025"):
+        require_length("x" * 8, 1025, "The validation text")

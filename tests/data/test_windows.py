@@ -1,0 +1,132 @@
+import json
+from collections import Counter
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from folio.batch import Batch
+from folio.data.windows import RandomWindows, validation_windows
+from folio.errors import UserError
+
+
+def source(n_tokens: int = 100, **options: int) -> RandomWindows:
+    """Ids are their own places, so that a batch shows where it was cut."""
+    return RandomWindows(torch.arange(n_tokens), **{"block_size": 8, "batch_size": 3, "seed": 1} | options)
+
+
+def same(left: Batch, right: Batch) -> bool:
+    return all(
+        torch.equal(getattr(left, name), getattr(right, name)) for name in ("ids", "targets", "weights")
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8])
+def test_a_batch_has_each_tokens_follower_as_target(dtype):
+    windows = RandomWindows(torch.arange(100).to(dtype), block_size=8, batch_size=3, seed=1)
+    for batch in islice(windows, 20):
+        assert batch.ids.shape == batch.targets.shape == batch.weights.shape == (3, 8)
+        assert batch.ids.dtype == batch.targets.dtype == torch.int64
+        assert torch.equal(batch.targets, batch.ids[:, :1] + 1 + torch.arange(8))
+        assert torch.equal(batch.ids[:, 1:], batch.targets[:, :-1])
+        assert (batch.weights == 1).all()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20), st.integers(0, 100), st.integers(0, 2**40))
+def test_an_epoch_has_every_target_at_most_once_and_all_but_the_ends(block_size, extra, seed):
+    n_tokens = block_size + 1 + extra
+    windows = RandomWindows(torch.arange(n_tokens), block_size=block_size, batch_size=1, seed=seed)
+    epochs: dict[int, list[int]] = {}
+    while len(epochs) < 4:
+        batch = next(windows)
+        epochs.setdefault(windows.epoch, []).extend(batch.targets.flatten().tolist())
+    for epoch in range(3):
+        targets = sorted(epochs[epoch])
+        assert targets == list(range(targets[0], targets[-1] + 1))
+        assert 1 <= targets[0] <= block_size
+        assert n_tokens - block_size < targets[-1] + 1 <= n_tokens
+
+
+def test_borders_and_order_change_every_epoch():
+    windows = source(1000, batch_size=1)
+    starts: dict[int, list[int]] = {}
+    while len(starts) < 20:
+        batch = next(windows)
+        starts.setdefault(windows.epoch, []).append(int(batch.ids[0, 0]))
+    assert len({epoch[0] % 8 for epoch in starts.values()}) > 4
+    assert all(epoch != sorted(epoch) for epoch in starts.values() if len(epoch) > 100)
+
+
+def test_tokens_are_seen_equally_often():
+    seen: Counter[int] = Counter()
+    windows = source(1000, batch_size=10)
+    while windows.epoch < 30:
+        seen.update(next(windows).targets.flatten().tolist())
+    inner = [seen[place] for place in range(8, 992)]
+    assert max(inner) - min(inner) <= 1
+
+
+def test_a_text_of_a_single_window_works():
+    batches = list(islice(source(9, batch_size=5), 3))
+    assert all(torch.equal(row, torch.arange(8)) for batch in batches for row in batch.ids)
+
+
+def test_a_text_without_a_window_is_an_error():
+    with pytest.raises(UserError, match="has 8 tokens and needs at least 9"):
+        source(8)
+
+
+def test_seeds_decide_the_order():
+    first, again, other = (torch.cat([b.ids for b in islice(source(seed=seed), 9)]) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 60), st.integers(1, 30), st.integers(9, 60))
+def test_resume_continues_exactly(n_before, batch_size, n_tokens):
+    uninterrupted = source(n_tokens, batch_size=batch_size)
+    for _ in range(n_before):
+        next(uninterrupted)
+    state = json.loads(json.dumps(uninterrupted.state_dict()))
+    resumed = source(n_tokens, batch_size=batch_size, seed=99)
+    next(resumed)
+    resumed.load_state_dict(state)
+    for left, right in zip(islice(uninterrupted, 10), islice(resumed, 10), strict=True):
+        assert same(left, right)
+    assert uninterrupted.state_dict() == resumed.state_dict()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(9, 100))
+def test_ranks_partition_the_global_batch(world_size, batch_size, n_tokens):
+    whole = source(n_tokens, batch_size=batch_size * world_size)
+    ranks = [
+        source(n_tokens, batch_size=batch_size, rank=r, world_size=world_size) for r in range(world_size)
+    ]
+    for _ in range(8):
+        parts = [next(rank) for rank in ranks]
+        assert torch.equal(torch.cat([part.ids for part in parts]), next(whole).ids)
+        assert all(rank.state_dict() == whole.state_dict() for rank in ranks)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 200), st.integers(1, 20), st.integers(1, 7), st.sampled_from([torch.int32, torch.int64])
+)
+def test_validation_covers_every_target_once_in_order(n_tokens, block_size, batch_size, dtype):
+    ids = torch.arange(n_tokens, dtype=dtype)
+    targets: list[int] = []
+    for batch in validation_windows(ids, block_size, batch_size):
+        assert batch.ids.shape == batch.targets.shape == batch.weights.shape
+        assert 1 <= batch.ids.shape[0] <= batch_size
+        assert batch.ids.shape[1] == block_size
+        assert batch.ids.dtype == batch.targets.dtype == torch.int64
+        assert ((batch.weights == 0) | (batch.weights == 1)).all()
+        counted = batch.weights.bool()
+        assert torch.equal(batch.ids[counted] + 1, batch.targets[counted])
+        targets += batch.targets[counted].tolist()
+    assert targets == list(range(1, n_tokens))

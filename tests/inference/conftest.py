@@ -1,0 +1,44 @@
+"""Tiny models of every architecture with random weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from folio.inference.engine import Engine
+from folio.model.config import GPTConfig
+from folio.model.gpt import GPT
+
+QWEN3 = GPTConfig(
+    vocab_size=61, block_size=32, n_layer=2, n_head=4, n_kv_head=2, n_embd=32, head_size=16, mlp_size=48
+)
+GPT2 = replace(
+    QWEN3,
+    n_kv_head=4,
+    head_size=8,
+    norm="layer_norm",
+    norm_eps=1e-5,
+    position="learned",
+    mlp="gelu",
+    qk_norm="none",
+    bias=True,
+    tied_embeddings=True,
+)
+CONFIGS = {"qwen3": QWEN3, "gpt2": GPT2, "llama": replace(QWEN3, qk_norm="none", bias=True, n_kv_head=1)}
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request: pytest.FixtureRequest) -> GPT:
+    """A model in which no parameter is 0 or 1, where mistakes could hide."""
+    torch.manual_seed(0)
+    model = GPT(CONFIGS[request.param])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn_like(parameter)
+            parameter.copy_(0.7 + 0.3 * noise if parameter.ndim == 1 else 0.25 * noise)
+    return model
+
+
+@pytest.fixture
+def engine(model: GPT) -> Engine:
+    return Engine(model)
