@@ -45,11 +45,12 @@ class Decoder:
         mask = cache.mask(1)
         x = F.embedding(ids, self.embedding).to(self.dtype)  # (B, C)
         x, angles = self.turn.start(x, cache.positions(1))
-        for number, (layer, angle) in enumerate(zip(self.layers, angles, strict=True)):
+        for layer, angle, (new, read) in zip(self.layers, angles, cache.columns(), strict=True):
             q, k, v = layer.heads(x, self.turn, angle)
-            k, v = cache.append(number, k, v)
+            new[0].copy_(k)
+            new[1].copy_(v)
             # The query heads that share a key head stand where several positions would.
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, H_kv, H / H_kv, D)
+            y = F.scaled_dot_product_attention(q, *read, attn_mask=mask)  # (B, H_kv, H / H_kv, D)
             x = layer.output.onto(x, y.reshape(len(ids), -1))
             x = layer.down.onto(x, layer.mlp(layer.up(x)))
         cache.advance(1)
@@ -95,15 +96,15 @@ class _Matrix:
     """
 
     def __init__(self, layers: Sequence[nn.Linear], norm: _Unit | None, dtype: torch.dtype) -> None:
-        weight = torch.cat([layer.weight.detach() for layer in layers])
+        weight = torch.cat([layer.weight.detach().t() for layer in layers], dim=1)  # (in, out): faster here
         biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
-        bias = torch.cat(biases) if biases else weight.new_zeros(len(weight))
+        bias = torch.cat(biases) if biases else weight.new_zeros(weight.shape[1])
         if norm is not None:
             self.apply = norm.apply
-            bias = bias if norm.bias is None else bias + weight @ norm.bias
-            weight = weight * norm.gain
-        self.weight = weight.to(dtype).t().contiguous()  # (in, out), which is faster for small batches
-        self.bias = bias.to(dtype) if bias.any() else None
+            bias = bias if norm.bias is None else bias + norm.bias @ weight
+            weight *= norm.gain[:, None]
+        self.weight = weight.to(dtype)
+        self.bias = bias.to(dtype) if biases or (norm is not None and norm.bias is not None) else None
 
     def __call__(self, x: Tensor) -> Tensor:
         """The product after the norm. x: (B, in) -> (B, out)."""
@@ -138,12 +139,12 @@ class _Layer:
         """(H + H_kv, D): what the norms of queries and keys multiply with."""
 
     def heads(self, x: Tensor, turn: Turn, angle: Angle) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (B, C) -> queries (B, H_kv, H / H_kv, D), keys and values (B, H_kv, 1, D)."""
+        """x: (B, C) -> queries (B, H_kv, H / H_kv, D), keys and values (B, H_kv, D)."""
         H, H_kv, D = self.sizes
         parts = self.project(x).view(len(x), H + 2 * H_kv, D)
         qk, v = parts.split((H + H_kv, H_kv), dim=1)
         q, k = turn(self.normalise_heads(qk), angle).to(v.dtype).split((H, H_kv), dim=1)
-        return q.reshape(len(x), H_kv, -1, D), k.unsqueeze(2), v.unsqueeze(2)
+        return q.reshape(len(x), H_kv, -1, D), k, v
 
 
 class _Straight:

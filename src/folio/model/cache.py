@@ -62,6 +62,14 @@ class KVCache:
         all_values.narrow(2, self.length, n_new).copy_(values)
         return all_keys.narrow(2, 0, end), all_values.narrow(2, 0, end)
 
+    def columns(self) -> list[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
+        """For decoding one token: for each layer, where its new keys and values (B, H_kv, D) go, and all of
+        them (B, H_kv, columns, D) with those. It is `append` for all layers in a few calls."""
+        keys_and_values = (self.keys, self.values)
+        new = zip(*(store.select(3, self.length).unbind() for store in keys_and_values), strict=True)
+        read = zip(*(store.narrow(3, 0, self.length + 1).unbind() for store in keys_and_values), strict=True)
+        return list(zip(new, read, strict=True))
+
     def advance(self, n_new: int) -> None:
         """Count the columns that every layer has just filled."""
         self.length += n_new
