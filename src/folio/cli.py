@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`folio sample ... | head`), and so nobody is left to tell.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - or Python complains when it flushes at exit
+        # Python would try once more when it flushes at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
 

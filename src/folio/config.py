@@ -67,6 +67,9 @@ def from_table(cls: type[Config], table: dict[str, Any], where: str, prefix: str
             values[key] = from_table(hints[key], value, where, name + ".")
         else:
             values[key] = _checked(value, hints[key], f"{where}: {name}")
+    for part in dataclasses.fields(cls):  # type: ignore[arg-type]  # mypy: type[Config] is no dataclass
+        if part.name not in values and part.default is part.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}: {prefix}{part.name} is missing.")
     try:
         return cls(**values)
     except UserError as error:
@@ -86,7 +89,7 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
         return _checked(value, kind, where)
     accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{where} is {value!r}; it must be a {kind.__name__}.")
+        raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
     return kind(value)
 
 

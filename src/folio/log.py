@@ -71,4 +71,4 @@ class Progress:
 
     def _view(self) -> Group:
         bar = ProgressBar(total=self.total, completed=self._step, width=min(60, self.console.width))
-        return Group(bar, Text(f"step {self._step:,} of {self.total:,}  {self._figures}"))
+        return Group(Text(f"step {self._step:,} of {self.total:,}  {self._figures}"), bar)

@@ -32,6 +32,10 @@ class RuntimeConfig:
     threads: int | None = None
     """CPU threads; by default one for each core that this process may use."""
 
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"threads is {self.threads}: it must be at least 1.")
+
 
 @dataclass(frozen=True)
 class Runtime:

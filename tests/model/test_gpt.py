@@ -128,9 +128,10 @@ def test_a_fresh_block_is_the_identity(config, ids):
 
 
 def test_start_values_are_those_of_the_table(configs):
-    spread = {"embedding": 0.02, **dict.fromkeys(("query", "key", "value", "gate", "up"), 256**-0.5)}
+    spread = {"embedding": 1.0, **dict.fromkeys(("query", "key", "value", "gate", "up"), 256**-0.5)}
     for kind in ("gpt2", "llama-bias", "qwen3"):
-        model = GPT(replace(configs[kind], n_embd=256, mlp_size=256, n_head=8, n_kv_head=8, head_size=32))
+        sizes = {"n_embd": 256, "mlp_size": 256, "n_head": 8, "n_kv_head": 8, "head_size": 32}
+        model = GPT(replace(configs[kind], **sizes, tied_embeddings=False))
         for name, parameter in model.named_parameters():
             part, ending = name.split(".")[-2:]
             if part in spread and ending == "weight":
@@ -139,6 +140,11 @@ def test_start_values_are_those_of_the_table(configs):
             else:
                 expected = 1.0 if part.endswith("norm") and ending == "weight" else 0.0
                 assert (parameter == expected).all(), name
+
+
+def test_tied_embeddings_start_small_enough_for_a_head(configs):
+    embedding = GPT(replace(configs["gpt2"], n_embd=256, tied_embeddings=True)).embedding.weight
+    assert embedding.std().item() == pytest.approx(0.02, rel=0.05)
 
 
 def test_tied_embeddings_are_one_parameter(configs):

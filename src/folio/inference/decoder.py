@@ -10,7 +10,7 @@ weights of their norms; and adding to the residual stream is part of a product. 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,8 @@ class Decoder:
         self.embedding = model.embedding.weight.detach()
         self.dtype = dtype
         self.layers = [_Layer(config, block, dtype) for block in blocks]
-        self.turn = TURNS[config.position](model, torch.stack([layer.head_gain for layer in self.layers]))
+        gain = torch.stack([layer.head_gain for layer in self.layers]).to(self.embedding.device)
+        self.turn = TURNS[config.position](model, gain)
         self.head = _Matrix([model.head], UNITS[config.norm](model.norm, config.n_embd), dtype)
 
     def step(self, ids: Tensor, cache: KVCache) -> Tensor:
@@ -51,7 +52,7 @@ class Decoder:
             new[1].copy_(v)
             # The query heads that share a key head stand where several positions would.
             y = F.scaled_dot_product_attention(q, *read, attn_mask=mask)  # (B, H_kv, H / H_kv, D)
-            x = layer.output.onto(x, y.reshape(len(ids), -1))
+            x = layer.output.onto(x, y.reshape(x.shape[0], -1))
             x = layer.down.onto(x, layer.mlp(layer.up(x)))
         cache.advance(1)
         return self.head(x)
@@ -121,18 +122,22 @@ class _Layer:
     """The matrices of a block."""
 
     def __init__(self, config: GPTConfig, block: Block, dtype: torch.dtype) -> None:
-        attention, mlp = block.attention, block.mlp
+        attention = block.attention
+        mlp: Any = block.mlp
         self.sizes = (config.n_head, config.n_kv_head, config.head_size)
         norm = UNITS[config.norm]
         self.project = _Matrix(
-            [attention.query, attention.key, attention.value], norm(block.attention_norm, config.n_embd), dtype
+            [attention.query, attention.key, attention.value],
+            norm(block.attention_norm, config.n_embd),
+            dtype,
         )
         self.output = _Matrix([attention.output], None, dtype)
         names, self.mlp = MLPS[config.mlp]
         self.up = _Matrix([getattr(mlp, name) for name in names], norm(block.mlp_norm, config.n_embd), dtype)
         self.down = _Matrix([mlp.down], None, dtype)
         query_norm, key_norm = (
-            UNITS[config.qk_norm](part, config.head_size) for part in (attention.query_norm, attention.key_norm)
+            UNITS[config.qk_norm](part, config.head_size)
+            for part in (attention.query_norm, attention.key_norm)
         )
         self.normalise_heads = query_norm.apply
         self.head_gain = torch.stack([query_norm.gain] * config.n_head + [key_norm.gain] * config.n_kv_head)
@@ -141,10 +146,10 @@ class _Layer:
     def heads(self, x: Tensor, turn: Turn, angle: Angle) -> tuple[Tensor, Tensor, Tensor]:
         """x: (B, C) -> queries (B, H_kv, H / H_kv, D), keys and values (B, H_kv, D)."""
         H, H_kv, D = self.sizes
-        parts = self.project(x).view(len(x), H + 2 * H_kv, D)
-        qk, v = parts.split((H + H_kv, H_kv), dim=1)
-        q, k = turn(self.normalise_heads(qk), angle).to(v.dtype).split((H, H_kv), dim=1)
-        return q.reshape(len(x), H_kv, -1, D), k, v
+        # split_with_sizes, because split costs as much as arithmetic does here.
+        qk, v = self.project(x).view(-1, H + 2 * H_kv, D).split_with_sizes((H + H_kv, H_kv), dim=1)
+        q, k = turn(self.normalise_heads(qk), angle).to(v.dtype).split_with_sizes((H, H_kv), dim=1)
+        return q.reshape(-1, H_kv, H // H_kv, D), k, v
 
 
 class _Straight:
@@ -177,7 +182,7 @@ class _Rotary:
         self.sin_gain = gain[:, None].roll(self.half, -1) * sign
 
     def start(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Sequence[Angle]]:
-        angles = positions[..., None].float() * self.frequencies  # (1, D) or (B, 1, D)
+        angles = positions.unsqueeze(-1) * self.frequencies  # (1, D) or (B, 1, D)
         cos, sin = angles.cos() * self.cos_gain, angles.sin() * self.sin_gain  # (L, 1 or B, H + H_kv, D)
         return x, list(zip(cos.unbind(), sin.unbind(), strict=True))
 
@@ -192,7 +197,7 @@ TURNS: dict[str, type[_Straight] | type[_Rotary]] = {"learned": _Straight, "rota
 
 
 def _swiglu(x: Tensor) -> Tensor:
-    gate, up = x.chunk(2, dim=-1)
+    gate, up = x.chunk(2, dim=-1)  # two of (B, mlp_size)
     return F.silu(gate).mul_(up)
 
 

@@ -174,7 +174,9 @@ class Generation(Iterator[Step]):
         model = self._model
         texts = [self._texts[row][-n_tokens:] for row in self._rows]
         width = max(map(len, texts))
-        ids = torch.tensor([[0] * (width - len(text)) + text for text in texts], device=self._device)  # (B, T)
+        ids = torch.tensor(
+            [[0] * (width - len(text)) + text for text in texts], device=self._device
+        )  # (B, T)
         padding = torch.tensor([width - len(text) for text in texts], device=self._device)
         n_columns = min(width + self._left, model.config.block_size)
         self._cache = KVCache(model.config, padding, model.compute_dtype, n_columns)

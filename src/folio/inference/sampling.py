@@ -35,7 +35,11 @@ class SamplingConfig:
         k, penalty = self.top_k, self.repetition_penalty
         # Each condition says what is right, so that NaN, which compares as false, is wrong.
         for name, is_right, allowed in (
-            ("temperature", 0 <= self.temperature < math.inf, "at least 0 (0 always takes the likeliest token)"),
+            (
+                "temperature",
+                0 <= self.temperature < math.inf,
+                "at least 0 (0 always takes the likeliest token)",
+            ),
             ("top_k", k is None or k >= 1, "at least 1, or left out"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("min_p", 0 <= self.min_p < 1, "at least 0 and below 1"),
@@ -132,7 +136,7 @@ class _Draws:
         """(B, 1)."""
         if not self.columns:
             block = np.stack([1 - generator.random(self.BLOCK, np.float32) for generator in self.generators])
-            self.columns = list(torch.from_numpy(block).to(self.device).split(1, dim=1))[::-1]
+            self.columns = list(torch.from_numpy(block).to(self.device).unsqueeze(-1).unbind(1))[::-1]
         return self.columns.pop()
 
     def keep(self, rows: Tensor) -> None:
@@ -146,11 +150,16 @@ Candidates = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 def _candidates(config: SamplingConfig, vocab_size: int) -> Candidates:
     """Which tokens to look at, and in which order: the likeliest first where a filter needs it."""
     if config.temperature == 0:
-        return lambda logits: tuple(logits.max(-1, keepdim=True))
+        return lambda logits: _pair(logits.max(-1, keepdim=True))
     if config.top_k is None and config.top_p == 1 and config.min_p == 0:
         return lambda logits: (logits, None)
     k = min(config.top_k or vocab_size, vocab_size)
-    return lambda logits: tuple(logits.topk(k))
+    return lambda logits: _pair(logits.topk(k))
+
+
+def _pair(best: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    scores, ids = best
+    return scores, ids
 
 
 def _filters(config: SamplingConfig) -> list[Callable[[Tensor], Tensor]]:

@@ -56,11 +56,9 @@ class KVCache:
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store a layer's new (B, H_kv, T, D) keys and values and return all of them so far."""
         end = self.length + keys.shape[2]
-        all_keys, all_values = self.keys[layer], self.values[layer]
-        n_new = keys.shape[2]
-        all_keys.narrow(2, self.length, n_new).copy_(keys)
-        all_values.narrow(2, self.length, n_new).copy_(values)
-        return all_keys.narrow(2, 0, end), all_values.narrow(2, 0, end)
+        self.keys[layer, :, :, self.length : end] = keys
+        self.values[layer, :, :, self.length : end] = values
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def columns(self) -> list[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """For decoding one token: for each layer, where its new keys and values (B, H_kv, D) go, and all of

@@ -37,13 +37,15 @@ class GPT(nn.Module):
 
         | weights                     | start             | why                                              |
         |-----------------------------|-------------------|--------------------------------------------------|
-        | embedding (and learned pos.)| N(0, 0.02)        | GPT-2                                            |
+        | embedding (and learned pos.)| N(0, 1)           | the scale at which blocks read and write         |
+        | the same, tied to the head  | N(0, 0.02)        | as a head it must give small scores (GPT-2)      |
         | query key value gate up     | N(0, 1/sqrt(C))   | keeps the scale of a normalised input            |
         | output down                 | 0                 | each block starts as the identity (Zhang 2019)   |
         | head, unless tied           | 0                 | every token equally likely: loss starts at ln V  |
         | norms                       | 1 (bias 0)        |                                                  |
         | biases                      | 0                 |                                                  |
         """
+        embedding_std = 0.02 if self.config.tied_embeddings else 1.0
         for name, parameter in self.named_parameters():
             part = name.split(".")[-2]
             if parameter.ndim == 1:
@@ -51,7 +53,7 @@ class GPT(nn.Module):
             elif part in ("output", "down", "head"):
                 parameter.zero_()
             else:
-                nn.init.normal_(parameter, std=0.02 if part == "embedding" else self.config.n_embd**-0.5)
+                nn.init.normal_(parameter, std=embedding_std if part == "embedding" else self.config.n_embd**-0.5)
 
     def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The normalised residual stream at the top. ids: (B, T) -> (B, T, C).

@@ -340,7 +340,7 @@ def show_choices(config: PretrainConfig, corpus: Corpus, training: Training, con
     lines = {
         "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} different: {corpus.origin}",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-        "model": f"{config.architecture}, {model.n_layer} layers, {model.n_embd} wide, {model.n_head} heads{grouped}, "
+        "model": f"{config.architecture}, {model.n_layer} layers, {model.n_embd} wide, heads {model.n_head} x {model.head_size}{grouped}, "
         f"context {model.block_size}{dropout}: {training.model.n_parameters / 1e6:.2f} M weights",
     }
     show_table(lines, console)

@@ -84,7 +84,7 @@ def optimizer_steps(
         torch._foreach_div_(gradients, count)
         norm = torch.nn.utils.get_total_norm(gradients)
         if not (math.isfinite(total) and math.isfinite(norm.item())):
-            raise NonFiniteLossError(step, total / count, norm.item())
+            raise NonFiniteLossError(step, total / count if count else math.nan, norm.item())
         if max_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
         multiplier = schedule.multiplier(step, steps.stop - 1)
@@ -137,11 +137,15 @@ def fit(
     with deferred_interrupt() as interrupt:
         if unfinished is not None:
             _run_due(then, unfinished, last_step)
-        for report in reports:
-            if interrupt.is_set() and not save.is_due(report.step, last_step):
-                save.action(report)
-            _run_due((save, *then), report, last_step)
             if interrupt.is_set():
+                raise KeyboardInterrupt
+        for report in reports:
+            # When it comes too late to be saved with this step, it is the next one that ends the run.
+            is_saved = interrupt.is_set() or save.is_due(report.step, last_step)
+            if is_saved:
+                save.action(report)
+            _run_due(then, report, last_step)
+            if is_saved and interrupt.is_set():
                 raise KeyboardInterrupt
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -38,14 +39,21 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "embedding_learning_rate", "head_learning_rate"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be above 0.")
+        for name in ("weight_decay", "max_norm"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"{name} is {getattr(self, name)}: it must be at least 0.")
+        for name in ("momentum", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1.")
 
 
 def build_optimizers(model: GPT, config: OptimizerConfig, *, muon_dtype: torch.dtype) -> list[Optimizer]:
     """Optimizers that together hold every parameter of `model` exactly once.
 
-    Each group remembers its rate at the top of the schedule as `peak_lr`.
+    The matrices come first: their rate is what reports show. Each group remembers its rate at the top of the
+    schedule as `peak_lr`.
     """
     matrices = [parameter for parameter in model.blocks.parameters() if parameter.ndim == 2]
     tables = [*model.embedding.parameters(), *model.positions.parameters()]
@@ -68,7 +76,7 @@ def build_optimizers(model: GPT, config: OptimizerConfig, *, muon_dtype: torch.d
             )
         )
     else:
-        groups.append(adam(matrices, config.learning_rate, config.weight_decay))
+        groups.insert(0, adam(matrices, config.learning_rate, config.weight_decay))
     optimizers.append(AdamW(groups, betas=(config.beta1, config.beta2), fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:

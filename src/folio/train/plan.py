@@ -42,9 +42,8 @@ class SizeConfig:
     """Updates of the weights."""
 
     def __post_init__(self) -> None:
-        for name in ("micro_batch_size", "tokens_per_step", "steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
+        for name, value in vars(self).items():
+            if name != "dropout" and value is not None and value < 1:
                 raise UserError(f"{name} is {value}: it must be at least 1.")
 
 
@@ -136,7 +135,7 @@ def choose_plan(
 def choose_steps(plan: Plan, n_train: int, seconds: float, step_seconds: float) -> int:
     """Steps that fit into `seconds`, but no more than MAX_EPOCHS readings of the text."""
     readings = math.ceil(MAX_EPOCHS * n_train / plan.tokens_per_step)
-    return max(1, min(int(seconds / step_seconds), readings))
+    return max(1, int(min(seconds / step_seconds, readings)))
 
 
 def _weights(width: int) -> int:
@@ -151,7 +150,7 @@ def _depth(width: int) -> int:
 
 def _head_size(width: int, n_head: int | None) -> int:
     if n_head is None:
-        return 64 if width % 64 == 0 else 32
+        return next(size for size in (64, 32, *range(63, 0, -1)) if width % size == 0)
     if width % n_head:
         raise UserError(f"n_embd ({width}) must be a multiple of n_head ({n_head}).")
     return width // n_head

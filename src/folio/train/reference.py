@@ -26,6 +26,10 @@ class Reference:
     losses: list[list[float]]
     landmarks: dict[str, float]
 
+    def __post_init__(self) -> None:
+        if len(self.shares) != len(self.losses) or not all(self.losses):
+            raise ValueError("every share needs its losses")
+
     @classmethod
     def beside(cls, recipe: Path) -> Reference | None:
         """`pretrain.reference.json` beside `pretrain.toml`, if there is one. Raises UserError if it is broken."""

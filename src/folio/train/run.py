@@ -11,6 +11,11 @@ from typing import Any, TextIO
 from folio.checkpoint import restore_directory
 from folio.errors import UserError
 
+INFO_KEYS = ("status", "config", "runtime", "plan", "text_sha256")
+"""What run.json cannot be without."""
+BEFORE_A_RUN = {".lock", ".run.json.writing"}
+"""All that a run can have left which was killed before it began."""
+
 
 class RunDirectory:
     """`runs/<name>/`, owned by one process at a time.
@@ -36,7 +41,7 @@ class RunDirectory:
     @property
     def exists(self) -> bool:
         """Whether a run was begun here."""
-        return self.info_file.exists()
+        return os.path.exists(self.info_file)  # unlike Path.exists, it raises for no path
 
     def own(self) -> None:
         """Create the directory and lock it until this process ends, however it ends.
@@ -45,7 +50,7 @@ class RunDirectory:
         """
         try:
             if self.path.is_dir() and not self.exists and any(self.path.iterdir()):
-                leftovers = {path.name for path in self.path.iterdir()} - {".lock"}
+                leftovers = {path.name for path in self.path.iterdir()} - BEFORE_A_RUN
                 if leftovers:
                     raise UserError(
                         f"{self.path} holds other files ({min(leftovers)}) and no run; choose another --run."
@@ -54,6 +59,7 @@ class RunDirectory:
             self._lock = (self.path / ".lock").open("a+")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.release()
             raise UserError(
                 f"{self.path} is in use by another process; wait for it or choose another --run."
             ) from None
@@ -73,15 +79,14 @@ class RunDirectory:
             info = json.loads(self.info_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.info_file} is damaged ({error}); choose another --run.") from None
-        if not isinstance(info, dict):
-            raise UserError(f"{self.info_file} is damaged (not an object); choose another --run.")
+        missing = [key for key in INFO_KEYS if not isinstance(info, dict) or key not in info]
+        if missing:
+            raise UserError(f"{self.info_file} is damaged (no {missing[0]}); choose another --run.")
         return info
 
     def write_info(self, info: dict[str, Any]) -> None:
-        """Replace run.json in one step."""
-        temporary = self.info_file.with_name(".run.json.writing")
-        temporary.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(self.info_file)
+        """Replace run.json in one step. Raises UserError when the disk is full or cannot be written."""
+        _replace(self.info_file, (json.dumps(info, indent=2) + "\n").encode())
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the run stands: running, interrupted, failed or finished."""
@@ -89,9 +94,12 @@ class RunDirectory:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Add one JSON object to a .jsonl file."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    """Add one JSON object to a .jsonl file. Raises UserError when the disk is full or cannot be written."""
+    try:
+        with path.open("ab") as file:
+            file.write(_line(record))
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -99,7 +107,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_bytes().split(b"\n"):
         try:
             records.append(json.loads(line))
         except ValueError:
@@ -109,12 +117,29 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def keep_before(path: Path, step: int) -> None:
     """Drop from a .jsonl file all records of `step` and later: a resumed run writes them again."""
-    if not path.exists():
-        return
-    kept = [record for record in read_lines(path) if record["step"] < step]
+    if path.exists():
+        _replace(path, b"".join(_line(record) for record in read_lines(path) if record["step"] < step))
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    # What a person typed may hold half a surrogate pair; json.loads takes those from bytes as well.
+    return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment the old or the new one is there, whole."""
     temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path}: cannot be written ({error.strerror}). Make room if the disk is full, and go on with --resume."
+    )

@@ -1,0 +1,120 @@
+"""Seconds to write 200 tokens: folio's engine, `transformers`' generate, and decoding without a cache.
+
+The same weights for all: the default GPT (2.7 million parameters, float32, random) as Qwen3. The three take
+turns within each repeat, so that what else the machine does falls on all of them.
+
+    python benchmarks/decode_speed.py            # OMP_NUM_THREADS=1 for one thread
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from folio.inference.engine import Engine
+from folio.inference.sampling import Sampler, SamplingConfig
+from folio.model.config import GPTConfig
+from folio.model.directory import save_model
+from folio.model.gpt import GPT
+
+BATCH_SIZES = (1, 16)
+PROMPT_TOKENS = 20
+NEW_TOKENS = 200
+REPEATS = 5
+SAMPLING = SamplingConfig(temperature=0.8, top_k=40)
+
+Writer = Callable[[Tensor], object]
+"""Continues prompts (B, T) by NEW_TOKENS each."""
+
+
+def random_model() -> GPT:
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(vocab_size=70)).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def folio(model: GPT) -> Writer:
+    engine = Engine(model)
+    return lambda ids: engine.generate(ids.tolist(), max_new_tokens=NEW_TOKENS, sampling=SAMPLING, seed=0)
+
+
+def transformers(model: GPT) -> Writer:
+    from transformers import AutoModelForCausalLM
+
+    with tempfile.TemporaryDirectory() as directory:
+        save_model(model, Path(directory))
+        theirs = AutoModelForCausalLM.from_pretrained(directory).eval()
+    options = {
+        "max_new_tokens": NEW_TOKENS,
+        "min_new_tokens": NEW_TOKENS,
+        "do_sample": True,
+        "temperature": SAMPLING.temperature,
+        "top_k": SAMPLING.top_k,
+        "pad_token_id": 0,
+    }
+    return lambda ids: theirs.generate(ids, attention_mask=torch.ones_like(ids), **options)
+
+
+def without_cache(model: GPT) -> Writer:
+    @torch.inference_mode()
+    def write(ids: Tensor) -> None:
+        sampler = Sampler(SAMPLING, 0, ids.tolist(), model.config.vocab_size, ids.device)
+        for _ in range(NEW_TOKENS):
+            tokens, _ = sampler(model.head(model.hidden(ids)[:, -1]))
+            ids = torch.cat((ids, tokens[:, None]), dim=1)
+
+    return write
+
+
+def seconds(write: Writer, ids: Tensor) -> float:
+    start = time.perf_counter()
+    write(ids)
+    return time.perf_counter() - start
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def main() -> None:
+    model = random_model()
+    writers = {"folio": folio(model), "transformers": transformers(model), "no cache": without_cache(model)}
+    print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(
+        f"{model.n_parameters / 1e6:.1f}M parameters, {PROMPT_TOKENS}+{NEW_TOKENS} tokens, median of {REPEATS}"
+    )
+    print(f"{'batch':>5}  {'writer':<12} {'ms/step':>8} {'tokens/s':>9} {'folio is faster by':>19}")
+    for batch_size in BATCH_SIZES:
+        ids = torch.randint(model.config.vocab_size, (batch_size, PROMPT_TOKENS))
+        times: dict[str, list[float]] = {name: [] for name in writers}
+        writers["folio"](ids)
+        writers["transformers"](ids)
+        for repeat in range(REPEATS):
+            for name, write in writers.items():
+                # A batch without a cache takes half a minute; once shows what there is to see.
+                if name != "no cache" or batch_size == 1 or repeat == 0:
+                    times[name].append(seconds(write, ids))
+        medians = {name: statistics.median(of) for name, of in times.items()}
+        for name, median in medians.items():
+            rate, ratio = batch_size * NEW_TOKENS / median, median / medians["folio"]
+            print(
+                f"{batch_size:>5}  {name:<12} {1e3 * median / NEW_TOKENS:>8.2f} {rate:>9.0f} {ratio:>18.1f}x"
+            )
+
+
+if __name__ == "__main__":
+    main()

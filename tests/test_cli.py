@@ -1,0 +1,104 @@
+"""The command line: verbs, exit codes, what is told to whom."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from folio import __version__, cli
+from folio.errors import UserError
+
+FOLIO = [sys.executable, "-m", "folio"]
+
+
+def test_help_lists_the_verbs(capsys):
+    for arguments in ([], ["--help"], ["-h"], ["help"]):
+        assert cli.main(arguments) == 0
+        out = capsys.readouterr().out
+        assert all(f"  {verb}" in out for verb in cli.VERBS)
+        assert max(map(len, out.splitlines())) <= 80
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"folio {__version__}\n"
+
+
+def test_help_imports_nothing_slow():
+    code = (
+        "import sys; from folio.__main__ import main\n"
+        "sys.argv = ['folio', '--help']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "slow = {'torch', 'numpy', 'tyro', 'rich', 'matplotlib', 'tokenizers'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: folio VERB" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "hint"), [("pretain", "Did you mean pretrain?"), ("zzz", "There is pretrain, sample, doctor.")]
+)
+def test_an_unknown_verb_is_a_mistake(verb, hint, capsys):
+    assert cli.main([verb]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"folio: there is no verb {verb!r}. {hint}\n"
+    assert captured.out == ""
+
+
+def verb_that_raises(monkeypatch, error):
+    def verb(arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "find_verb", lambda arguments: verb)
+
+
+def test_a_users_mistake_is_one_line_and_code_2(monkeypatch, capsys):
+    verb_that_raises(monkeypatch, UserError("so it is."))
+    assert cli.main(["any"]) == 2
+    assert capsys.readouterr().err == "folio: so it is.\n"
+
+
+def test_an_interrupt_is_130(monkeypatch, capsys):
+    verb_that_raises(monkeypatch, KeyboardInterrupt("Saved there."))
+    assert cli.main(["any"]) == 130
+    assert capsys.readouterr().err.strip() == "Interrupted. Saved there."
+    verb_that_raises(monkeypatch, KeyboardInterrupt())
+    assert cli.main(["any"]) == 130
+    assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+def test_our_own_faults_keep_their_traceback(monkeypatch):
+    verb_that_raises(monkeypatch, ZeroDivisionError("ours"))
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        cli.main(["any"])
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    """As in `folio sample ... | head`."""
+    code = (
+        "import sys; from folio import cli\n"
+        "def verb(arguments):\n"
+        "    for _ in range(100_000): sys.stdout.write('line\\n')\n"
+        "cli.find_verb = lambda arguments: verb\n"
+        "sys.exit(cli.main(['any']))"
+    )
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    os.close(reading)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_help(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([verb, "--help"])
+    assert caught.value.code == 0
+    assert "--" in capsys.readouterr().out

@@ -1,0 +1,159 @@
+"""Settings: a dataclass from a recipe and from flags, and what is said of mistakes in either."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from folio.config import from_table, read_config, read_recipe, to_table
+from folio.errors import UserError
+from folio.stages.pretrain import PretrainConfig
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("**/*.toml"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    steps: int | None = None
+    rate: float = 0.5
+    kind: Literal["round", "square"] = "round"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    name: str = "anyone"
+    place: Path | None = None
+    fast: bool = False
+    count: int = 1
+    part: Part = field(default_factory=Part)
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise UserError(f"count is {self.count}: it must be at least 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy:
+    name: str
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+FULL = 'name = "me"\nplace = "a/b"\nfast = true\ncount = 3\n[part]\nsteps = 7\nrate = 2\nkind = "square"\n'
+
+
+def test_a_recipe_becomes_a_dataclass(tmp_path):
+    config = read_recipe(Whole, write(tmp_path / "r.toml", FULL))
+    part = Part(steps=7, rate=2.0, kind="square")
+    assert config == Whole(name="me", place=Path("a/b"), fast=True, count=3, part=part)
+    assert isinstance(config.part.rate, float)
+    assert isinstance(config.place, Path)
+
+
+def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
+    assert read_recipe(Whole, write(tmp_path / "r.toml", "")) == Whole()
+    assert read_recipe(Whole, write(tmp_path / "r.toml", "[part]\nsteps = 1\n")) == Whole(part=Part(steps=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nmae = 'x'", r"unknown key nmae\. Did you mean name\?"),
+        ("zzz = 1", r"unknown key zzz\. Known: name, place, fast, count, part\."),
+        ("[part]\nratte = 1", r"unknown key part\.ratte\. Did you mean part\.rate\?"),
+        ("name = 5", "name is 5; it must be of type str"),
+        ("count = 1.5", "count is 1.5; it must be of type int"),
+        ("count = '1'", "count is '1'; it must be of type int"),
+        ("count = true", "count is True; it must be of type int"),
+        ("fast = 1", "fast is 1; it must be of type bool"),
+        ("place = 1", "place is 1; it must be of type Path"),
+        ("name = ['x']", r"name is \['x'\]; it must be of type str"),
+        ("name = {a = 1}", r"name is \{'a': 1\}; it must be of type str"),
+        ("part = 3", r"part must be a table, \[part\]"),
+        ("part = [1]", r"part must be a table, \[part\]"),
+        ("[part]\nsteps = 1.0", r"part\.steps is 1\.0; it must be of type int"),
+        ("[part]\nsteps = true", r"part\.steps is True; it must be of type int"),
+        ("[part]\nrate = true", r"part\.rate is True; it must be of type float"),
+        ("[part]\nrate = '1'", r"part\.rate is '1'; it must be of type float"),
+        ("[part]\nkind = 'flat'", r"part\.kind is 'flat'; it can be 'round', 'square'"),
+        ("[part]\nkind = 1", r"part\.kind is 1; it can be 'round', 'square'"),
+        ("count = -1", "count is -1: it must be at least 0"),
+        ("count = ", "not a readable TOML file"),
+        ("count = 1\ncount = 2", "not a readable TOML file"),
+        (b"name = '\xff'", "not a readable TOML file"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named_with_file_and_key(tmp_path, text, message):
+    path = write(tmp_path / "wrong.toml", text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_recipe(Whole, path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_that_is_not_there_or_is_a_folder(tmp_path):
+    with pytest.raises(UserError, match="no such recipe"):
+        read_recipe(Whole, tmp_path / "absent.toml")
+    with pytest.raises(UserError, match="not a readable TOML file"):
+        read_recipe(Whole, tmp_path)
+
+
+def test_what_has_no_default_must_be_there():
+    with pytest.raises(UserError, match="where: name is missing"):
+        from_table(Needy, {}, "where")
+
+
+def read(arguments: list[str], recipe: Path | None = None) -> Whole:
+    return read_config(Whole, arguments, recipe=recipe, prog="test", description="")
+
+
+def test_flags_come_before_the_recipe_and_the_recipe_before_defaults(tmp_path):
+    recipe = write(tmp_path / "r.toml", FULL)
+    assert read([]) == Whole()
+    assert read(["--count", "5", "--steps", "2"]) == Whole(count=5, part=Part(steps=2))
+    config = read(["--count", "5", "--kind", "round", "--fast", "False"], recipe)
+    assert config == Whole(
+        name="me", place=Path("a/b"), fast=False, count=5, part=Part(steps=7, rate=2.0, kind="round")
+    )
+
+
+def test_a_flags_value_is_checked_by_the_dataclass():
+    with pytest.raises(UserError, match="count is -1"):
+        read(["--count", "-1"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nmae", "x"], ["--count", "x"], ["--count"], ["--kind", "flat"], ["stray"]]
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        read(arguments)
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert captured.err
+
+
+def test_a_table_reads_back():
+    config = Whole(name="é", place=Path("x"), part=Part(rate=0.1))
+    assert from_table(Whole, to_table(config), "here") == config
+    assert to_table(Whole())["place"] is None
+
+
+def test_the_defaults_of_pretraining_read_back():
+    config = PretrainConfig()
+    assert from_table(PretrainConfig, to_table(config), "here") == config
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+def test_every_recipe_loads(recipe):
+    config = {"pretrain": PretrainConfig}[recipe.stem]
+    assert isinstance(read_recipe(config, recipe), config)
