@@ -1,7 +1,6 @@
 """What tests of every folder use."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,7 +18,6 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _random_state() -> Iterator[None]:
+def _random_state() -> None:
     """Every test starts from the same random state, whatever ran before it."""
     torch.manual_seed(0)
-    yield

@@ -22,6 +22,7 @@ from folio.checkpoint import (
     restore_random_state,
     save_state,
     saved_steps,
+    surviving,
     write_directory,
 )
 from folio.errors import UserError
@@ -57,7 +58,12 @@ def assert_same(ours: object, theirs: object) -> None:
         case Tensor(), Tensor():
             assert ours.dtype == theirs.dtype
             assert ours.shape == theirs.shape
-            assert ours.contiguous().view(-1).view(torch.uint8).equal(theirs.contiguous().view(-1).view(torch.uint8))
+            assert (
+                ours.contiguous()
+                .view(-1)
+                .view(torch.uint8)
+                .equal(theirs.contiguous().view(-1).view(torch.uint8))
+            )
         case dict(), dict():
             assert list(ours) == list(theirs)
             for key in ours:
@@ -232,6 +238,16 @@ def test_a_kill_at_a_rename_is_healed(tmp_path, monkeypatch, nth):
     put(final, "newest")
     assert content(final) == "newest"
     assert names(tmp_path) == {"best"}
+
+
+def test_readers_find_what_survives_and_change_nothing(tmp_path):
+    final, previous = tmp_path / "best", tmp_path / ".best.previous"
+    assert surviving(final) == final
+    previous.mkdir()
+    assert surviving(final) == previous
+    final.mkdir()
+    assert surviving(final) == final
+    assert names(tmp_path) == {"best", ".best.previous"}
 
 
 def test_restore_leaves_what_is_whole(tmp_path):

@@ -114,8 +114,9 @@ def read(arguments: list[str], recipe: Path | None = None) -> Whole:
 def test_flags_come_before_the_recipe_and_the_recipe_before_defaults(tmp_path):
     recipe = write(tmp_path / "r.toml", FULL)
     assert read([]) == Whole()
+    assert read(["--fast"]).fast
     assert read(["--count", "5", "--steps", "2"]) == Whole(count=5, part=Part(steps=2))
-    config = read(["--count", "5", "--kind", "round", "--fast", "False"], recipe)
+    config = read(["--count", "5", "--kind", "round", "--no-fast"], recipe)
     assert config == Whole(
         name="me", place=Path("a/b"), fast=False, count=5, part=Part(steps=7, rate=2.0, kind="round")
     )

@@ -10,7 +10,9 @@ import re
 import shlex
 import tomllib
 import xml.etree.ElementTree as ET
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 
@@ -55,13 +57,13 @@ def file_named(name: str) -> Path | None:
 def is_file_name(span: str) -> bool:
     if not re.fullmatch(r"[\w./<>-]+", span) or span.startswith("-"):
         return False
-    first = span.split("/")[0]
+    first = span.split("/", maxsplit=1)[0]
     return Path(span).suffix in FILE_SUFFIXES or ("/" in span and file_named(first) is not None)
 
 
 def is_known(name: str) -> bool:
     """A file of the checkout, or one that folio writes and that the source therefore names."""
-    fixed = name.split("<")[0].rstrip("/")
+    fixed = name.split("<", maxsplit=1)[0].rstrip("/")
     return file_named(fixed) is not None or fixed in source()
 
 
@@ -105,12 +107,12 @@ def is_code_name(span: str) -> bool:
         return True
     if not re.fullmatch(r"\w+(\.\w+)+(\(.*\))?", span) or is_file_name(span):
         return False
-    first = span.split(".")[0]
+    first = span.split(".", maxsplit=1)[0]
     return first in ("folio", "torch") or (PACKAGE / first).is_dir() or (PACKAGE / f"{first}.py").exists()
 
 
 def code_exists(span: str) -> bool:
-    name = span.split("(")[0]
+    name = span.split("(", maxsplit=1)[0]
     path, colon, names = name.partition(".py: ")
     if not colon:
         return has_dotted_name(name if name.startswith(("folio.", "torch.")) else f"folio.{name}")
@@ -128,7 +130,12 @@ def test_code_exists(page):
 
 def commands(page: Path) -> list[list[str]]:
     """The words of each command of make, folio, or Python on a script, in a block or in backticks."""
-    lines = [line.removeprefix("$ ") for kind, text in fences(page) if kind != "python" for line in text.split("\n")]
+    lines = [
+        line.removeprefix("$ ")
+        for kind, text in fences(page)
+        if kind != "python"
+        for line in text.split("\n")
+    ]
     found = []
     for line in (*lines, *spans(page)):
         for part in re.split(r"&&|;|\|", line.split(" #")[0].strip()):
@@ -155,9 +162,6 @@ def test_make_targets_exist(page):
 @cache
 def flags_of(verb: str) -> frozenset[str]:
     """What `folio VERB --help` offers."""
-    from contextlib import redirect_stdout
-    from io import StringIO
-
     text = StringIO()
     with redirect_stdout(text), pytest.raises(SystemExit):
         find_verb([verb])(["--help"])
@@ -165,16 +169,22 @@ def flags_of(verb: str) -> frozenset[str]:
 
 
 def unknown_words(words: list[str]) -> list[str]:
-    """The verb and the flags of a command of folio's, and the script and its flags of one of Python's, that are not."""
+    """What a command names and there is not: a verb of folio's, a recipe, a script for Python, their flags."""
     if words[:3] == ["python", "-m", "folio"]:
         words = words[2:]
     flags = [flag for word in words if (flag := word.split("=")[0]).startswith("--")]
     if words[0].endswith("folio"):
         verb = next(iter(words[1:]), "--help")
         if verb in VERBS:
-            return [flag for flag in flags if flag not in flags_of(verb)]
+            recipes = [word for word in words if word.startswith("recipes/") and not is_known(word)]
+            return recipes + [flag for flag in flags if flag not in flags_of(verb)]
         return [] if is_placeholder(verb) or verb in ("--help", "--version", "-h", "-V") else [verb]
-    if words[0].startswith("python") and words[1:] and words[1].endswith(".py") and not is_placeholder(words[1]):
+    if (
+        words[0].startswith("python")
+        and words[1:]
+        and words[1].endswith(".py")
+        and not is_placeholder(words[1])
+    ):
         script = ROOT / words[1]
         return flags_not_in(script, flags) if script.exists() else [words[1]]
     return []
@@ -231,5 +241,7 @@ def test_the_picture_shows_the_floors_that_imports_are_checked_against():
     assert all(len({floor_of[name] for name in layer}) == 1 for layer in layers)
     heights = [floor_of[layer[0]] for layer in layers]
     assert heights == sorted(heights)
-    in_package = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    in_package = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert set(floor_of) == in_package - {"__init__"}

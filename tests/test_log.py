@@ -37,7 +37,15 @@ def test_plain_lines_without_a_terminal(monkeypatch):
 
 def test_a_bar_in_a_narrow_terminal():
     file = io.StringIO()
-    console = Console(file=file, width=40, force_terminal=True, legacy_windows=False, markup=False, emoji=False, highlight=False)
+    console = Console(
+        file=file,
+        width=40,
+        force_terminal=True,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
     progress = Progress(console, total=3)
     with progress.shown():
         for step in range(1, 4):

@@ -124,6 +124,13 @@ def restore_directory(final: Path) -> None:
         previous.rename(final)
 
 
+def surviving(final: Path) -> Path:
+    """`final`, or while `write_directory` is between its two renames what was there before. For readers, who must
+    not come in the way of the owner as `restore_directory` would."""
+    previous = _beside(final, "previous")
+    return previous if previous.exists() and not final.exists() else final
+
+
 def damage(directory: Path) -> str | None:
     """What is wrong with a directory that `write_directory` made, in words, or None if it is whole."""
     try:
@@ -151,7 +158,7 @@ def newest_whole(checkpoints: Path) -> tuple[Path | None, list[str]]:
         problem = damage(path)
         if problem is None:
             return path, problems
-        problems.append(f"{path} is damaged ({problem}); using the one before.")
+        problems.append(f"{path} is damaged ({problem}); looking for the one before.")
     return None, problems
 
 

@@ -86,16 +86,23 @@ def start_runtime(config: RuntimeConfig) -> Runtime:
 
 
 def restore_runtime(table: Mapping[str, Any]) -> Runtime:
-    """The choices of an earlier process, so that this one computes the same."""
-    torch.set_num_threads(table["threads"])
+    """The choices of an earlier process, so that this one computes the same.
+
+    Raises UserError where the table is damaged, or this machine has no such device.
+    """
+    try:
+        runtime = Runtime(
+            device=choose_device(table["device"]),
+            compute_dtype=DTYPES[table["precision"]],
+            compiles=table["compiles"],
+            threads=table["threads"],
+            flops_per_second=table["flops_per_second"],
+        )
+    except KeyError as error:
+        raise UserError(f"The runtime in run.json is damaged ({error}); choose another --run.") from None
+    torch.set_num_threads(runtime.threads)
     torch.set_float32_matmul_precision("high")
-    return Runtime(
-        device=choose_device(table["device"]),
-        compute_dtype=DTYPES[table["precision"]],
-        compiles=table["compiles"],
-        threads=table["threads"],
-        flops_per_second=table["flops_per_second"],
-    )
+    return runtime
 
 
 def choose_device(name: str) -> torch.device:
@@ -107,7 +114,7 @@ def choose_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = next(kind for kind, is_there in available.items() if is_there)
-    if not available[name]:
+    if not available.get(name):
         there = ", ".join(kind for kind, is_there in available.items() if is_there)
         raise UserError(f"--device {name}: this machine has none that torch can use; there is {there}.")
     return torch.device(name)

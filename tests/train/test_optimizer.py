@@ -1,6 +1,7 @@
 """Which optimizer moves which weights, and what a schedule does to its rate."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_up_along_down():
     shares = [schedule.multiplier(step, 20) for step in range(1, 21)]
     assert shares[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert shares[3:10] == pytest.approx([1.0] * 7)
-    falls = [before - after for before, after in zip(shares[9:], shares[10:], strict=False)]
+    falls = [before - after for before, after in pairwise(shares[9:])]
     assert falls == pytest.approx([0.09] * 10)
     assert shares[-1] == pytest.approx(0.1)
 
@@ -108,7 +109,12 @@ def test_a_rate_is_never_negative_nor_above_its_peak(warmup, decay, final, total
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("warmup_steps", -1), ("decay_fraction", 1.1), ("final_fraction", -0.1), ("final_fraction", float("nan"))],
+    [
+        ("warmup_steps", -1),
+        ("decay_fraction", 1.1),
+        ("final_fraction", -0.1),
+        ("final_fraction", float("nan")),
+    ],
 )
 def test_a_schedule_out_of_range_is_refused(field, value):
     with pytest.raises(UserError, match=field):

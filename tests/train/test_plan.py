@@ -117,7 +117,17 @@ def test_what_is_asked_for_is_kept(architecture, size):
 
 @pytest.mark.parametrize(
     "name",
-    ["n_layer", "n_head", "n_kv_head", "n_embd", "mlp_size", "block_size", "micro_batch_size", "tokens_per_step", "steps"],
+    [
+        "n_layer",
+        "n_head",
+        "n_kv_head",
+        "n_embd",
+        "mlp_size",
+        "block_size",
+        "micro_batch_size",
+        "tokens_per_step",
+        "steps",
+    ],
 )
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_size_below_1_is_refused(name, value):

@@ -20,13 +20,12 @@ INFO = {"status": "running", "config": {}, "plan": {}, "runtime": {}, "text_sha2
 def test_a_run_begins_with_its_info(tmp_path):
     run = RunDirectory(tmp_path / "a" / "b")
     assert not run.exists
-    run.own()
-    assert not run.exists
-    run.write_info(INFO | {"text": "é"})
-    assert run.exists
-    run.set_status("finished", peak_memory=3)
-    assert run.read_info() == INFO | {"text": "é", "status": "finished", "peak_memory": 3}
-    run.release()
+    with run.owned():
+        assert not run.exists
+        run.write_info(INFO | {"text": "é"})
+        assert run.exists
+        run.set_status("finished", peak_memory=3)
+        assert run.read_info() == INFO | {"text": "é", "status": "finished", "peak_memory": 3}
     assert {path.name for path in run.path.iterdir()} == {".lock", "run.json"}
 
 
@@ -34,10 +33,9 @@ HOLD = """
 import sys
 from pathlib import Path
 from folio.train.run import RunDirectory
-run = RunDirectory(Path(sys.argv[1]))
-run.own()
-print("owned", flush=True)
-sys.stdin.read()
+with RunDirectory(Path(sys.argv[1])).owned():
+    print("owned", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -47,28 +45,41 @@ def test_two_processes_cannot_own_one_run(tmp_path):
     ) as other:
         assert other.stdout.readline() == "owned\n"
         run = RunDirectory(tmp_path)
-        with pytest.raises(UserError, match="in use by another process"):
-            run.own()
+        with pytest.raises(UserError, match="in use by another process"), run.owned():
+            pass
         other.kill()  # a lock must not outlive its owner
         other.wait()
-        run.own()
-        run.release()
+        with run.owned():
+            pass
 
 
 def test_what_is_released_can_be_owned_again(tmp_path):
     first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
-    first.own()
-    with pytest.raises(UserError, match="in use"):
-        second.own()
-    first.release()
-    second.own()
-    second.release()
+    with first.owned(), pytest.raises(UserError, match="in use"), second.owned():
+        pass
+    with second.owned():
+        pass
+
+
+def test_a_directory_in_which_nothing_was_begun_is_not_left_behind(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunDirectory(tmp_path / "run").owned():
+        1 / 0  # noqa: B018
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_appears_in_a_directory_is_never_deleted(tmp_path):
+    """Where no run was begun, or its info is out of sight for a moment, as on a shared disk."""
+    run = RunDirectory(tmp_path / "run")
+    with run.owned():
+        (run.path / "thesis.doc").write_text("mine")
+    assert (run.path / "thesis.doc").exists()
 
 
 def test_a_directory_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.doc").write_text("mine")
-    with pytest.raises(UserError, match=r"holds other files \(thesis\.doc\)"):
-        RunDirectory(tmp_path).own()
+    mistake = pytest.raises(UserError, match=r"holds other files \(thesis\.doc\)")
+    with mistake, RunDirectory(tmp_path).owned():
+        pass
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.doc"}
 
 
@@ -77,9 +88,8 @@ def test_a_run_killed_before_it_began_is_begun_anew(tmp_path):
     for name in (".lock", ".run.json.writing"):
         (tmp_path / name).write_text("")
     run = RunDirectory(tmp_path)
-    run.own()
-    run.write_info(INFO)
-    run.release()
+    with run.owned():
+        run.write_info(INFO)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "run.json"}
 
 
@@ -88,17 +98,16 @@ def test_a_path_that_can_be_no_directory_is_an_error(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
         run = RunDirectory(path)
         assert not run.exists
-        with pytest.raises(UserError, match="cannot be written"):
-            run.own()
+        with pytest.raises(UserError, match="cannot be written"), run.owned():
+            pass
 
 
 def test_a_best_model_half_replaced_is_healed(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(INFO))
     (tmp_path / ".best.previous").mkdir()
     run = RunDirectory(tmp_path)
-    run.own()
-    run.release()
-    assert run.best.is_dir()
+    with run.owned():
+        assert run.best.is_dir()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"{}", b'{"status": "running"}'])

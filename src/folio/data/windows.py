@@ -28,6 +28,8 @@ class RandomWindows:
 
     ids:         (N) integers, N > block_size.
     batch_size:  windows in a batch of this rank.
+    opening:     (token, replacement): a window that begins with `token` begins with `replacement` instead. With
+                 a line's end and <|bos|> the model learns what comes after <|bos|>: the beginning of any line.
     rank:        this process among `world_size`; each takes its own rows of a global batch of batch_size *
                  world_size windows, which is the same however many ranks share it.
 
@@ -35,7 +37,15 @@ class RandomWindows:
     """
 
     def __init__(
-        self, ids: Tensor, *, block_size: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        ids: Tensor,
+        *,
+        block_size: int,
+        batch_size: int,
+        seed: int,
+        opening: tuple[int, int] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if len(ids) <= block_size:
             raise UserError(
@@ -46,6 +56,7 @@ class RandomWindows:
         self.block_size = block_size
         self.batch_size = batch_size
         self.seed = seed
+        self.opening = opening
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
@@ -81,7 +92,11 @@ class RandomWindows:
         starts = self._take(self.batch_size * self.world_size)
         mine = starts[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
         columns = torch.from_numpy(mine)[:, None] + torch.arange(self.block_size + 1)  # (B, T + 1)
-        return Batch.from_windows(self.ids[columns.to(self.ids.device)].long())
+        windows = self.ids[columns.to(self.ids.device)].long()
+        if self.opening is not None:
+            token, replacement = self.opening
+            windows[:, 0].masked_fill_(windows[:, 0] == token, replacement)
+        return Batch.from_windows(windows)
 
     def state_dict(self) -> dict[str, int]:
         """Three counters, the same on every rank."""

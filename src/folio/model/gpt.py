@@ -53,7 +53,9 @@ class GPT(nn.Module):
             elif part in ("output", "down", "head"):
                 parameter.zero_()
             else:
-                nn.init.normal_(parameter, std=embedding_std if part == "embedding" else self.config.n_embd**-0.5)
+                nn.init.normal_(
+                    parameter, std=embedding_std if part == "embedding" else self.config.n_embd**-0.5
+                )
 
     def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The normalised residual stream at the top. ids: (B, T) -> (B, T, C).

@@ -21,7 +21,7 @@ from folio.runtime import (
     matmul_speed,
     start_runtime,
 )
-from folio.stages.result import show_table
+from folio.stages.show import show_table
 
 LIBRARIES = ("safetensors", "tokenizers", "numpy", "tyro", "rich")
 

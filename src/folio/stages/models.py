@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from folio.checkpoint import newest_whole, restore_directory
+from folio.checkpoint import newest_whole, surviving
 from folio.errors import UserError
 from folio.model.directory import load_model
 from folio.model.gpt import GPT
@@ -16,15 +17,14 @@ def find_model(path: Path) -> Path:
 
     Raises UserError if there is none.
     """
-    if (path / "config.json").exists():
+    if os.path.exists(path / "config.json"):
         return path
-    best = path / "best"
-    restore_directory(best)
-    if best.exists():
-        return best
-    if not path.exists():
+    if not os.path.exists(path):
         known = ", ".join(str(run.parent) for run in sorted(path.parent.glob("*/run.json"))[:5])
         raise UserError(f"{path}: no such run or model directory." + (f" There is {known}." if known else ""))
+    best = surviving(path / "best")
+    if best.exists():
+        return best
     checkpoint, _ = newest_whole(path / "checkpoints")
     if checkpoint is None:
         raise UserError(f"{path} holds no model yet: let `folio pretrain --run {path} --resume` run on.")

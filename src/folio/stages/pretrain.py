@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,8 @@ from folio.config import from_table, read_config, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
-from folio.log import Progress, clock, make_console, size
+from folio.log import Progress, make_console
 from folio.model.architectures import ARCHITECTURES
-from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.runtime import (
@@ -33,7 +33,7 @@ from folio.runtime import (
     restore_runtime,
     start_runtime,
 )
-from folio.stages.result import show_result, show_table
+from folio.stages.show import show_choices, show_estimate, show_result
 from folio.stages.training import Training, Watch
 from folio.tokenizer.char import CharTokenizer
 from folio.train.best import OverfittingError
@@ -78,6 +78,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not self.minutes > 0:
             raise UserError(f"minutes is {self.minutes}: it must be above 0.")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed is {self.seed}: it must be at least 0 and below 2^63.")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -94,9 +96,9 @@ def take_recipe(arguments: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
     if not arguments or arguments[0].startswith("-"):
         return None, arguments
     path = Path(arguments[0])
-    if path.is_dir():
+    if os.path.isdir(path):
         path /= "pretrain.toml"
-    if not path.exists():
+    if not os.path.exists(path):
         known = ", ".join(str(found.parent) for found in sorted(Path("recipes").glob("*/pretrain.toml")))
         hint = f"There is {known}." if known else "For a text of your own use --data FILE."
         raise UserError(f"{path}: no such recipe. {hint}")
@@ -105,24 +107,31 @@ def take_recipe(arguments: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
 
 def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> None:
     """Find the text, choose sizes, train, and show what came of it."""
-    run = RunDirectory(config.run or Path("runs") / Path(config.data).stem)
+    run = RunDirectory(config.run or Path("runs") / Path(config.data).resolve().stem)
     reference = Reference.beside(recipe) if recipe else None
-    if run.exists:
-        config = stored_config(run, config)
-        if run.read_info()["status"] == "finished":
-            console.print(f"{run.path} is finished already. This is what it made:")
-            show_result(run, reference, console)
-            return
-    corpus = load_corpus(config.data)
-    for notice in corpus.notices:
-        console.print(notice)
-    run.own()
-    training = prepare(config, corpus, run, console)
-    unfinished = resume(training, run, console)
-    train(config, training, run, console, unfinished)
-    plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
-    run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
-    show_result(run, reference, console)
+    if not run.exists:
+        corpus = load_corpus(config.data)
+    with run.owned():
+        if run.exists:
+            config = stored_config(run, config)
+            if run.read_info()["status"] == "finished":
+                console.print(f"{run.path} is finished already. This is what it made:", soft_wrap=True)
+                show_result(run, reference, console)
+                return
+            corpus = load_corpus(config.data)
+        for notice in corpus.notices:
+            console.print(notice, soft_wrap=True)
+        training = build(config, corpus, run)
+        show_choices(corpus, training, console)
+        step_seconds = rehearse(config, training, console)
+        if not run.exists:
+            begin(config, corpus, training, run, step_seconds)
+        show_estimate(training, step_seconds, console)
+        unfinished = resume(training, run, console)
+        train(config, training, run, console, unfinished)
+        plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
+        run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+        show_result(run, reference, console)
 
 
 def stored_config(run: RunDirectory, config: PretrainConfig) -> PretrainConfig:
@@ -134,13 +143,14 @@ def stored_config(run: RunDirectory, config: PretrainConfig) -> PretrainConfig:
     info = run.read_info()
     if not config.resume and info["status"] != "finished":
         raise UserError(f"{run.path} holds an unfinished run: go on with --resume, or choose another --run.")
+    stored = from_table(PretrainConfig, info["config"], str(run.info_file))
     asked, default = flat(to_table(config)), flat(to_table(PretrainConfig()))
-    for key, value in flat(info["config"]).items():
+    for key, value in flat(to_table(stored)).items():
         if key not in ("run", "resume") and asked[key] not in (value, default[key]):
             raise UserError(
                 f"{run.path} was started with {key} {value!r}, not {asked[key]!r}: choose another --run."
             )
-    return from_table(PretrainConfig, info["config"], str(run.info_file))
+    return stored
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -151,84 +161,93 @@ def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def prepare(config: PretrainConfig, corpus: Corpus, run: RunDirectory, console: Console) -> Training:
-    """Choose what is left to choose, and build all that a run needs. A new run's choices go to run.json."""
+def build(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> Training:
+    """All that a run needs, with the choices that run.json holds, or new ones."""
     tokenizer = CharTokenizer.train(corpus.text)
     train_text, val_text = corpus.split()
-    info = run.read_info() if run.exists else None
-    text_sha256 = hashlib.sha256(corpus.text.encode()).hexdigest()
-    if info is None:
+    if run.exists:
+        runtime, plan = stored_choices(config, corpus, run)
+    else:
         runtime = start_runtime(config.runtime)
         plan = make_plan(config, tokenizer.vocab_size, train_text, val_text, runtime)
-    else:
-        if info["text_sha256"] != text_sha256:
-            raise UserError(
-                f"{config.data} is not the text that {run.path} was started with; choose another --run."
-            )
-        runtime = restore_runtime(info["runtime"])
-        plan = Plan(**info["plan"] | {"model": GPTConfig(**info["plan"]["model"])})
     require_length(train_text, plan.model.block_size + 1, "The training text")
     require_length(val_text, plan.model.block_size + 1, "The validation text")
     torch.manual_seed(config.seed)
     model = GPT(plan.model).to(runtime.device)
     model.compute_dtype = runtime.compute_dtype
-    training = Training(
+    train_ids, val_ids = (torch.from_numpy(tokenizer.encode(text)).long() for text in (train_text, val_text))
+    line_end = tokenizer.encode("\n").tolist() if "\n" in tokenizer.characters else []
+    return Training(
         model=model,
         tokenizer=tokenizer,
         source=RandomWindows(
-            torch.from_numpy(tokenizer.encode(train_text)).long(),
+            train_ids,
             block_size=plan.model.block_size,
             batch_size=plan.micro_batch_size,
             seed=config.seed,
+            opening=(line_end[0], tokenizer.special_ids["<|bos|>"]) if line_end else None,
         ),
-        validation=list(
-            validation_windows(
-                torch.from_numpy(tokenizer.encode(val_text)).long(),
-                plan.model.block_size,
-                VALIDATION_BATCH_SIZE,
-            )
-        ),
-        validation_bytes=len(val_text.encode()),
+        validation=list(validation_windows(val_ids, plan.model.block_size, VALIDATION_BATCH_SIZE)),
+        validation_bytes=len(val_text[1:].encode()),  # the first character is no target
         optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
         runtime=runtime,
         plan=plan,
     )
-    show_choices(config, corpus, training, console)
-    step_seconds = rehearse(config, training, console)
-    if not plan.steps:
-        steps = choose_steps(plan, len(train_text), 60 * config.minutes, step_seconds)
-        training.plan = replace(plan, steps=steps)
-    if info is None:
-        run.write_info(
-            {
-                "status": "running",
-                "folio": __version__,
-                "torch": torch.__version__,
-                "hardware": describe(runtime.device),
-                "config": to_table(config),
-                "runtime": runtime.to_table(),
-                "plan": to_table(training.plan),
-                "text": corpus.origin,
-                "text_sha256": text_sha256,
-                "peak_memory": 0,
-            }
+
+
+def stored_choices(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> tuple[Runtime, Plan]:
+    """What an earlier process chose. Raises UserError if the text is another one now."""
+    info = run.read_info()
+    if info["text_sha256"] != sha256(corpus):
+        raise UserError(
+            f"{config.data} is not the text that {run.path} was started with; choose another --run."
         )
-    show_estimate(training, len(train_text), step_seconds, console)
-    return training
+    return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
+
+
+def sha256(corpus: Corpus) -> str:
+    """What tells one text from another."""
+    return hashlib.sha256(corpus.text.encode()).hexdigest()
 
 
 def make_plan(
     config: PretrainConfig, vocab_size: int, train_text: str, val_text: str, runtime: Runtime
 ) -> Plan:
     """Sizes for a new run."""
-    return choose_plan(
+    architecture = ARCHITECTURES[config.architecture]
+    plan = choose_plan(
         config.size,
-        dict(ARCHITECTURES[config.architecture].parts),
+        dict(architecture.parts),
         vocab_size=vocab_size,
         n_train=len(train_text),
         n_validation=len(val_text),
         flops=runtime.flops_per_second * 60 * config.minutes,
         free_memory=0.8 * available_memory(runtime.device),
+    )
+    architecture.write(plan.model, {})  # says now, not at the first save, if it cannot be saved
+    return plan
+
+
+def begin(
+    config: PretrainConfig, corpus: Corpus, training: Training, run: RunDirectory, step_seconds: float
+) -> None:
+    """Decide how many steps to make, now that it is known how long one takes, and write run.json."""
+    if not training.plan.steps:
+        steps = choose_steps(training.plan, len(training.source.ids), 60 * config.minutes, step_seconds)
+        training.plan = replace(training.plan, steps=steps)
+    run.write_info(
+        {
+            "status": "running",
+            "folio": __version__,
+            "torch": torch.__version__,
+            "hardware": describe(training.runtime.device),
+            "config": to_table(config),
+            "runtime": training.runtime.to_table(),
+            "plan": to_table(training.plan),
+            "text": corpus.origin,
+            "text_sha256": sha256(corpus),
+            "peak_memory": 0,
+        }
     )
 
 
@@ -262,7 +281,10 @@ def rehearse(config: PretrainConfig, training: Training, console: Console) -> fl
         steps=range(1, REHEARSAL_STEPS + 1),
         max_norm=config.optimizer.max_norm,
     )
-    seconds = [report.seconds for report in reports]
+    try:
+        seconds = [report.seconds for report in reports]
+    except NonFiniteLossError as error:
+        raise diverged(error, "nothing has been written yet") from None
     restore_random_state(before)
     return statistics.median(seconds[1:])
 
@@ -271,12 +293,14 @@ def resume(training: Training, run: RunDirectory, console: Console) -> StepRepor
     """Put `training` where the newest whole checkpoint left it, and return the report of its last step."""
     checkpoint, problems = newest_whole(run.checkpoints)
     for problem in problems:
-        console.print(problem)
+        console.print(problem, soft_wrap=True)
     report = training.load(checkpoint) if checkpoint else None
     for path in (run.metrics_file, run.samples_file):
         keep_before(path, report.step if report else 0)
     if report:
-        console.print(f"Going on after step {report.step:,}, from {checkpoint}.")
+        console.print(f"Going on after step {report.step:,}, from {checkpoint}.", soft_wrap=True)
+    elif problems:
+        console.print("No whole checkpoint is left: beginning again.")
     return report
 
 
@@ -321,38 +345,19 @@ def train(
         console.print(str(error))
     except KeyboardInterrupt:
         run.set_status("interrupted")
-        raise
+        checkpoint, _ = newest_whole(run.checkpoints)
+        saved = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
+        raise KeyboardInterrupt(f"{saved}: go on with --resume.") from None
     except NonFiniteLossError as error:
         run.set_status("failed")
         checkpoint, _ = newest_whole(run.checkpoints)
         kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
-        raise UserError(
-            f"The loss is no longer a number ({error}): most often the learning rate is too high. "
-            f"Training has stopped; {kept}. Start again with a lower --learning-rate and another --run."
-        ) from None
+        raise diverged(error, kept) from None
 
 
-def show_choices(config: PretrainConfig, corpus: Corpus, training: Training, console: Console) -> None:
-    """What is about to be trained, on what, and where."""
-    model = training.plan.model
-    grouped = "" if model.n_kv_head == model.n_head else f" ({model.n_kv_head} for keys and values)"
-    dropout = f", dropout {model.dropout}" if model.dropout else ""
-    lines = {
-        "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} different: {corpus.origin}",
-        "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-        "model": f"{config.architecture}, {model.n_layer} layers, {model.n_embd} wide, heads {model.n_head} x {model.head_size}{grouped}, "
-        f"context {model.block_size}{dropout}: {training.model.n_parameters / 1e6:.2f} M weights",
-    }
-    show_table(lines, console)
-
-
-def show_estimate(training: Training, n_train: int, step_seconds: float, console: Console) -> None:
-    """How much training there will be, how long it takes, and how much memory."""
-    plan = training.plan
-    lines = {
-        "training": f"{plan.steps:,} steps of {plan.tokens_per_step:,} characters, "
-        f"the text {plan.total_tokens / n_train:.1f} times",
-        "estimate": f"{clock(plan.steps * step_seconds)} and {size(peak_memory(training.runtime.device))}",
-    }
-    show_table(lines, console)
-    console.print()
+def diverged(error: NonFiniteLossError, kept: str) -> UserError:
+    """What to tell when the loss is no longer a number."""
+    return UserError(
+        f"The loss is no longer a number ({error}): most often the learning rate is too high. "
+        f"Training has stopped; {kept}. Start again with a lower --learning-rate and another --run."
+    )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -34,14 +35,16 @@ class SampleConfig:
     """An answer ends before any of these texts."""
     seed: int = 1
     """The same seed gives the same text."""
-    device: str = "cpu"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
     """Where to compute: cpu, cuda or mps. One short text is soonest ready on the cpu."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.8))
 
     def __post_init__(self) -> None:
         for name in ("tokens", "num"):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name} is {getattr(self, name)}: it must be at least 1.")
+                raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}: it must be at least 0.")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -112,8 +112,11 @@ class Watch:
 
     def save(self, report: StepReport) -> None:
         """Write checkpoints/step-N, and remove those older than the one before it."""
-        self.training.save(self.run.checkpoints / f"step-{report.step}", report)
-        for old in saved_steps(self.run.checkpoints)[KEPT_CHECKPOINTS:]:
+        new = self.run.checkpoints / f"step-{report.step}"
+        self.training.save(new, report)
+        saved = saved_steps(self.run.checkpoints)
+        # Newer ones, if there are any, are damaged, and will be written again.
+        for old in saved[saved.index(new) :][KEPT_CHECKPOINTS:]:
             shutil.rmtree(old)
 
     def evaluate(self, report: StepReport) -> None:

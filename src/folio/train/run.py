@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from folio.checkpoint import restore_directory
 from folio.errors import UserError
 
-INFO_KEYS = ("status", "config", "runtime", "plan", "text_sha256")
+INFO_TYPES = {"status": str, "config": dict, "runtime": dict, "plan": dict, "text_sha256": str}
 """What run.json cannot be without."""
 BEFORE_A_RUN = {".lock", ".run.json.writing"}
 """All that a run can have left which was killed before it began."""
@@ -36,42 +38,50 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.best = path / "best"
         self.plot = path / "loss.png"
-        self._lock: TextIO | None = None
 
     @property
     def exists(self) -> bool:
         """Whether a run was begun here."""
         return os.path.exists(self.info_file)  # unlike Path.exists, it raises for no path
 
-    def own(self) -> None:
-        """Create the directory and lock it until this process ends, however it ends.
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Create the directory and keep other processes out of it while the block runs, however it ends. A
+        directory in which no run was begun then is not left behind.
 
         Raises UserError if another process holds it, if it holds other things, or if it cannot be written.
         """
         try:
-            if self.path.is_dir() and not self.exists and any(self.path.iterdir()):
+            if self.path.is_dir() and not self.exists:
                 leftovers = {path.name for path in self.path.iterdir()} - BEFORE_A_RUN
                 if leftovers:
                     raise UserError(
                         f"{self.path} holds other files ({min(leftovers)}) and no run; choose another --run."
                     )
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a+")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise UserError(
-                f"{self.path} is in use by another process; wait for it or choose another --run."
-            ) from None
+            lock = (self.path / ".lock").open("a+")
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}).") from None
-        restore_directory(self.best)
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.path} is in use by another process; wait for it or choose another --run."
+                ) from None
+            restore_directory(self.best)
+            try:
+                yield
+            finally:
+                if not self.exists:
+                    self._remove_if_empty()
 
-    def release(self) -> None:
-        """Let other processes have the directory."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+    def _remove_if_empty(self) -> None:
+        """Never more than what `owned` made: it may be that run.json is only out of sight."""
+        for name in BEFORE_A_RUN:
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     def read_info(self) -> dict[str, Any]:
         """run.json. Raises UserError if it is damaged."""
@@ -79,9 +89,9 @@ class RunDirectory:
             info = json.loads(self.info_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.info_file} is damaged ({error}); choose another --run.") from None
-        missing = [key for key in INFO_KEYS if not isinstance(info, dict) or key not in info]
-        if missing:
-            raise UserError(f"{self.info_file} is damaged (no {missing[0]}); choose another --run.")
+        for key, kind in INFO_TYPES.items():
+            if not isinstance(info, dict) or not isinstance(info.get(key), kind):
+                raise UserError(f"{self.info_file} is damaged (no {key}); choose another --run.")
         return info
 
     def write_info(self, info: dict[str, Any]) -> None:

@@ -1,23 +1,55 @@
-"""What a person is shown when a run is over."""
+"""What a person is shown before and after training."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.text import Text
 
+from folio.data.corpora import Corpus
+from folio.errors import UserError
 from folio.log import clock, size
+from folio.model.architectures import architecture_of
+from folio.runtime import describe, peak_memory
 from folio.stages.models import load_for_inference
-from folio.stages.training import write_text
+from folio.stages.training import Training, write_text
 from folio.train.reference import Reference
 from folio.train.run import RunDirectory, read_lines
 
 SCENE_TOKENS = 500
 
 
+def show_choices(corpus: Corpus, training: Training, console: Console) -> None:
+    """What is about to be trained, on what, and where."""
+    model = training.plan.model
+    grouped = "" if model.n_kv_head == model.n_head else f" ({model.n_kv_head} for keys and values)"
+    dropout = f", dropout {model.dropout}" if model.dropout else ""
+    lines = {
+        "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} different: {corpus.origin}",
+        "machine": f"{describe(training.runtime.device)}; {training.runtime}",
+        "model": f"{architecture_of(model).model_type}, {model.n_layer} layers, {model.n_embd} wide, heads {model.n_head} x {model.head_size}{grouped}, "
+        f"context {model.block_size}{dropout}: {training.model.n_parameters / 1e6:.2f} M weights",
+    }
+    show_table(lines, console)
+
+
+def show_estimate(training: Training, step_seconds: float, console: Console) -> None:
+    """How much training there will be, how long it takes, and how much memory."""
+    plan = training.plan
+    lines = {
+        "training": f"{plan.steps:,} steps of {plan.tokens_per_step:,} characters, "
+        f"the text {plan.total_tokens / len(training.source.ids):.1f} times",
+        "estimate": f"{clock(plan.steps * step_seconds)} and {size(peak_memory(training.runtime.device))}",
+    }
+    show_table(lines, console)
+    console.print()
+
+
 def show_result(run: RunDirectory, reference: Reference | None, console: Console) -> None:
     """Validation loss beside others', a verdict on the curve, where things are, a text, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
     evaluated = [record for record in records if "val_loss" in record]
+    if not evaluated:
+        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
     best = min(evaluated, key=lambda record: record["val_loss"])
     model, tokenizer = load_for_inference(run.path)
 

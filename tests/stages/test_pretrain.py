@@ -1,0 +1,422 @@
+"""`folio pretrain` from a text to a model."""
+
+import io
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tiny import STEPS, TINY, make_text
+
+from folio import checkpoint
+from folio.batch import Batch, Loss
+from folio.checkpoint import damage
+from folio.config import read_config
+from folio.data.windows import validation_windows
+from folio.evaluation.loss import ValidationLoss, validation_loss
+from folio.model.architectures import ARCHITECTURES
+from folio.objectives.next_token import next_token_loss
+from folio.stages import pretrain as stage
+from folio.stages.models import load_for_inference
+from folio.stages.training import Watch
+from folio.train.run import RunDirectory, read_lines
+
+
+def test_a_run_leaves_what_it_should(folio, finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {".lock", "run.json", "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "loss.png"}
+    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == ["step-18", "step-20"]
+    for directory in (finished / "best", *(finished / "checkpoints").iterdir()):
+        assert damage(directory) is None
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in directory.iterdir()}
+    info = json.loads((finished / "run.json").read_text())
+    assert info["status"] == "finished"
+    assert info["plan"]["steps"] == STEPS
+    assert info["plan"]["accumulation"] == 2
+    assert info["config"]["seed"] == 1
+    assert info["peak_memory"] > 0
+    assert {"folio", "torch", "hardware", "runtime", "text_sha256"} <= info.keys()
+
+
+def test_the_metrics_of_a_run(finished):
+    records = read_lines(finished / "metrics.jsonl")
+    assert [record["step"] for record in records] == list(range(1, STEPS + 1))
+    assert [record["tokens"] for record in records] == [64 * step for step in range(1, STEPS + 1)]
+    assert [record["step"] for record in records if "val_loss" in record] == list(range(2, STEPS + 1, 2))
+    assert records[0]["loss"] == pytest.approx(math.log(22 + 5), rel=1e-5), (
+        "a new model finds all equally likely"
+    )
+    assert records[-1]["val_loss"] < records[1]["val_loss"]
+    assert all(record["gradient_norm"] > 0 and record["learning_rate"] > 0 for record in records)
+    seconds = [record["train_seconds"] for record in records]
+    assert seconds == sorted(seconds)
+    samples = read_lines(finished / "samples.jsonl")
+    assert [sample["step"] for sample in samples] == list(range(2, STEPS + 1, 2))
+    assert all(sample["text"].startswith("\n") for sample in samples)
+
+
+def test_bits_per_byte_are_the_losses_over_the_bytes_that_they_are_of(finished):
+    text = make_text()
+    validation = text[int(0.9 * len(text)) :]
+    n_targets, n_bytes = len(validation) - 1, len(validation[1:].encode())
+    assert n_bytes > n_targets
+    for record in read_lines(finished / "metrics.jsonl"):
+        if "val_loss" in record:
+            bits = record["val_loss"] * n_targets / math.log(2)
+            assert record["val_bpb"] == pytest.approx(bits / n_bytes)
+
+
+def test_best_is_the_best(finished):
+    records = [record for record in read_lines(finished / "metrics.jsonl") if "val_loss" in record]
+    best = min(records, key=lambda record: record["val_loss"])
+    model, tokenizer = load_for_inference(finished)
+    text = make_text()
+    ids = torch.from_numpy(tokenizer.encode(text[int(0.9 * len(text)) :])).long()
+    val_loss = validation_loss(model, validation_windows(ids, model.config.block_size, 7)).nats
+    assert val_loss == pytest.approx(best["val_loss"], rel=1e-5)
+
+
+def test_what_is_shown(pretrain, run):
+    done = pretrain()
+    assert (done.code, done.err) == (0, "")
+    for words in ("characters", "22 different", "2 layers, 16 wide", "estimate", f"step {STEPS}/{STEPS}", "val_loss",
+                  "characters/s", "left 0:00", "validation loss", "nats a character", "loss.png", "Next"):  # fmt: skip
+        assert words in done.out, words
+    assert "\x1b" not in done.out, "no terminal, no colours"
+    assert "Traceback" not in done.out
+
+
+def test_a_finished_run_shows_its_result_at_once(folio, finished):
+    for flags in ([], ["--resume"]):
+        before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+        data = json.loads((finished / "run.json").read_text())["config"]["data"]
+        done = folio("pretrain", "--data", data, "--run", finished, *flags)
+        assert done.code == 0
+        assert "is finished already" in done.out
+        assert "validation loss" in done.out
+        assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_every_architecture_and_optimizer_trains(pretrain, run, architecture, optimizer):
+    rate = "0.02" if optimizer == "muon" else "0.003"
+    flags = (
+        "--architecture",
+        architecture,
+        "--optimizer",
+        optimizer,
+        "--learning-rate",
+        rate,
+        "--dropout",
+        "0.1",
+    )
+    assert pretrain(*flags, "--steps", "6", "--warmup-steps", "0").code == 0
+    losses = [record["loss"] for record in read_lines(run / "metrics.jsonl")]
+    assert losses[-1] < losses[0]
+    assert json.loads((run / "best" / "config.json").read_text())["model_type"] == architecture
+
+
+def test_without_knobs_folio_picks_all(folio, tmp_path, text_file, monkeypatch):
+    monkeypatch.setattr("folio.runtime.matmul_speed", lambda device, dtype: 2e6)
+    monkeypatch.chdir(tmp_path)
+    done = folio("pretrain", "--data", "words.txt", "--minutes", "0.01", "--compile", "off", "--threads", "1")
+    assert done.code == 0
+    info = json.loads((tmp_path / "runs" / "words" / "run.json").read_text())
+    assert info["plan"]["steps"] >= 1
+    assert info["plan"]["model"]["block_size"] < 0.1 * len(make_text())
+    assert "estimate" in done.out
+
+
+def test_a_recipe_and_flags(folio, tmp_path, text_file, run):
+    recipe = tmp_path / "recipes" / "mine"
+    recipe.mkdir(parents=True)
+    sizes = "n_layer = 1\nn_head = 1\nn_embd = 16\nmlp_size = 16\nblock_size = 16\ntokens_per_step = 32\nsteps = 9\n"
+    (recipe / "pretrain.toml").write_text(
+        f'data = "{text_file}"\nprompt = "the "\n[size]\n{sizes}[runtime]\ncompile = "off"\nthreads = 1\nprecision = "float32"\n'
+    )
+    reference = {"hardware": "x", "shares": [1.0], "losses": [[9.0, 9.1]], "landmarks": {"the lecture": 1.48}}
+    (recipe / "pretrain.reference.json").write_text(json.dumps(reference))
+    done = folio("pretrain", recipe, "--run", run, "--steps", "3")
+    assert done.code == 0
+    assert "1.48 (the lecture)" in done.out
+    assert "better than the measured ones" in done.out
+    assert len(read_lines(run / "metrics.jsonl")) == 3
+    assert read_lines(run / "samples.jsonl")[0]["text"].startswith("the ")
+    again = folio("pretrain", recipe, "--run", run)
+    assert "started with size.steps 3, not 9" in again.mistake
+    assert "finished already" in folio("pretrain", recipe, "--run", run, "--steps", "3").out
+
+
+def test_a_prompt_with_unknown_characters_is_no_matter(pretrain, run):
+    assert pretrain("--prompt", "☃the \udcff", "--steps", "2").code == 0
+    assert read_lines(run / "samples.jsonl")[0]["text"].startswith("the ")
+    assert pretrain("--prompt", "☃the \udcff", "--steps", "2").code == 0
+
+
+def test_a_model_that_learns_by_heart_is_stopped_and_the_best_kept(pretrain, run, monkeypatch):
+    losses = iter([3.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.1, 3.2])
+    monkeypatch.setattr(
+        "folio.stages.training.validation_loss", lambda model, batches: ValidationLoss(next(losses), 1)
+    )
+    done = pretrain()
+    assert done.code == 0
+    out = " ".join(done.out.split())
+    assert "Validation loss has turned: it was lowest at step 4" in out
+    assert "Stopped: validation loss has not improved since step 4" in out
+    assert "2.0000 nats a character, at step 4" in out
+    records = read_lines(run / "metrics.jsonl")
+    assert records[-1]["step"] == 12
+    assert RunDirectory(run).read_info()["status"] == "finished"
+    model, _ = load_for_inference(run)
+    assert model.config.n_layer == 2
+
+
+def nan_after(n_calls: int):
+    """The next-token loss, which stops being a number after so many micro-batches."""
+    calls = 0
+
+    def loss(model: torch.nn.Module, batch: Batch) -> Loss:
+        nonlocal calls
+        calls += 1
+        good = next_token_loss(model, batch)
+        return Loss(good.total * (math.nan if calls > n_calls else 1.0), good.count)
+
+    return loss
+
+
+@pytest.mark.parametrize("n_steps", [0, 7])
+def test_a_loss_that_is_no_number_is_explained(pretrain, run, monkeypatch, n_steps):
+    monkeypatch.setattr(stage, "next_token_loss", nan_after(2 * (stage.REHEARSAL_STEPS + n_steps)))
+    mistake = pretrain().mistake
+    assert "no longer a number" in mistake
+    assert f"step {n_steps + 1}" in mistake
+    assert "learning" in mistake
+    kept = str(run / "checkpoints" / "step-6")
+    assert (kept if n_steps else "no checkpoint yet") in mistake
+    assert RunDirectory(run).read_info()["status"] == "failed"
+    if n_steps:
+        assert damage(Path(kept)) is None
+
+
+@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+def test_a_rate_far_too_high_is_explained(pretrain, run, rate):
+    flags = [f"--{kind}learning-rate={rate}" for kind in ("", "head-", "embedding-")]
+    done = pretrain(*flags, "--warmup-steps", "0")
+    if done.code:  # some models survive 1e6
+        assert "no longer a number" in done.mistake
+        assert "learning" in done.mistake
+    else:
+        assert rate == "1e6"
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(pretrain, run, monkeypatch):
+    save_file, calls = checkpoint.save_file, 0
+
+    def fail_later(*arguments: object, **more: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise OSError(28, "No space left on device")
+        save_file(*arguments, **more)
+
+    monkeypatch.setattr(checkpoint, "save_file", fail_later)
+    mistake = pretrain().mistake
+    assert "No space left on device" in mistake
+    assert "--resume" in mistake
+    assert damage(run / "checkpoints" / "step-4") is None
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-2", "step-4"]
+    monkeypatch.undo()
+    assert pretrain("--resume").code == 0
+
+
+@pytest.mark.parametrize("action", ["record", "sample"])
+def test_a_full_disk_between_saves_is_told_as_well(pretrain, monkeypatch, action):
+    original = Path.open
+
+    def fail(path: Path, mode: str = "r", *arguments: object, **more: object):
+        if path.name == {"record": "metrics.jsonl", "sample": "samples.jsonl"}[action] and "a" in mode:
+            raise OSError(28, "No space left on device")
+        return original(path, mode, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", fail)
+    assert "No space left on device" in pretrain().mistake
+
+
+@pytest.fixture
+def interrupted(pretrain, run, monkeypatch) -> Path:
+    """A run that was interrupted in its second step."""
+    record = Watch.record
+
+    def interrupt(watch: Watch, report) -> None:
+        record(watch, report)
+        if report.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Watch, "record", interrupt)
+    done = pretrain("--run", run)
+    assert done.code == 130
+    monkeypatch.undo()
+    return run
+
+
+def test_an_interrupt_says_where_it_saved(interrupted, pretrain, run):
+    assert RunDirectory(run).read_info()["status"] == "interrupted"
+    assert damage(run / "checkpoints" / "step-2") is None
+
+
+def test_an_interrupt_is_told(pretrain, run, monkeypatch):
+    show = Watch.show
+    monkeypatch.setattr(
+        Watch,
+        "show",
+        lambda watch, report: (show(watch, report), report.step == 5 and signal.raise_signal(signal.SIGINT)),
+    )
+    done = pretrain()
+    assert done.code == 130
+    lines = [line for line in done.err.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("Interrupted. ")
+    assert str(run / "checkpoints" / "step-6") in lines[0]
+    assert "--resume" in lines[0]
+
+
+def test_an_unfinished_run_is_not_begun_again_by_mistake(interrupted, pretrain, run):
+    mistake = pretrain().mistake
+    assert "unfinished" in mistake
+    assert "--resume" in mistake
+    assert damage(run / "checkpoints" / "step-2") is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--seed", "7"], "started with seed 1, not 7"),
+        (["--n-embd", "32"], "started with size.n_embd 16, not 32"),
+        (["--architecture", "llama"], "started with architecture 'qwen3', not 'llama'"),
+        (["--learning-rate", "0.5"], "started with optimizer.learning_rate 0.02, not 0.5"),
+    ],
+)
+def test_contradictions_are_refused(interrupted, pretrain, flags, words):
+    assert words in pretrain("--resume", *flags).mistake
+
+
+def test_resume_needs_no_other_flags(interrupted, folio, text_file, run):
+    done = folio("pretrain", "--data", text_file, "--run", run, "--resume")
+    assert done.code == 0
+    assert "Going on after step 2" in done.out
+
+
+def test_resume_of_a_run_that_was_never_begun_begins_it(pretrain):
+    assert pretrain("--resume", "--steps", "2").code == 0
+
+
+def test_a_changed_text_is_refused(interrupted, pretrain, text_file):
+    text_file.write_text(make_text() + "!", encoding="utf-8")
+    assert "is not the text that" in pretrain("--resume").mistake
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(
+    interrupted, pretrain, folio, run, text_file, tmp_path
+):
+    other = tmp_path / "other"
+    arguments = ("--data", text_file, "--run", other, *TINY, "--steps", "2", "--n-layer", "3")
+    assert folio("pretrain", *arguments).code == 0
+    (other / "checkpoints" / "step-2").rename(run / "checkpoints" / "step-3")
+    assert "has n_layer 3, this one 2" in pretrain("--resume").mistake
+
+
+def test_damage_to_all_checkpoints_begins_again(interrupted, pretrain, run):
+    (run / "checkpoints" / "step-2" / "training.safetensors").write_bytes(b"")
+    done = pretrain("--resume")
+    assert done.code == 0
+    assert "step-2 is damaged (training.safetensors has changed" in done.out
+    assert "No whole checkpoint is left: beginning again." in done.out
+    assert RunDirectory(run).read_info()["status"] == "finished"
+
+
+def test_a_save_never_deletes_itself_for_damaged_newer_ones(interrupted, pretrain, run, monkeypatch):
+    """Two damaged checkpoints of later steps are not the two newest that a run keeps."""
+    for step in (8, 10):
+        (run / "checkpoints" / f"step-{step}").mkdir()
+
+    def stop(watch: Watch, report) -> None:
+        if report.step == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "record", stop)
+    assert pretrain("--resume").code == 130
+    assert damage(run / "checkpoints" / "step-4") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda info: info.pop("plan"), "damaged"),
+        (lambda info: info["plan"].pop("model"), "run.json"),
+        (lambda info: info["plan"].update(more=1), "run.json"),
+        (lambda info: info["plan"]["model"].update(n_layer="two"), "run.json"),
+        (lambda info: info["config"].update(more=1), "run.json"),
+        (lambda info: info["config"]["size"].update(n_embd="x"), "run.json"),
+        (lambda info: info["runtime"].pop("threads"), "run.json"),
+        (lambda info: info.update(runtime=3), "run.json"),
+        (lambda info: info.update(config=3), "run.json"),
+    ],
+)  # fmt: skip
+def test_a_run_json_that_makes_no_sense_is_named(interrupted, pretrain, run, change, words):
+    info = json.loads((run / "run.json").read_text())
+    change(info)
+    (run / "run.json").write_text(json.dumps(info))
+    assert words in pretrain("--resume").mistake
+
+
+@pytest.mark.parametrize("lost", ["metrics.jsonl", "best", "best/config.json", "best/model.safetensors"])
+def test_a_finished_run_that_has_lost_something_still_gives_a_line(finished, folio, tmp_path, lost):
+    run = tmp_path / "copy"
+    shutil.copytree(finished, run)
+    (shutil.rmtree if (run / lost).is_dir() else Path.unlink)(run / lost)
+    data = json.loads((run / "run.json").read_text())["config"]["data"]
+    done = folio("pretrain", "--data", data, "--run", run)
+    assert done.code == 0 or done.mistake
+
+
+def test_forty_columns(pretrain, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    done = pretrain("--steps", "2")
+    assert done.code == 0
+    table = done.out[: done.out.index("step 1")]
+    assert max(map(len, table.splitlines())) <= 40
+
+
+def test_a_terminal_of_forty_columns(pretrain, text_file, run):
+    tiny = read_config(stage.PretrainConfig, TINY, recipe=None, prog="", description="")
+    file = io.StringIO()
+    console = Console(file=file, width=40, force_terminal=True, emoji=False, markup=False, highlight=False)
+    stage.pretrain(replace(tiny, data=str(text_file), run=run), None, console)
+    assert f"step {STEPS} of {STEPS}" in file.getvalue()
+
+
+def test_python_dash_m_folio_is_folio(text_file, run):
+    command = [
+        sys.executable,
+        "-m",
+        "folio",
+        "pretrain",
+        "--data",
+        text_file,
+        "--run",
+        run,
+        *TINY,
+        "--steps",
+        "2",
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "validation loss" in done.stdout

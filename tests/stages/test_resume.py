@@ -1,0 +1,254 @@
+"""Resume is exact: a run that was killed, wherever, and resumed is the run that never was, to the last bit."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import STEPS, TINY, make_text
+
+from folio import checkpoint, cli
+from folio.checkpoint import load_state
+from folio.stages import pretrain as stage
+from folio.stages import show, training
+from folio.stages.training import STATE_FILE, Watch
+from folio.train import run as run_module
+from folio.train.muon import Muon
+from folio.train.run import RunDirectory, read_lines
+
+FLAGS = (*TINY, "--dropout", "0.2", "--micro-batch-size", "1", "--prompt", "the ")
+PROCESSES = multiprocessing.get_context("forkserver")
+"""One clean process that has imported folio; each run is a fork of it, and so starts at once."""
+PROCESSES.set_forkserver_preload(["folio.stages.pretrain", "torch._dynamo", "matplotlib.pyplot", "pytest"])
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def wrap(
+    owner: Any, name: str, when: Callable[..., bool], *, after: bool = False, do: Callable[[], None] = die
+) -> None:
+    """Replace a function by one that ends its process before, or after, a call for which `when` is true."""
+    original = getattr(owner, name)
+
+    def wrapper(*arguments: Any, **more: Any) -> Any:
+        is_time = when(*arguments)
+        if is_time and not after:
+            do()
+        result = original(*arguments, **more)
+        if is_time and after:
+            do()
+        return result
+
+    setattr(owner, name, wrapper)
+
+
+def nth(number: int) -> Callable[..., bool]:
+    """True for the n-th call."""
+    calls = iter(range(1, 10_000))
+    return lambda *arguments: next(calls) == number
+
+
+def at(step: int) -> Callable[..., bool]:
+    """True for an action of `Watch` on that step."""
+    return lambda watch, report: report.step == step
+
+
+def half_a_line(step: int) -> None:
+    append = training.append_line
+
+    def half(path: Path, record: dict[str, Any]) -> None:
+        if record["step"] != step:
+            return append(path, record)
+        with path.open("ab") as file:
+            file.write((json.dumps(record, ensure_ascii=False)[:-7]).encode()[:-1])
+        return die()
+
+    training.append_line = half
+
+
+MOMENTS: dict[str, Callable[[], None]] = {
+    "never": lambda: None,
+    # The second optimizer of a step, when the first has moved its weights; the rehearsal makes steps, too.
+    "half a step": lambda: wrap(Muon, "step", nth(stage.REHEARSAL_STEPS + 4), after=True),
+    "before the run begins": lambda: wrap(RunDirectory, "write_info", nth(1)),
+    "half of run.json": lambda: wrap(run_module.os, "fsync", nth(1)),
+    "before the first save": lambda: wrap(Watch, "record", at(1), after=True),
+    "the first save, unsealed": lambda: wrap(checkpoint, "_seal", nth(1)),
+    "a later save, unsealed": lambda: wrap(checkpoint, "_seal", lambda path: path.name == ".step-8.writing"),
+    "a save, before its rename": lambda: wrap(Path, "rename", lambda path, _: path.name == ".step-6.writing"),
+    "a save, after its rename": lambda: wrap(Watch, "save", at(6), after=True),
+    "evaluation": lambda: wrap(training, "validation_loss", nth(3)),
+    "best, between its renames": lambda: wrap(
+        Path, "rename", lambda path, target: path.name == ".best.writing" and target.parent.exists()
+        and (target.parent / ".best.previous").exists()
+    ),
+    "best, after its renames": lambda: wrap(Watch, "record", at(8)),
+    "half a line of metrics": lambda: half_a_line(9),
+    "after a sample": lambda: wrap(Watch, "sample", at(12), after=True),
+    "the last save": lambda: wrap(Watch, "evaluate", at(STEPS)),
+    "before the picture": lambda: wrap(stage, "plot_losses", nth(1)),
+    "before it is finished": lambda: wrap(RunDirectory, "set_status", lambda run, status: status == "finished"),
+    "Ctrl-C in the rehearsal": lambda: wrap(Muon, "step", nth(2), do=interrupt),
+    "Ctrl-C in a step": lambda: wrap(Muon, "step", nth(stage.REHEARSAL_STEPS + 3), do=interrupt),
+    "Ctrl-C in an action": lambda: wrap(Watch, "show", at(11), do=interrupt),
+    "Ctrl-C while saving": lambda: wrap(checkpoint, "_seal", nth(2), do=interrupt),
+    "Ctrl-C in the last step": lambda: wrap(Watch, "evaluate", at(STEPS), do=interrupt),
+    "Ctrl-C, impatiently": lambda: wrap(Watch, "show", at(5), do=lambda: (interrupt(), interrupt())),
+}  # fmt: skip
+
+
+def child(moment: str, arguments: list[str], output: str) -> None:
+    """In a process of its own: run the command line up to the moment."""
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    training.SAMPLE_TOKENS = show.SCENE_TOKENS = 8
+    MOMENTS[moment]()
+    sys.exit(cli.main(arguments))
+
+
+def start(moment: str, text: Path, run: Path, *flags: str) -> tuple[int, str]:
+    """The exit code, and all that was written."""
+    output = run.parent / "output.txt"
+    output.unlink(missing_ok=True)
+    arguments = ["pretrain", "--data", str(text), "--run", str(run), *FLAGS, *flags]
+    process = PROCESSES.Process(target=child, args=(moment, arguments, str(output)))
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None, "it hangs"
+    return process.exitcode, output.read_text(encoding="utf-8")
+
+
+def without_times(state: Any) -> Any:
+    match state:
+        case dict():
+            return {k: without_times(v) for k, v in state.items() if k not in ("train_seconds", "seconds")}
+        case list():
+            return [without_times(each) for each in state]
+        case _:
+            return state.tolist() if hasattr(state, "tolist") else state
+
+
+def trace(run: Path) -> dict[str, Any]:
+    """All that a run leaves behind, but for times."""
+    saved = {path.name: path for path in (run / "checkpoints").glob("step-*")}
+    assert {path.name for path in run.iterdir()} == {
+        *(".lock", "run.json", "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "loss.png")
+    }
+    return {
+        "metrics": [without_times(record) for record in read_lines(run / "metrics.jsonl")],
+        "samples": (run / "samples.jsonl").read_bytes(),
+        "best": (run / "best" / "model.safetensors").read_bytes(),
+        "last": (saved[f"step-{STEPS}"] / "model.safetensors").read_bytes(),
+        "state": without_times(load_state(saved[f"step-{STEPS}"] / STATE_FILE)),
+        "status": RunDirectory(run).read_info()["status"],
+    }
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "words.txt"
+    path.write_text(make_text(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(text: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    code, output = start("never", text, run)
+    assert code == 0, output
+    return trace(run)
+
+
+def test_the_same_run_twice_is_the_same(text, uninterrupted, run):
+    assert start("never", text, run)[0] == 0
+    assert trace(run) == uninterrupted
+    assert len(uninterrupted["metrics"]) == STEPS
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        ("before the run begins", "half a step"),
+        ("half of run.json", "before the first save"),
+        ("the first save, unsealed", "best, between its renames"),
+        ("a save, before its rename", "after a sample"),
+        ("a save, after its rename", "a later save, unsealed"),
+        ("evaluation", "half a line of metrics"),
+        ("best, after its renames", "half a step", "the last save"),
+        ("before the picture", "before it is finished"),
+    ],
+    ids=", ".join,
+)
+def test_after_kill_9_a_run_goes_on_as_if_nothing_had_happened(text, uninterrupted, run, moments):
+    for number, moment in enumerate(moments):
+        code, output = start(moment, text, run, *["--resume"] * (number > 0))
+        assert code == -signal.SIGKILL, output
+    code, output = start("never", text, run, "--resume")
+    assert code == 0, output
+    assert trace(run) == uninterrupted
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["Ctrl-C in a step", "Ctrl-C in an action", "Ctrl-C while saving", "Ctrl-C in the last step", "Ctrl-C, impatiently"],
+)  # fmt: skip
+def test_after_ctrl_c_as_well(text, uninterrupted, run, moment):
+    code, output = start(moment, text, run)
+    assert code == 130, output
+    assert "Traceback" not in output
+    last = output.strip().splitlines()[-1]
+    saved = sorted((run / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))
+    assert last == f"Interrupted. {saved[-1]} is saved: go on with --resume."
+    assert RunDirectory(run).read_info()["status"] == "interrupted"
+    code, output = start("never", text, run, "--resume")
+    assert code == 0, output
+    assert trace(run) == uninterrupted
+
+
+@pytest.mark.parametrize("harm", ["flipped", "missing"])
+def test_a_damaged_newest_checkpoint_costs_only_time(text, uninterrupted, run, harm):
+    assert start("after a sample", text, run)[0] == -signal.SIGKILL
+    path = run / "checkpoints" / "step-12" / STATE_FILE
+    if harm == "missing":
+        path.unlink()
+    else:
+        raw = bytearray(path.read_bytes())
+        raw[-1] ^= 1
+        path.write_bytes(raw)
+    code, output = start("never", text, run, "--resume")
+    assert code == 0
+    assert "step-12 is damaged" in output
+    assert "Going on after step 10" in output
+    assert trace(run) == uninterrupted
+
+
+def test_ctrl_c_before_the_first_step(text, run):
+    """While the rehearsal runs: nothing is saved, and nothing stands in the way of beginning again."""
+    code, output = start("Ctrl-C in the rehearsal", text, run)
+    assert code == 130
+    assert output.strip().splitlines()[-1] == "Interrupted."
+    assert start("never", text, run)[0] == 0
+
+
+def test_other_optimizers_and_architectures_resume_exactly(text, tmp_path):
+    flags = ("--optimizer", "adamw", "--learning-rate", "0.003", "--architecture", "gpt2")
+    whole, halves = tmp_path / "whole" / "run", tmp_path / "halves" / "run"
+    for run in (whole, halves):
+        run.parent.mkdir()
+    assert start("never", text, whole, *flags)[0] == 0
+    assert start("after a sample", text, halves, *flags)[0] == -signal.SIGKILL
+    assert start("never", text, halves, "--resume", *flags)[0] == 0
+    assert trace(halves) == trace(whole)
