@@ -39,7 +39,9 @@ def main() -> None:
     """Run, print a table, and keep the reference curves if asked to."""
     arguments = tyro.cli(Arguments, description=__doc__)
     curves, infos = [], []
-    print(f"{'seed':>4} {'to target':>10} {'training':>9} {'wall':>7} {'best val':>9} {'tokens/s':>9} {'memory':>8}")
+    print(
+        f"{'seed':>4} {'to target':>10} {'training':>9} {'wall':>7} {'best val':>9} {'tokens/s':>9} {'memory':>8}"
+    )
     for seed in range(1, arguments.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
             run = RunDirectory(Path(folder) / "run")
@@ -63,7 +65,9 @@ def main() -> None:
         infos.append(info)
     finals = [min(loss for _, loss in curve) for curve in curves]
     spread = statistics.stdev(finals) if len(finals) > 1 else 0.0
-    print(f"best val: mean {statistics.mean(finals):.4f}, standard deviation {spread:.4f}; {infos[0]['hardware']}")
+    print(
+        f"best val: mean {statistics.mean(finals):.4f}, standard deviation {spread:.4f}; {infos[0]['hardware']}"
+    )
     if arguments.write_reference:
         path = arguments.recipe / "pretrain.reference.json"
         reference = {

@@ -135,7 +135,8 @@ def test_validation_covers_every_target_once_in_order(n_tokens, block_size, batc
 def test_an_opening_token_is_replaced_where_it_begins_a_window_and_nowhere_else():
     ids = torch.arange(1000) % 5
     plain, marked = (
-        RandomWindows(ids, block_size=8, batch_size=50, seed=1, opening=opening) for opening in (None, (3, 99))
+        RandomWindows(ids, block_size=8, batch_size=50, seed=1, opening=opening)
+        for opening in (None, (3, 99))
     )
     before, after = next(plain), next(marked)
     begins = before.ids[:, 0] == 3

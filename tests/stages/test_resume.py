@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import STEPS, TINY, make_text
 
 from folio import checkpoint, cli
 from folio.checkpoint import load_state
+from folio.runtime import can_compile
 from folio.stages import pretrain as stage
 from folio.stages import show, training
 from folio.stages.training import STATE_FILE, Watch
@@ -126,7 +128,7 @@ def start(moment: str, text: Path, run: Path, *flags: str) -> tuple[int, str]:
     arguments = ["pretrain", "--data", str(text), "--run", str(run), *FLAGS, *flags]
     process = PROCESSES.Process(target=child, args=(moment, arguments, str(output)))
     process.start()
-    process.join(60)
+    process.join(200)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode, output.read_text(encoding="utf-8")
 
@@ -251,4 +253,18 @@ def test_other_optimizers_and_architectures_resume_exactly(text, tmp_path):
     assert start("never", text, whole, *flags)[0] == 0
     assert start("after a sample", text, halves, *flags)[0] == -signal.SIGKILL
     assert start("never", text, halves, "--resume", *flags)[0] == 0
+    assert trace(halves) == trace(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="no C++ compiler")
+def test_compiled_runs_resume_exactly(text, tmp_path):
+    whole, halves = tmp_path / "whole" / "run", tmp_path / "halves" / "run"
+    for run in (whole, halves):
+        run.parent.mkdir()
+    assert start("never", text, whole, "--compile", "on")[0] == 0
+    assert start("after a sample", text, halves, "--compile", "on")[0] == -signal.SIGKILL
+    code, output = start("never", text, halves, "--resume", "--compile", "on")
+    assert code == 0
+    assert "Compiling" in output
     assert trace(halves) == trace(whole)
