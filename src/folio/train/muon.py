@@ -34,6 +34,7 @@ class Muon(Optimizer):
     which this differs in two ways that make it faster: matrices of one shape go through the iteration
     together, and in `dtype`, which need not be bfloat16 (on many CPUs float32 is the faster one; benchmarks/).
 
+    steps: iterations, 4 where the authors take 5: the same loss in the Shakespeare recipe, for a fifth less work.
     params: 2-D parameters only. weight_decay is decoupled (Loshchilov & Hutter, 2019).
     """
 
@@ -44,7 +45,7 @@ class Muon(Optimizer):
         lr: float,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
-        steps: int = 5,
+        steps: int = 4,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         super().__init__(
