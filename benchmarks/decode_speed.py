@@ -8,7 +8,6 @@ turns within each repeat, so that what else the machine does falls on all of the
 
 from __future__ import annotations
 
-import platform
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ from folio.inference.sampling import Sampler, SamplingConfig
 from folio.model.config import GPTConfig
 from folio.model.directory import save_model
 from folio.model.gpt import GPT
+from folio.runtime import choose_device, describe
 
 BATCH_SIZES = (1, 16)
 PROMPT_TOKENS = 20
@@ -82,18 +82,10 @@ def seconds(write: Writer, ids: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-
-
 def main() -> None:
     model = random_model()
     writers = {"folio": folio(model), "transformers": transformers(model), "no cache": without_cache(model)}
-    print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{describe(choose_device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(
         f"{model.n_parameters / 1e6:.1f}M parameters, {PROMPT_TOKENS}+{NEW_TOKENS} tokens, median of {REPEATS}"
     )

@@ -72,6 +72,8 @@ def main() -> None:
         path = arguments.recipe / "pretrain.reference.json"
         reference = {
             "hardware": f"{infos[0]['hardware']}, torch {infos[0]['torch']}, {infos[0]['runtime']['precision']}",
+            "text_sha256": infos[0]["text_sha256"],
+            "plan": infos[0]["plan"],
             "shares": [round(share, 4) for share, _ in curves[0]],
             "losses": [[round(curve[i][1], 4) for curve in curves] for i in range(len(curves[0]))],
             "landmarks": LANDMARKS,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 
 from folio import __version__
 from folio.errors import UserError
@@ -39,6 +40,9 @@ folio VERB --help tells more. To begin:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a character is no reason to stop
     try:
         find_verb(arguments)(arguments[1:])
     except UserError as error:

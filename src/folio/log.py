@@ -15,9 +15,9 @@ PLAIN_SECONDS = 10.0
 """Without a terminal, seconds between two progress lines."""
 
 
-def make_console(*, stderr: bool = False) -> Console:
+def make_console() -> Console:
     """A console that never guesses: no emoji codes, no markup in what models write, no highlighted numbers."""
-    return Console(stderr=stderr, emoji=False, markup=False, highlight=False, soft_wrap=False)
+    return Console(emoji=False, markup=False, highlight=False, soft_wrap=False)
 
 
 def clock(seconds: float) -> str:

@@ -17,6 +17,8 @@ import torch
 
 from folio.errors import UserError
 
+SLOW_PRODUCT = 0.5
+"""Seconds after which one matrix product says enough."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -121,10 +123,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def available_cores() -> int:
-    """Cores that this process may run on, which containers and `taskset` make fewer than the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use: containers and `taskset` make them fewer than the machine's."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, *period = _cgroup("cpu.max").split()
+    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period[0]))))
 
 
 def can_compile(device: torch.device) -> bool:
@@ -149,6 +151,8 @@ def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
         a @ a
         synchronize(device)
         seconds.append(time.perf_counter() - start)
+        if seconds[-1] > SLOW_PRODUCT:
+            break  # a precision that this processor only imitates
     return float(2 * size**3 / min(seconds))
 
 
@@ -184,11 +188,21 @@ def _cpu_name() -> str:
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that can still be taken: free on the GPU, available to this process on the machine."""
+    """Bytes that can still be taken: free on the GPU, or on the machine and within the container's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info()[0]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    limit = _cgroup("memory.max")
+    return free if limit == "max" else max(0, min(free, int(limit) - int(_cgroup("memory.current"))))
+
+
+def _cgroup(name: str) -> str:
+    """A limit of the container that this process is in, or "max" where there is none."""
+    try:
+        return Path("/sys/fs/cgroup", name).read_text().strip() or "max"
+    except OSError:
+        return "max"

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -142,10 +143,16 @@ def test_a_recipe_and_flags(folio, tmp_path, text_file, run):
     (recipe / "pretrain.toml").write_text(
         f'data = "{text_file}"\nprompt = "the "\n[size]\n{sizes}[runtime]\ncompile = "off"\nthreads = 1\nprecision = "float32"\n'
     )
-    reference = {"hardware": "x", "shares": [1.0], "losses": [[9.0, 9.1]], "landmarks": {"the lecture": 1.48}}
-    (recipe / "pretrain.reference.json").write_text(json.dumps(reference))
     done = folio("pretrain", recipe, "--run", run, "--steps", "3")
     assert done.code == 0
+    info = json.loads((run / "run.json").read_text())
+    reference = {"hardware": "x", "shares": [1.0], "losses": [[9.0, 9.1]], "landmarks": {"the lecture": 1.48}}
+    same = {key: info[key] for key in ("text_sha256", "plan")}
+    (recipe / "pretrain.reference.json").write_text(json.dumps(reference | same))
+    other = folio("pretrain", recipe, "--run", run.with_name("other"), "--steps", "2").out
+    assert "other sizes, or another number of steps" in " ".join(other.split())
+    assert "1.48" not in other
+    done = folio("pretrain", recipe, "--run", run, "--steps", "3")
     assert "1.48 (the lecture)" in done.out
     assert "better than the measured ones" in done.out
     assert len(read_lines(run / "metrics.jsonl")) == 3
@@ -420,3 +427,40 @@ def test_python_dash_m_folio_is_folio(text_file, run):
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
     assert "validation loss" in done.stdout
+
+
+def test_a_stand_in_for_a_text_has_a_run_of_its_own(folio, tmp_path, monkeypatch):
+    """Without a network and a copy of Shakespeare."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("folio.data.corpora.data_folders", lambda: [tmp_path / "cache"])
+    monkeypatch.setattr(
+        "requests.get", lambda *args, **kwargs: (_ for _ in ()).throw(ConnectionError("no network"))
+    )
+    done = folio("pretrain", *TINY, "--steps", "2")
+    assert done.code == 0
+    assert "python-reference" in done.out
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["python-reference"]
+
+
+@pytest.mark.slow
+def test_a_compiler_that_does_not_work_is_done_without(text_file, run, tmp_path):
+    broken = tmp_path / "bin" / "g++"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    flags = [*TINY, "--compile", "auto", "--steps", "2"]
+    environment = os.environ | {
+        "PATH": f"{broken.parent}:{os.environ['PATH']}",
+        "CXX": str(broken),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "folio", "pretrain", "--data", str(text_file), "--run", str(run), *flags],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "going on without it" in done.stdout
+    assert json.loads((run / "run.json").read_text())["runtime"]["compiles"] is False

@@ -132,3 +132,15 @@ def test_ctrl_c_ends_it(finished):
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
         assert errors.strip() == "Interrupted."
+
+
+def test_a_damaged_best_is_named_and_a_checkpoint_used(folio, finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    weights = run / "best" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    done = folio("sample", run, "--tokens", "5")
+    assert done.code == 0
+    assert "best is damaged (model.safetensors has changed since it was written)" in done.err

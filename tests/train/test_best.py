@@ -59,5 +59,11 @@ def test_state_goes_on_exactly(losses, at):
         if step == at:
             state, halves = halves.state_dict(), Best()
             halves.load_state_dict(state)
-        halves.update(step, loss)
+        if not halves.update(step, loss):
+            halves.has_just_turned(loss)
     assert halves == best
+
+
+def test_a_slow_turn_is_told_when_it_is_more_than_noise():
+    _, turned, _ = follow([2.0, 2.0 + TURNED / 2, 2.0 + TURNED / 2, 2.0 + 2 * TURNED])
+    assert turned == [4]

@@ -5,7 +5,14 @@ import pytest
 from folio.train.plot import plot_losses
 from folio.train.reference import Reference
 
-REFERENCE = Reference(hardware="x", shares=[0.5, 1.0], losses=[[2.0], [1.5]], landmarks={"the lecture": 1.48})
+REFERENCE = Reference(
+    hardware="x",
+    text_sha256="",
+    plan={},
+    shares=[0.5, 1.0],
+    losses=[[2.0], [1.5]],
+    landmarks={"the lecture": 1.48},
+)
 
 
 @pytest.mark.parametrize("n_records", [1, 2, 40])

@@ -10,6 +10,8 @@ from folio.train.reference import MARGIN, Reference
 
 REFERENCE = Reference(
     hardware="two cores",
+    text_sha256="abc",
+    plan={"steps": 3},
     shares=[0.5, 1.0],
     losses=[[2.0, 2.1, 2.2], [1.4, 1.5, 1.45]],
     landmarks={"the lecture": 1.48},
@@ -65,3 +67,9 @@ def test_a_broken_reference_is_an_error(tmp_path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=r"pretrain\.reference\.json is not a reference"):
         Reference.beside(tmp_path / "pretrain.toml")
+
+
+def test_only_runs_of_the_same_text_and_sizes_are_compared():
+    assert REFERENCE.mismatch({"text_sha256": "abc", "plan": {"steps": 3}}) is None
+    assert REFERENCE.mismatch({"text_sha256": "abd", "plan": {"steps": 3}}) == "another text"
+    assert "number of steps" in REFERENCE.mismatch({"text_sha256": "abc", "plan": {"steps": 4}})

@@ -127,7 +127,8 @@ def _load_known(name: str) -> Corpus:
         except OSError:
             continue
         if hashlib.sha256(raw).hexdigest() == known.sha256:
-            return Corpus(name, _decode(raw, path), str(path), tuple(notices))
+            shortest = min(str(path), os.path.relpath(path), key=len)
+            return Corpus(name, _decode(raw, path), shortest, tuple(notices))
         notices.append(
             f"{path} is not the {name} that folio knows (its checksum differs), so it is not used."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ class ValidationLoss:
 
     nats: float
     n_targets: int
+
+    def bits_per_byte(self, n_bytes: int) -> float:
+        """The same in bits for each of the n_bytes of UTF-8 that the targets spell: it compares tokenizers."""
+        return self.nats * self.n_targets / math.log(2) / n_bytes
 
 
 @torch.inference_mode()

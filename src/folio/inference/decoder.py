@@ -23,7 +23,8 @@ from folio.model.gpt import GPT
 
 
 class Decoder:
-    """A copy of a model's weights that reads one token a row. Later changes to the model do not reach it.
+    """A copy of a model's weights that reads one token a row. Training steps that come later do not reach it
+    (but for learned positions, which it shares).
 
     It takes about as much memory as the blocks' weights, in the precision that the model computes in.
     """
@@ -31,7 +32,7 @@ class Decoder:
     def __init__(self, model: GPT) -> None:
         config, dtype = model.config, model.compute_dtype
         blocks: list[Block] = list(model.blocks)  # type: ignore[arg-type]
-        self.embedding = model.embedding.weight.detach()
+        self.embedding = model.embedding.weight.detach().clone()
         self.dtype = dtype
         self.layers = [_Layer(config, block, dtype) for block in blocks]
         gain = torch.stack([layer.head_gain for layer in self.layers]).to(self.embedding.device)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-from folio.checkpoint import newest_whole, surviving
+from folio.checkpoint import damage, newest_whole, surviving
 from folio.errors import UserError
 from folio.model.directory import load_model
 from folio.model.gpt import GPT
@@ -15,7 +16,7 @@ from folio.tokenizer.char import CharTokenizer
 def find_model(path: Path) -> Path:
     """The model directory meant by `path`: itself, or a run's best, or its newest whole checkpoint.
 
-    Raises UserError if there is none.
+    A damaged one is named on stderr, and passed over. Raises UserError if there is none.
     """
     if os.path.exists(path / "config.json"):
         return path
@@ -23,9 +24,12 @@ def find_model(path: Path) -> Path:
         known = ", ".join(str(run.parent) for run in sorted(path.parent.glob("*/run.json"))[:5])
         raise UserError(f"{path}: no such run or model directory." + (f" There is {known}." if known else ""))
     best = surviving(path / "best")
-    if best.exists():
+    problem = damage(best) if best.exists() else None
+    if best.exists() and problem is None:
         return best
-    checkpoint, _ = newest_whole(path / "checkpoints")
+    checkpoint, problems = newest_whole(path / "checkpoints")
+    for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
+        print(f"folio: {line}", file=sys.stderr)
     if checkpoint is None:
         raise UserError(f"{path} holds no model yet: let `folio pretrain --run {path} --resume` run on.")
     return checkpoint

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import os
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
+from torch._dynamo.exc import TorchDynamoException
 
 from folio import __version__
 from folio.checkpoint import newest_whole, random_state, restore_random_state
@@ -20,6 +23,7 @@ from folio.config import from_table, read_config, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
+from folio.evaluation.loss import validation_loss
 from folio.log import Progress, make_console
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
@@ -39,7 +43,7 @@ from folio.tokenizer.char import CharTokenizer
 from folio.train.best import OverfittingError
 from folio.train.loop import Every, NonFiniteLossError, StepReport, accumulate, fit, optimizer_steps
 from folio.train.optimizer import OptimizerConfig, build_optimizers
-from folio.train.plan import Plan, SizeConfig, choose_plan, choose_steps
+from folio.train.plan import Plan, SizeConfig, choose_plan, choose_steps, reasons
 from folio.train.plot import plot_losses
 from folio.train.reference import Reference
 from folio.train.run import RunDirectory, keep_before, read_lines
@@ -107,31 +111,40 @@ def take_recipe(arguments: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
 
 def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> None:
     """Find the text, choose sizes, train, and show what came of it."""
-    run = RunDirectory(config.run or Path("runs") / Path(config.data).resolve().stem)
     reference = Reference.beside(recipe) if recipe else None
-    if not run.exists:
-        corpus = load_corpus(config.data)
-    with run.owned():
-        if run.exists:
+    run = RunDirectory(config.run or Path("runs") / Path(config.data).resolve().stem)
+    if run.exists:
+        with run.owned():
             config = stored_config(run, config)
-            if run.read_info()["status"] == "finished":
-                console.print(f"{run.path} is finished already. This is what it made:", soft_wrap=True)
-                show_result(run, reference, console)
-                return
-            corpus = load_corpus(config.data)
-        for notice in corpus.notices:
-            console.print(notice, soft_wrap=True)
-        training = build(config, corpus, run)
-        show_choices(corpus, training, console)
-        step_seconds = rehearse(config, training, console)
-        if not run.exists:
-            begin(config, corpus, training, run, step_seconds)
-        show_estimate(training, step_seconds, console)
-        unfinished = resume(training, run, console)
-        train(config, training, run, console, unfinished)
-        plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
-        run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+    corpus = load_corpus(config.data)
+    if config.run is None and not run.exists:
+        run = RunDirectory(Path("runs") / corpus.name)  # a text that stands in for another has its own name
+    with run.owned():
+        if run.exists and run.read_info()["status"] == "finished":
+            console.print(f"{run.path} is finished already. This is what it made:", soft_wrap=True)
+        else:
+            make(config, corpus, run, reference, console)
         show_result(run, reference, console)
+
+
+def make(
+    config: PretrainConfig, corpus: Corpus, run: RunDirectory, reference: Reference | None, console: Console
+) -> None:
+    """Train from the beginning, or from the newest checkpoint, to the end."""
+    for notice in corpus.notices:
+        console.print(notice, soft_wrap=True)
+    training = build(config, corpus, run)
+    show_choices(corpus, training, "" if run.exists else why(config, training), console)
+    rehearsal = rehearse(config, training, console)
+    if not run.exists:
+        begin(config, corpus, training, run, rehearsal)
+    show_estimate(training, rehearsal.seconds(training.plan.steps), console)
+    unfinished = resume(training, run, console)
+    train(config, training, run, console, unfinished)
+    if reference and reference.mismatch(run.read_info()):
+        reference = None
+    plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
+    run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
 
 
 def stored_config(run: RunDirectory, config: PretrainConfig) -> PretrainConfig:
@@ -175,7 +188,7 @@ def build(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> Training
     torch.manual_seed(config.seed)
     model = GPT(plan.model).to(runtime.device)
     model.compute_dtype = runtime.compute_dtype
-    train_ids, val_ids = (torch.from_numpy(tokenizer.encode(text)).long() for text in (train_text, val_text))
+    train_ids, val_ids = (torch.from_numpy(tokenizer.encode(text)) for text in (train_text, val_text))
     line_end = tokenizer.encode("\n").tolist() if "\n" in tokenizer.characters else []
     return Training(
         model=model,
@@ -228,12 +241,20 @@ def make_plan(
     return plan
 
 
+def why(config: PretrainConfig, training: Training) -> str:
+    """Why the sizes are what they are, as far as they were chosen here."""
+    flops = training.runtime.flops_per_second * 60 * config.minutes
+    return reasons(config.size, training.plan, len(training.source.ids), flops)
+
+
 def begin(
-    config: PretrainConfig, corpus: Corpus, training: Training, run: RunDirectory, step_seconds: float
+    config: PretrainConfig, corpus: Corpus, training: Training, run: RunDirectory, rehearsal: Rehearsal
 ) -> None:
     """Decide how many steps to make, now that it is known how long one takes, and write run.json."""
     if not training.plan.steps:
-        steps = choose_steps(training.plan, len(training.source.ids), 60 * config.minutes, step_seconds)
+        # However long the validation text, at least half of the time is for training.
+        seconds = 60 * config.minutes - min(rehearsal.seconds(0), 30 * config.minutes)
+        steps = choose_steps(training.plan, len(training.source.ids), seconds, rehearsal.step_seconds)
         training.plan = replace(training.plan, steps=steps)
     run.write_info(
         {
@@ -251,21 +272,46 @@ def begin(
     )
 
 
-def compile_blocks(model: GPT) -> None:
-    """Compile each block; they are alike, so the first one's code serves all."""
-    for block in model.blocks:
-        block.compile()
+@dataclass(frozen=True)
+class Rehearsal:
+    """How long a step takes, and an evaluation."""
+
+    step_seconds: float
+    evaluation_seconds: float
+
+    def seconds(self, steps: int) -> float:
+        """Those of a run of so many steps, with its evaluations."""
+        return steps * self.step_seconds + EVALUATIONS * self.evaluation_seconds
 
 
-def rehearse(config: PretrainConfig, training: Training, console: Console) -> float:
-    """Make a few steps on a copy of the model, so that compiling is over before the clock starts; the seconds
-    that a step takes. Nothing in `training` changes, its random state included."""
+def rehearse(config: PretrainConfig, training: Training, console: Console) -> Rehearsal:
+    """Make a few steps on a copy of the model, so that compiling is over before the clock starts, and time them.
+    Nothing in `training` changes, its random state included, but for compiling, or giving it up."""
     before = random_state()
-    twin, plan = copy.deepcopy(training.model), training.plan
+    if training.runtime.compiles:
+        console.print("Compiling ...")
+    try:
+        step_seconds = timed_step(config, training)
+    except TorchDynamoException:
+        if not training.runtime.compiles:
+            raise
+        console.print("The compiler on this machine does not work; going on without it.")
+        training.runtime = replace(training.runtime, compiles=False)
+        step_seconds = timed_step(config, training)
     if training.runtime.compiles:
         compile_blocks(training.model)
+    start = time.perf_counter()
+    validation_loss(training.model, training.validation[:1])
+    evaluation_seconds = (time.perf_counter() - start) * len(training.validation)
+    restore_random_state(before)
+    return Rehearsal(step_seconds, evaluation_seconds)
+
+
+def timed_step(config: PretrainConfig, training: Training) -> float:
+    """Seconds for a step, once it is compiled. Raises UserError where the memory or the loss does not hold."""
+    twin, plan = copy.deepcopy(training.model), training.plan
+    if training.runtime.compiles:
         compile_blocks(twin)
-        console.print("Compiling ...")
     windows = RandomWindows(
         training.source.ids,
         block_size=plan.model.block_size,
@@ -285,8 +331,20 @@ def rehearse(config: PretrainConfig, training: Training, console: Console) -> fl
         seconds = [report.seconds for report in reports]
     except NonFiniteLossError as error:
         raise diverged(error, "nothing has been written yet") from None
-    restore_random_state(before)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise UserError(
+                f"A step of {plan.micro_batch_size} sequences does not fit into memory: "
+                "make --micro-batch-size, --n-embd or --block-size smaller."
+            ) from None
+        raise
     return statistics.median(seconds[1:])
+
+
+def compile_blocks(model: GPT) -> None:
+    """Compile each block; they are alike, so the first one's code serves all."""
+    for block in model.blocks:
+        block.compile()
 
 
 def resume(training: Training, run: RunDirectory, console: Console) -> StepReport | None:
@@ -313,7 +371,7 @@ def train(
 ) -> None:
     """Make the steps that are left. Raises UserError when the loss is no longer a number."""
     total = training.plan.steps
-    interval = max(1, total // EVALUATIONS)
+    interval = math.ceil(total / EVALUATIONS)
     progress = Progress(console, total)
     watch = Watch(training, run, progress, config.prompt)
     reports = optimizer_steps(

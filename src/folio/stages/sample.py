@@ -17,6 +17,7 @@ from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.runtime import choose_device
 from folio.stages.models import load_for_inference
+from folio.stages.training import prompt_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +59,10 @@ def main(arguments: Sequence[str]) -> None:
             f"folio: the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.",
             file=sys.stderr,
         )
-    ids = tokenizer.encode(prompt).tolist() or [tokenizer.special_ids["<|bos|>"]]
     steps = stream_text(
         Engine(model),
         tokenizer,
-        [ids] * config.num,
+        [prompt_ids(tokenizer, prompt)] * config.num,
         max_new_tokens=config.tokens,
         sampling=config.sampling,
         seed=config.seed,

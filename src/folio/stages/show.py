@@ -18,7 +18,7 @@ from folio.train.run import RunDirectory, read_lines
 SCENE_TOKENS = 500
 
 
-def show_choices(corpus: Corpus, training: Training, console: Console) -> None:
+def show_choices(corpus: Corpus, training: Training, why: str, console: Console) -> None:
     """What is about to be trained, on what, and where."""
     model = training.plan.model
     grouped = "" if model.n_kv_head == model.n_head else f" ({model.n_kv_head} for keys and values)"
@@ -29,16 +29,18 @@ def show_choices(corpus: Corpus, training: Training, console: Console) -> None:
         "model": f"{architecture_of(model).model_type}, {model.n_layer} layers, {model.n_embd} wide, heads {model.n_head} x {model.head_size}{grouped}, "
         f"context {model.block_size}{dropout}: {training.model.n_parameters / 1e6:.2f} M weights",
     }
+    if why:
+        lines["why"] = why
     show_table(lines, console)
 
 
-def show_estimate(training: Training, step_seconds: float, console: Console) -> None:
-    """How much training there will be, how long it takes, and how much memory."""
+def show_estimate(training: Training, seconds: float, console: Console) -> None:
+    """How much training there will be, how long it all takes, and how much memory."""
     plan = training.plan
     lines = {
-        "training": f"{plan.steps:,} steps of {plan.tokens_per_step:,} characters, "
-        f"the text {plan.total_tokens / len(training.source.ids):.1f} times",
-        "estimate": f"{clock(plan.steps * step_seconds)} and {size(peak_memory(training.runtime.device))}",
+        "training": f"{plan.steps:,} steps of {plan.micro_batch_size * plan.accumulation} x {plan.model.block_size} "
+        f"characters, the text {plan.total_tokens / len(training.source.ids):.1f} times",
+        "estimate": f"{clock(seconds)} and {size(peak_memory(training.runtime.device))}",
     }
     show_table(lines, console)
     console.print()
@@ -59,7 +61,10 @@ def show_result(run: RunDirectory, reference: Reference | None, console: Console
     )
     console.print()
     lines = {"validation loss": f"{best['val_loss']:.4f} nats a character, at step {best['step']:,}"}
-    if reference is not None:
+    mismatch = reference.mismatch(info) if reference else None
+    if mismatch:
+        lines["verdict"] = f"none, for the recipe's measured runs had {mismatch}"
+    elif reference:
         landmarks = [f"{loss} ({name})" for name, loss in reference.landmarks.items()]
         lines["elsewhere"] = ", ".join(landmarks)
         curve = [(record["step"] / info["plan"]["steps"], record["val_loss"]) for record in evaluated]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections import deque
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from folio.checkpoint import (
     write_directory,
 )
 from folio.data.windows import RandomWindows
-from folio.evaluation.loss import validation_loss
+from folio.evaluation.loss import ValidationLoss, validation_loss
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
@@ -105,7 +104,7 @@ class Watch:
         self.run = run
         self.progress = progress
         self.prompt = prompt
-        self._val_losses: dict[int, float] = {}
+        self._val_losses: dict[int, ValidationLoss] = {}
         """By the step after which they were measured."""
         self._recent = deque[StepReport](maxlen=20)
         """The last steps: their mean speed is steadier than one step's, and newer than the whole run's."""
@@ -122,8 +121,8 @@ class Watch:
     def evaluate(self, report: StepReport) -> None:
         """Measure the whole validation split; keep the model if it is the best so far."""
         training = self.training
-        val_loss = validation_loss(training.model, training.validation).nats
-        self._val_losses[report.step] = val_loss
+        self._val_losses[report.step] = validation_loss(training.model, training.validation)
+        val_loss = self._val_losses[report.step].nats
         if training.best.update(report.step, val_loss):
             write_directory(self.run.best, training.save_model)
         elif training.best.has_just_turned(val_loss):
@@ -147,9 +146,9 @@ class Watch:
             **report.metrics,
         }
         if report.step in self._val_losses:
-            n_targets = sum(batch.weights.sum().item() for batch in training.validation)
-            line["val_loss"] = self._val_losses[report.step]
-            line["val_bpb"] = line["val_loss"] * n_targets / math.log(2) / training.validation_bytes
+            val_loss = self._val_losses[report.step]
+            line["val_loss"] = val_loss.nats
+            line["val_bpb"] = val_loss.bits_per_byte(training.validation_bytes)
         append_line(self.run.metrics_file, line)
 
     def show(self, report: StepReport) -> None:
@@ -160,7 +159,7 @@ class Watch:
         left = (self.progress.total - report.step) * seconds / len(self._recent)
         figures = {"loss": f"{report.loss:.3f}"}
         if self._val_losses:
-            figures["val_loss"] = f"{list(self._val_losses.values())[-1]:.3f}"
+            figures["val_loss"] = f"{list(self._val_losses.values())[-1].nats:.3f}"
         figures |= {"characters/s": f"{tokens_per_second:,.0f}", "left": clock(left)}
         self.progress.update(report.step, figures)
 
@@ -169,13 +168,18 @@ class Watch:
         training = self.training
         text = write_text(training.model, training.tokenizer, self.prompt, SAMPLE_TOKENS)
         append_line(self.run.samples_file, {"step": report.step, "prompt": self.prompt, "text": text})
-        val_loss = self._val_losses[report.step]
+        val_loss = self._val_losses[report.step].nats
         self.progress.say(Text(f"step {report.step:,}, val_loss {val_loss:.3f}", style="bold"))
         self.progress.say(text.strip() + "\n")
 
     def stop_if_hopeless(self, report: StepReport) -> None:
         """End the run when validation loss has not fallen for long."""
-        self.training.best.stop_if_hopeless(self._val_losses[report.step])
+        self.training.best.stop_if_hopeless(self._val_losses[report.step].nats)
+
+
+def prompt_ids(tokenizer: CharTokenizer, prompt: str) -> list[int]:
+    """What the engine reads: the ids of a prompt, or <|bos|> where there is none."""
+    return tokenizer.encode(prompt).tolist() or [tokenizer.special_ids["<|bos|>"]]
 
 
 def write_text(model: GPT, tokenizer: CharTokenizer, prompt: str, n_tokens: int) -> str:
@@ -184,7 +188,7 @@ def write_text(model: GPT, tokenizer: CharTokenizer, prompt: str, n_tokens: int)
     steps = stream_text(
         Engine(model),
         tokenizer,
-        [tokenizer.encode(prompt).tolist() or [tokenizer.special_ids["<|bos|>"]]],
+        [prompt_ids(tokenizer, prompt)],
         max_new_tokens=n_tokens,
         sampling=SamplingConfig(temperature=0.8),
         seed=1,

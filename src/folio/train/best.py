@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 PATIENCE = 4
@@ -26,18 +26,22 @@ class Best:
     step: int = 0
     val_loss: float = float("inf")
     evaluations_since: int = 0
+    is_told: bool = False
+    """Whether the turn since this best has been told of."""
 
     def update(self, step: int, val_loss: float) -> bool:
         """Take in an evaluation; whether it is a new best."""
         if val_loss < self.val_loss:
-            self.step, self.val_loss, self.evaluations_since = step, val_loss, 0
+            self.step, self.val_loss, self.evaluations_since, self.is_told = step, val_loss, 0, False
             return True
         self.evaluations_since += 1
         return False
 
     def has_just_turned(self, val_loss: float) -> bool:
-        """Whether this, the second evaluation in a row that is worse, is the moment to tell."""
-        return self.evaluations_since == 2 and val_loss > self.val_loss + TURNED
+        """Whether this is the moment to tell: worse by more than noise, twice in a row or more, and not told."""
+        has_turned = self.evaluations_since > 1 and val_loss > self.val_loss + TURNED
+        is_news, self.is_told = has_turned and not self.is_told, self.is_told or has_turned
+        return is_news
 
     def stop_if_hopeless(self, val_loss: float) -> None:
         """Raise OverfittingError after PATIENCE evaluations without a new best."""
@@ -48,8 +52,8 @@ class Best:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "val_loss": self.val_loss, "evaluations_since": self.evaluations_since}
+        return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.val_loss = state["step"], state["val_loss"]
-        self.evaluations_since = state["evaluations_since"]
+        for name, value in state.items():
+            setattr(self, name, value)

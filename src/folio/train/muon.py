@@ -32,9 +32,9 @@ class Muon(Optimizer):
 
     Each update is scaled by sqrt(max(1, rows / columns)), as in the authors' code and `torch.optim.Muon`, from
     which this differs in two ways that make it faster: matrices of one shape go through the iteration
-    together, and in `dtype`, which need not be bfloat16 (on many CPUs float32 is the faster one; benchmarks/).
+    together, and in `dtype`, which need not be bfloat16 (float32 is the faster one on some CPUs; benchmarks/).
 
-    steps: iterations, 4 where the authors take 5: the same loss in the Shakespeare recipe, for a fifth less work.
+    steps: iterations, 4 where the authors take 5: no worse in the Shakespeare recipe, and a fifth less work.
     params: 2-D parameters only. weight_decay is decoupled (Loshchilov & Hutter, 2019).
     """
 

@@ -9,18 +9,21 @@ from folio.errors import UserError
 from folio.model.config import GPTConfig
 
 WIDTHS = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
-"""Widths to choose from; depth follows."""
-TOKENS_PER_PARAMETER = 1.0
-"""Training tokens for each weight at equal compute. Far below the 20 of large models (Hoffmann et al., 2022):
-with a vocabulary of characters and a few minutes, a wider model learns more from each token than it costs.
-Measured at the Shakespeare recipe: 2.7 M weights, 2.7 M tokens."""
+"""Widths to choose from; depth follows. The numbers below are choices that have worked, not optima: only the
+Shakespeare recipe has been measured (benchmarks/README.md)."""
+TOKENS_PER_PARAMETER = 0.7
+"""Training tokens for each weight, as in the Shakespeare recipe (1.9 M and 2.7 M). Far below the 20 of large
+models (Hoffmann et al., 2022): in minutes, a wide model learns more from each character than it costs."""
 PARAMETERS_PER_TOKEN_OF_TEXT = 3.0
 """No more weights than this for each token of training text: more only memorise it sooner."""
 TOKENS_PER_STEP = 2048
+MLP_WIDTHS = {"swiglu": 8 / 3, "gelu": 4.0}
+"""Insides of a feed-forward layer, in widths: both come to 8 C^2 weights."""
 EFFICIENCY = 0.5
 """Share of a matrix product's speed that a training step reaches, until it has been measured."""
+LONGEST_BLOCK = 256
 MAX_EPOCHS = 40
-"""Reading a text more often than this has only ever over-fitted."""
+"""A text is read no more often than this, however many minutes there are: it would be learned by heart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ class Plan:
         """Estimated peak bytes of training, on top of what Python and torch take.
 
         Weights, gradients and two moments in float32; what a block keeps for the backward pass (some
-        12 C + 4 M numbers a token, measured); logits, their gradient and softmax.
+        12 C + 4 M numbers a token); logits, their gradient and softmax.
         """
         config = self.model
         per_layer = 2 * config.n_embd * (config.n_head + config.n_kv_head) * config.head_size
@@ -114,7 +117,7 @@ def choose_plan(
         n_kv_head=size.n_kv_head or n_head,
         n_embd=width,
         head_size=head_size,
-        mlp_size=size.mlp_size or _round_to(8 / 3 * width, 64),
+        mlp_size=size.mlp_size or _round_to(MLP_WIDTHS[str(parts["mlp"])] * width, 64),
         dropout=_dropout(epochs) if size.dropout is None else size.dropout,
         **parts,  # type: ignore[arg-type]
     )
@@ -130,6 +133,25 @@ def choose_plan(
     while size.micro_batch_size is None and plan().memory() > free_memory and micro_batch_size > 1:
         micro_batch_size = math.ceil(micro_batch_size / 2)
     return plan()
+
+
+def reasons(size: SizeConfig, plan: Plan, n_train: int, flops: float) -> str:
+    """Why the sizes that were left open are what they are, in words."""
+    why = []
+    if size.n_embd is None:
+        bound = PARAMETERS_PER_TOKEN_OF_TEXT * n_train
+        paid = math.sqrt(flops * EFFICIENCY / 6 / TOKENS_PER_PARAMETER)
+        limit = "the time would pay for more" if paid > bound else "the text would carry more"
+        why.append(
+            f"some {min(paid, bound) / 1e6:.2g} M weights, as {limit} "
+            f"({paid / 1e6:.2g} M for the time, {bound / 1e6:.2g} M for the text)"
+        )
+    if size.dropout is None:
+        reads = f"the text is read some {flops * EFFICIENCY / (6 * _weights(plan.model.n_embd)) / n_train:.0f} times"
+        why.append(f"dropout {plan.model.dropout:g}, as {reads}, and {MAX_EPOCHS} at most")
+    if size.block_size is None and plan.model.block_size < LONGEST_BLOCK:
+        why.append(f"context {plan.model.block_size}, as the validation text is short")
+    return "; ".join(why)
 
 
 def choose_steps(plan: Plan, n_train: int, seconds: float, step_seconds: float) -> int:
@@ -150,7 +172,7 @@ def _depth(width: int) -> int:
 
 def _head_size(width: int, n_head: int | None) -> int:
     if n_head is None:
-        return next(size for size in (64, 32, *range(63, 0, -1)) if width % size == 0)
+        return next(size for size in (64, 32, *range(62, 0, -2), 1) if width % size == 0)
     if width % n_head:
         raise UserError(f"n_embd ({width}) must be a multiple of n_head ({n_head}).")
     return width // n_head
@@ -159,11 +181,11 @@ def _head_size(width: int, n_head: int | None) -> int:
 def _block_size(n_train: int, n_validation: int) -> int:
     """256, or for a short text the power of two that leaves a few windows to train and validate on."""
     longest = min(n_train // 8, n_validation // 2)
-    return max(8, min(256, 2 ** int(math.log2(max(8, longest)))))
+    return max(8, min(LONGEST_BLOCK, 2 ** int(math.log2(max(8, longest)))))
 
 
 def _dropout(epochs: float) -> float:
-    """None for a text that is read a few times, more for one that is read often. Measured in benchmarks/."""
+    """None for a text that is read a few times, more for one that is read often."""
     return 0.0 if epochs < 5 else 0.1 if epochs < 12 else 0.2
 
 

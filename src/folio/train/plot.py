@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,8 @@ def plot_losses(
             alpha=0.2,
             label="measured runs of this recipe",
         )
-        for name, loss in reference.landmarks.items():
-            axes.axhline(loss, color="gray", linestyle="--", linewidth=1)
-            axes.annotate(f"{name}: {loss}", (0.01, loss), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8, color="gray")  # fmt: skip
+        for (name, loss), style in zip(reference.landmarks.items(), cycle(("--", ":", "-.")), strict=False):
+            axes.axhline(loss, color="gray", linestyle=style, linewidth=1, label=f"{loss}: {name}")
     axes.set_ylim(top=top * 1.02)
     axes.set_xlabel("tokens")
     axes.set_ylabel("loss (nats per token)")

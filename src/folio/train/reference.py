@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from folio.errors import UserError
 
@@ -16,12 +17,15 @@ MARGIN = 0.02
 class Reference:
     """Validation losses of a recipe's measured runs.
 
+    text_sha256, plan: what they were runs of, as in run.json.
     shares:  how far into the run each evaluation was, from 0 to 1.
     losses:  for each share the loss of every seed.
     landmarks: final losses that others published, by name.
     """
 
     hardware: str
+    text_sha256: str
+    plan: dict[str, Any]
     shares: list[float]
     losses: list[list[float]]
     landmarks: dict[str, float]
@@ -40,6 +44,14 @@ class Reference:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{path} is not a reference ({error}).") from None
+
+    def mismatch(self, info: dict[str, Any]) -> str | None:
+        """Why a run, given as its run.json, cannot be compared with these, or None if it can."""
+        if info["text_sha256"] != self.text_sha256:
+            return "another text"
+        if info["plan"] != self.plan:
+            return "other sizes, or another number of steps"
+        return None
 
     def band(self, share: float) -> tuple[float, float] | None:
         """Lowest and highest normal loss at the evaluation made at `share`, or None if none was made there."""
