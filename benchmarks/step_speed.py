@@ -21,7 +21,8 @@ from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.runtime import DTYPES, available_memory, describe, matmul_speed, start_runtime
-from folio.stages.pretrain import PretrainConfig, compile_blocks
+from folio.stages.pretrain import PretrainConfig
+from folio.stages.rehearsal import compile_blocks
 from folio.tokenizer.char import CharTokenizer
 from folio.train.loop import accumulate, optimizer_steps
 from folio.train.optimizer import build_optimizers

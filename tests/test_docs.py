@@ -23,7 +23,12 @@ from folio.data.corpora import KNOWN_CORPORA, data_folders
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "folio"
-PAGES = [*ROOT.glob("README.md"), *ROOT.glob("benchmarks/README.md"), *ROOT.glob("CONTRIBUTING.md"), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *ROOT.glob("README.md"),
+    *ROOT.glob("benchmarks/README.md"),
+    *ROOT.glob("CONTRIBUTING.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 FILE_SUFFIXES = {".py", ".md", ".toml", ".svg", ".png", ".json", ".jsonl", ".safetensors"}
 FLAG = re.compile(r"--[a-z][\w-]*")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

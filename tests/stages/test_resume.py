@@ -18,6 +18,7 @@ from folio.checkpoint import load_state
 from folio.runtime import can_compile
 from folio.stages import pretrain as stage
 from folio.stages import show, training
+from folio.stages.rehearsal import REHEARSAL_STEPS
 from folio.stages.training import STATE_FILE, Watch
 from folio.train import run as run_module
 from folio.train.muon import Muon
@@ -82,7 +83,7 @@ def half_a_line(step: int) -> None:
 MOMENTS: dict[str, Callable[[], None]] = {
     "never": lambda: None,
     # The second optimizer of a step, when the first has moved its weights; the rehearsal makes steps, too.
-    "half a step": lambda: wrap(Muon, "step", nth(stage.REHEARSAL_STEPS + 4), after=True),
+    "half a step": lambda: wrap(Muon, "step", nth(REHEARSAL_STEPS + 4), after=True),
     "before the run begins": lambda: wrap(RunDirectory, "write_info", nth(1)),
     "half of run.json": lambda: wrap(run_module.os, "fsync", nth(1)),
     "before the first save": lambda: wrap(Watch, "record", at(1), after=True),
@@ -102,7 +103,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "before the picture": lambda: wrap(stage, "plot_losses", nth(1)),
     "before it is finished": lambda: wrap(RunDirectory, "set_status", lambda run, status: status == "finished"),
     "Ctrl-C in the rehearsal": lambda: wrap(Muon, "step", nth(2), do=interrupt),
-    "Ctrl-C in a step": lambda: wrap(Muon, "step", nth(stage.REHEARSAL_STEPS + 3), do=interrupt),
+    "Ctrl-C in a step": lambda: wrap(Muon, "step", nth(REHEARSAL_STEPS + 3), do=interrupt),
     "Ctrl-C in an action": lambda: wrap(Watch, "show", at(11), do=interrupt),
     "Ctrl-C while saving": lambda: wrap(checkpoint, "_seal", nth(2), do=interrupt),
     "Ctrl-C in the last step": lambda: wrap(Watch, "evaluate", at(STEPS), do=interrupt),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 import os
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +12,13 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from torch._dynamo.exc import TorchDynamoException
 
 from folio import __version__
-from folio.checkpoint import newest_whole, random_state, restore_random_state
+from folio.checkpoint import newest_whole
 from folio.config import from_table, read_config, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
-from folio.evaluation.loss import validation_loss
 from folio.log import Progress, make_console
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
@@ -37,6 +32,7 @@ from folio.runtime import (
     restore_runtime,
     start_runtime,
 )
+from folio.stages.rehearsal import EVALUATIONS, Rehearsal, diverged, rehearse
 from folio.stages.show import show_choices, show_estimate, show_result
 from folio.stages.training import Training, Watch
 from folio.tokenizer.char import CharTokenizer
@@ -49,11 +45,7 @@ from folio.train.reference import Reference
 from folio.train.run import RunDirectory, keep_before, read_lines
 from folio.train.schedule import ScheduleConfig
 
-EVALUATIONS = 10
-"""Looks at the whole validation text in a run, evenly spread; a checkpoint comes before each."""
 VALIDATION_BATCH_SIZE = 32
-REHEARSAL_STEPS = 4
-"""Steps made on a copy of the model before the start: the first compiles, the others are timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +115,11 @@ def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> N
         if run.exists and run.read_info()["status"] == "finished":
             console.print(f"{run.path} is finished already. This is what it made:", soft_wrap=True)
         else:
-            make(config, corpus, run, reference, console)
+            carry_out(config, corpus, run, reference, console)
         show_result(run, reference, console)
 
 
-def make(
+def carry_out(
     config: PretrainConfig, corpus: Corpus, run: RunDirectory, reference: Reference | None, console: Console
 ) -> None:
     """Train from the beginning, or from the newest checkpoint, to the end."""
@@ -135,7 +127,7 @@ def make(
         console.print(notice, soft_wrap=True)
     training = build(config, corpus, run)
     show_choices(corpus, training, "" if run.exists else why(config, training), console)
-    rehearsal = rehearse(config, training, console)
+    rehearsal = rehearse(training, config.optimizer, config.schedule, console)
     if not run.exists:
         begin(config, corpus, training, run, rehearsal)
     show_estimate(training, rehearsal.seconds(training.plan.steps), console)
@@ -236,6 +228,7 @@ def make_plan(
         n_validation=len(val_text),
         flops=runtime.flops_per_second * 60 * config.minutes,
         free_memory=0.8 * available_memory(runtime.device),
+        device_type=runtime.device.type,
     )
     architecture.write(plan.model, {})  # says now, not at the first save, if it cannot be saved
     return plan
@@ -270,81 +263,6 @@ def begin(
             "peak_memory": 0,
         }
     )
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """How long a step takes, and an evaluation."""
-
-    step_seconds: float
-    evaluation_seconds: float
-
-    def seconds(self, steps: int) -> float:
-        """Those of a run of so many steps, with its evaluations."""
-        return steps * self.step_seconds + EVALUATIONS * self.evaluation_seconds
-
-
-def rehearse(config: PretrainConfig, training: Training, console: Console) -> Rehearsal:
-    """Make a few steps on a copy of the model, so that compiling is over before the clock starts, and time them.
-    Nothing in `training` changes, its random state included, but for compiling, or giving it up."""
-    before = random_state()
-    if training.runtime.compiles:
-        console.print("Compiling ...")
-    try:
-        step_seconds = timed_step(config, training)
-    except TorchDynamoException:
-        if not training.runtime.compiles:
-            raise
-        console.print("The compiler on this machine does not work; going on without it.")
-        training.runtime = replace(training.runtime, compiles=False)
-        step_seconds = timed_step(config, training)
-    if training.runtime.compiles:
-        compile_blocks(training.model)
-    start = time.perf_counter()
-    validation_loss(training.model, training.validation[:1])
-    evaluation_seconds = (time.perf_counter() - start) * len(training.validation)
-    restore_random_state(before)
-    return Rehearsal(step_seconds, evaluation_seconds)
-
-
-def timed_step(config: PretrainConfig, training: Training) -> float:
-    """Seconds for a step, once it is compiled. Raises UserError where the memory or the loss does not hold."""
-    twin, plan = copy.deepcopy(training.model), training.plan
-    if training.runtime.compiles:
-        compile_blocks(twin)
-    windows = RandomWindows(
-        training.source.ids,
-        block_size=plan.model.block_size,
-        batch_size=plan.micro_batch_size,
-        seed=config.seed,
-    )
-    reports = optimizer_steps(
-        twin,
-        next_token_loss,
-        accumulate(windows, plan.accumulation),
-        build_optimizers(twin, config.optimizer, muon_dtype=training.runtime.compute_dtype),
-        config.schedule,
-        steps=range(1, REHEARSAL_STEPS + 1),
-        max_norm=config.optimizer.max_norm,
-    )
-    try:
-        seconds = [report.seconds for report in reports]
-    except NonFiniteLossError as error:
-        raise diverged(error, "nothing has been written yet") from None
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise UserError(
-                f"A step of {plan.micro_batch_size} sequences does not fit into memory: "
-                "make --micro-batch-size, --n-embd or --block-size smaller."
-            ) from None
-        raise
-    return statistics.median(seconds[1:])
-
-
-def compile_blocks(model: GPT) -> None:
-    """Compile each block; they are alike, so the first one's code serves all."""
-    for block in model.blocks:
-        block.compile()
 
 
 def resume(training: Training, run: RunDirectory, console: Console) -> StepReport | None:
@@ -411,11 +329,3 @@ def train(
         checkpoint, _ = newest_whole(run.checkpoints)
         kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
         raise diverged(error, kept) from None
-
-
-def diverged(error: NonFiniteLossError, kept: str) -> UserError:
-    """What to tell when the loss is no longer a number."""
-    return UserError(
-        f"The loss is no longer a number ({error}): most often the learning rate is too high. "
-        f"Training has stopped; {kept}. Start again with a lower --learning-rate and another --run."
-    )
