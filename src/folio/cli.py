@@ -15,6 +15,7 @@ from folio.errors import UserError
 VERBS = {
     "pretrain": ("folio.stages.pretrain", "train a GPT on a text"),
     "sample": ("folio.stages.sample", "let a trained model write"),
+    "explain": ("folio.stages.explain", "look inside a trained model: what it reads, expects and attends to"),
     "doctor": ("folio.stages.doctor", "show what this machine offers, and how fast it is"),
 }
 INTERRUPTED = 130

@@ -39,12 +39,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, angles: object, cache: KVCache | None, mask: Tensor | None) -> Tensor:
         """x: (B, T, C) -> (B, T, C). Without a cache every position sees itself and what is before it."""
         B, T, _ = x.shape
-        q, k, v = (
-            part.view(B, T, -1, self.head_size) for part in fused((self.query, self.key, self.value), x)
-        )
-        q = self.rotate(self.query_norm(q), angles).transpose(1, 2)  # (B, T, H, D) -> (B, H, T, D)
-        k = self.rotate(self.key_norm(k), angles).transpose(1, 2)
-        v = v.transpose(1, 2)
+        q, k, v = self.project(x, angles)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
         y: Tensor = F.scaled_dot_product_attention(
@@ -59,3 +54,16 @@ class Attention(nn.Module):
         y = y.transpose(1, 2).reshape(B, T, -1)  # (B, H, T, D) -> (B, T, H * D)
         out: Tensor = self.output(y)  # (B, T, C)
         return out
+
+    def project(self, x: Tensor, angles: object) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, the first two normalised and turned: what attention is computed from.
+
+        x: (B, T, C). Returns (B, H, T, D) and twice (B, H_kv, T, D).
+        """
+        B, T, _ = x.shape
+        q, k, v = (
+            part.view(B, T, -1, self.head_size) for part in fused((self.query, self.key, self.value), x)
+        )
+        q = self.rotate(self.query_norm(q), angles).transpose(1, 2)  # (B, T, H, D) -> (B, H, T, D)
+        k = self.rotate(self.key_norm(k), angles).transpose(1, 2)
+        return q, k, v.transpose(1, 2)

@@ -1,0 +1,112 @@
+"""What can be seen of a model that reads."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from folio.batch import Batch
+from folio.inference.inspection import attention_weights, inspect
+from folio.model.directory import save_model
+from folio.model.gpt import GPT
+from folio.objectives.next_token import next_token_loss
+
+
+@pytest.fixture
+def ids():
+    return torch.randint(61, (20,), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(autouse=True)
+def _evaluation(model):
+    model.eval()
+
+
+def test_the_weights_are_those_of_the_layer(model, ids):
+    """With them the values give what the layer gives."""
+    attention = model.blocks[1].attention
+    x = torch.randn(2, 9, model.config.n_embd)
+    _, angles = model.positions(x, torch.arange(9))
+    with torch.no_grad():
+        weights = attention_weights(attention, x, angles)
+        _, _, v = attention.project(x, angles)
+        v = v.repeat_interleave(model.config.n_head // model.config.n_kv_head, dim=1)
+        mine = attention.output((weights @ v).transpose(1, 2).reshape(2, 9, -1))
+        theirs = attention(x, angles, None, None)
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_transformers_sees_the_same(model, ids, layer, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    transformers = pytest.importorskip("transformers")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    save_model(model, tmp_path, special_ids={"bos": 1, "eos": 2, "pad": 3})
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    with torch.no_grad():
+        output = theirs(ids[None], output_attentions=True)
+    inspection = inspect(model, ids, layer)
+    torch.testing.assert_close(inspection.attention, output.attentions[layer][0], atol=1e-5, rtol=0)
+    expected = output.logits[0].log_softmax(-1)
+    torch.testing.assert_close(inspection.logprobs, expected, atol=1e-4, rtol=0)
+
+
+def test_rows_sum_to_one_and_nobody_looks_ahead(model, ids):
+    attention = inspect(model, ids, 0).attention
+    assert attention.shape == (model.config.n_head, 20, 20)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(model.config.n_head, 20))
+    assert attention.min() >= 0
+    assert attention.triu(1).abs().max() == 0
+    assert attention.tril().count_nonzero() == model.config.n_head * 20 * 21 / 2
+
+
+def test_losses_are_those_of_training(model, ids):
+    loss = next_token_loss(model, Batch.from_windows(ids[None]))
+    losses = inspect(model, ids, 0).losses
+    assert losses.shape == (19,)
+    assert losses.mean().item() == pytest.approx(loss.total.item() / loss.count.item(), rel=1e-5)
+
+
+def test_probabilities_sum_to_one_and_are_those_of_the_last_position(model, ids):
+    inspection = inspect(model, ids, 0)
+    assert inspection.next_probabilities.sum().item() == pytest.approx(1, abs=1e-5)
+    with torch.no_grad():
+        expected = model(ids[None])[0, -1].softmax(-1)
+    torch.testing.assert_close(inspection.next_probabilities, expected)
+
+
+def test_a_single_token(model):
+    inspection = inspect(model, torch.tensor([3]), 1)
+    assert inspection.losses.shape == (0,)
+    assert torch.equal(inspection.attention, torch.ones(model.config.n_head, 1, 1))
+
+
+def test_a_fresh_model_is_equally_surprised_by_everything(model, ids):
+    # A tied head does not start at zero.
+    fresh = GPT(replace(model.config, tied_embeddings=False)).eval()
+    losses = inspect(fresh, ids, 0).losses
+    torch.testing.assert_close(losses, torch.full((19,), math.log(61)))
+
+
+def test_compiled_blocks_are_seen_too_and_nothing_is_left_behind(model, ids):
+    expected = inspect(model, ids, 1)
+    for block in model.blocks:
+        block.compile(backend="eager")
+    with torch.no_grad():
+        before = model(ids[None])
+    seen = inspect(model, ids, 1)
+    assert torch.equal(seen.attention, expected.attention)
+    assert torch.equal(seen.logprobs, expected.logprobs)
+    assert not model.blocks[1].attention._forward_pre_hooks
+    with torch.no_grad():
+        assert torch.equal(model(ids[None]), before)
+
+
+def test_half_precision_is_near(model, ids):
+    exact = inspect(model, ids, 1)
+    model.compute_dtype = torch.bfloat16
+    rounded = inspect(model, ids, 1)
+    assert rounded.attention.dtype == rounded.logprobs.dtype == torch.float32
+    assert (rounded.attention - exact.attention).abs().max() < 0.1
