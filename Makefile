@@ -1,10 +1,11 @@
 # make demo    train a GPT on Tiny Shakespeare and let it write
 # make test    every test
 # make check   format, lint, types, import floors
+# make docs    fill in what the pages of the lecture take from the code and the benchmarks
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check docs format clean
 
 demo: .venv/installed
 	$(BIN)/folio pretrain recipes/shakespeare --resume
@@ -17,6 +18,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/installed-dev
+	$(BIN)/cog -r -I docs/lecture -p "from fill import *" docs/lecture/*.md benchmarks/ladder.md
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

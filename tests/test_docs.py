@@ -25,15 +25,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "folio"
 PAGES = [
     *ROOT.glob("README.md"),
-    *ROOT.glob("benchmarks/README.md"),
+    *sorted(ROOT.glob("benchmarks/*.md")),
     *ROOT.glob("CONTRIBUTING.md"),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 FILE_SUFFIXES = {".py", ".md", ".toml", ".svg", ".png", ".json", ".jsonl", ".safetensors"}
 FLAG = re.compile(r"--[a-z][\w-]*")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def prose(page: Path) -> str:

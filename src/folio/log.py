@@ -13,6 +13,8 @@ from rich.text import Text
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, seconds between two progress lines."""
+LIVE_SECONDS = 0.1
+"""In a terminal, seconds between two drawings: steps may be much shorter."""
 
 
 def make_console() -> Console:
@@ -41,7 +43,7 @@ class Progress:
         self.total = total
         self._figures = ""
         self._step = 0
-        self._last_line = float("-inf")
+        self._last_shown = float("-inf")
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
@@ -57,12 +59,15 @@ class Progress:
 
     def update(self, step: int, figures: dict[str, str]) -> None:
         """Show that `step` steps are done, with some named figures."""
+        pause = PLAIN_SECONDS if self._live is None else LIVE_SECONDS
+        if time.monotonic() - self._last_shown < pause and step < self.total:
+            return
+        self._last_shown = time.monotonic()
         self._step = step
         self._figures = "  ".join(f"{name} {value}".strip() for name, value in figures.items())
         if self._live is not None:
             self._live.update(self._view(), refresh=True)
-        elif time.monotonic() - self._last_line >= PLAIN_SECONDS or step == self.total:
-            self._last_line = time.monotonic()
+        else:
             self.console.print(f"step {step}/{self.total}  {self._figures}", soft_wrap=True)
 
     def say(self, text: str | Text) -> None:

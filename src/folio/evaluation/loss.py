@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from folio.batch import Batch
-from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 
 
@@ -26,8 +26,8 @@ class ValidationLoss:
 
 
 @torch.inference_mode()
-def validation_loss(model: GPT, batches: Iterable[Batch]) -> ValidationLoss:
-    """Mean next-token loss over all of `batches`, with dropout off.
+def validation_loss(model: nn.Module, batches: Iterable[Batch]) -> ValidationLoss:
+    """Mean next-token loss over all of `batches`, with dropout off. model: ids (B, T) -> logits (B, T, V).
 
     Compiled blocks run eagerly here: another compilation, for a graph without gradients, costs more time
     than it saves in the few evaluations of a run.

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -34,6 +34,7 @@ from folio.runtime import (
 )
 from folio.stages.rehearsal import EVALUATIONS, Rehearsal, diverged, rehearse
 from folio.stages.show import show_choices, show_estimate, show_result
+from folio.stages.stored import stored_config
 from folio.stages.training import Training, Watch
 from folio.tokenizer.char import CharTokenizer
 from folio.train.best import OverfittingError
@@ -107,7 +108,7 @@ def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> N
     run = RunDirectory(config.run or Path("runs") / Path(config.data).resolve().stem)
     if run.exists:
         with run.owned():
-            config = stored_config(run, config)
+            config = stored_config(run, config, resume=config.resume)
     corpus = load_corpus(config.data)
     if config.run is None and not run.exists:
         run = RunDirectory(Path("runs") / corpus.name)  # a text that stands in for another has its own name
@@ -137,33 +138,6 @@ def carry_out(
         reference = None
     plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
     run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
-
-
-def stored_config(run: RunDirectory, config: PretrainConfig) -> PretrainConfig:
-    """The config that a run was started with. Raises UserError if it should not or cannot be continued.
-
-    A setting that is left at its default means "as before"; one that differs both from the default and from
-    the run's own is a contradiction.
-    """
-    info = run.read_info()
-    if not config.resume and info["status"] != "finished":
-        raise UserError(f"{run.path} holds an unfinished run: go on with --resume, or choose another --run.")
-    stored = from_table(PretrainConfig, info["config"], str(run.info_file))
-    asked, default = flat(to_table(config)), flat(to_table(PretrainConfig()))
-    for key, value in flat(to_table(stored)).items():
-        if key not in ("run", "resume") and asked[key] not in (value, default[key]):
-            raise UserError(
-                f"{run.path} was started with {key} {value!r}, not {asked[key]!r}: choose another --run."
-            )
-    return stored
-
-
-def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted keys."""
-    result: dict[str, Any] = {}
-    for key, value in table.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return result
 
 
 def build(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> Training:

@@ -96,7 +96,7 @@ class RunDirectory:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace run.json in one step. Raises UserError when the disk is full or cannot be written."""
-        _replace(self.info_file, (json.dumps(info, indent=2) + "\n").encode())
+        replace_file(self.info_file, (json.dumps(info, indent=2) + "\n").encode())
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record how the run stands: running, interrupted, failed or finished."""
@@ -128,7 +128,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def keep_before(path: Path, step: int) -> None:
     """Drop from a .jsonl file all records of `step` and later: a resumed run writes them again."""
     if path.exists():
-        _replace(path, b"".join(_line(record) for record in read_lines(path) if record["step"] < step))
+        replace_file(path, b"".join(_line(record) for record in read_lines(path) if record["step"] < step))
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -136,8 +136,11 @@ def _line(record: dict[str, Any]) -> bytes:
     return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment the old or the new one is there, whole."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment the old or the new one is there, whole.
+
+    Raises UserError when the disk is full or cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.writing")
     try:
         with temporary.open("wb") as file:

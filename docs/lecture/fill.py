@@ -1,0 +1,76 @@
+"""What the pages take from elsewhere, so that it is never pasted: code from the source, measured figures.
+
+`make docs` runs cog (https://cog.readthedocs.io), which calls these functions where a page asks for them and puts
+what they print in its place. A test fails where a page is behind.
+"""
+
+import ast
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "folio" / "lecture"
+
+
+def code(*names: str) -> None:
+    """The lines of definitions, as in `code("parts.Head", "ladder.SINGLE_HEAD")`; "parts.Head.forward" is a method."""
+    print("```python")
+    print("\n\n".join(_definition(name) for name in names))
+    print("```")
+
+
+def _definition(name: str) -> str:
+    module, *path = name.split(".")
+    text = (SOURCE / f"{module}.py").read_text(encoding="utf-8")
+    body, node = ast.parse(text).body, None
+    for part in path:
+        (node,) = (each for each in body if _name_of(each) == part)
+        body = getattr(node, "body", [])
+    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    return "\n".join(line[indent:] for line in lines)
+
+
+def _name_of(node: ast.stmt) -> str | None:
+    if isinstance(node, ast.Assign):
+        return getattr(node.targets[0], "id", None)
+    return getattr(node, "name", None)
+
+
+def measured(*rungs: str) -> None:
+    """The rows of these rungs, or all, as measured by benchmarks/ladder.py."""
+    report = _report()
+    rows = [row for row in report["rungs"] if row["rung"] in rungs or not rungs]
+    print("| rung | what was added | parameters | validation loss | change | seconds | lecture |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    below = None
+    for row in rows:
+        change = "" if below is None else f"{row['val_loss'] - below:+.3f}"
+        lecture = "" if row["lecture_loss"] is None else f"{row['lecture_loss']:.2f}"
+        print(
+            f"| `{row['rung']}` | {row['added']} | {row['parameters']:,} | {row['val_loss']:.3f} ± {row['spread']:.3f} "
+            f"| {change} | {row['seconds']:.1f} | {lecture} |"
+        )
+        below = row["val_loss"]
+
+
+def equal_time() -> None:
+    """The lecture's last rung, trained for as long as folio's."""
+    report = _report()
+    (scale_up,) = (row for row in report["rungs"] if row["rung"] == "scale_up")
+    (muon,) = (row for row in report["rungs"] if row["rung"] == "muon")
+    longer = report["equal_time"]
+    print("| rung | steps | seconds of training | validation loss |")
+    print("|---|---:|---:|---:|")
+    for name, steps, row in (("scale_up", 600, scale_up), ("scale_up", longer["steps"], longer), ("muon", 600, muon)):
+        print(f"| `{name}` | {steps} | {row['seconds']:.0f} | {row['val_loss']:.3f} ± {row['spread']:.3f} |")
+
+
+def machine() -> None:
+    """Where the figures are from."""
+    report = _report()
+    print(f"{report['hardware']}, torch {report['torch']}, {report['date']}, {report['seeds']} seeds.")
+
+
+def _report() -> dict:
+    return json.loads((ROOT / "benchmarks" / "ladder.json").read_text(encoding="utf-8"))

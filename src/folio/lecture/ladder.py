@@ -1,0 +1,178 @@
+"""The ladder, as data: each rung is the one below it with a part added, replaced or enlarged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from folio.lecture.parts import (
+    Head,
+    LanguageModel,
+    Parallel,
+    Residual,
+    Rotary,
+    SwiGLU,
+    TiedHead,
+    TokensAndPositions,
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is, and how it is trained: `steps` times on batch_size windows of block_size tokens."""
+
+    n_embd: int
+    n_head: int
+    n_layer: int
+    block_size: int
+    dropout: float
+    batch_size: int
+    learning_rate: float
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A model to be: each part is a function of the size (s) that makes it, some of the number of tokens (V) too."""
+
+    added: str
+    """What is new on this rung."""
+    size: Size
+    embed: Callable[[int, Size], nn.Module]
+    attend: Callable[[Size], nn.Module] = nn.Identity
+    think: Callable[[Size], nn.Module] = nn.Identity
+    norm: Callable[[int], nn.Module] = nn.Identity
+    join: Callable[..., nn.Module] = lambda s, *parts: nn.Sequential(*parts)
+    head: Callable[[int, Size, Any], nn.Module] = nn.Identity
+    optimizer: str = "adamw"
+
+    def build(self, V: int, s: Size) -> LanguageModel:
+        """A new model: embed, then n_layer times attend and think, then make scores."""
+        embed = self.embed(V, s)
+        layers = [
+            self.join(s, self.norm(s.n_embd), part(s))
+            for _ in range(s.n_layer)
+            for part in (self.attend, self.think)
+        ]
+        return LanguageModel(embed, nn.Sequential(*layers, self.norm(s.n_embd)), self.head(V, s, embed))
+
+
+def heads(s: Size, dropout: float = 0.0, adapt: Callable[[], nn.Module] = nn.Identity) -> nn.Module:
+    """n_head heads side by side that share the width among them, and what changes queries and keys."""
+    adapt_query, adapt_key = adapt(), adapt()
+    return Parallel(
+        Head(s.n_embd, s.n_embd // s.n_head, dropout, adapt_query, adapt_key) for _ in range(s.n_head)
+    )
+
+
+def small(tables: nn.Module, width: int) -> nn.Module:
+    """Start at N(0, 1 / sqrt(C)): from a table that also makes the scores, they spread by 1 at first."""
+    for table in tables.parameters():
+        nn.init.normal_(table, std=width**-0.5)
+    return tables
+
+
+def widen(s: Size, activation: nn.Module) -> nn.Module:
+    """A feed-forward layer four times as wide inside."""
+    return nn.Sequential(nn.Linear(s.n_embd, 4 * s.n_embd), activation, nn.Linear(4 * s.n_embd, s.n_embd))
+
+
+# fmt: off
+#               n_embd n_head n_layer block_size dropout batch_size learning_rate steps
+SMALL   = Size(     32,     4,      1,         8,    0.2,        32,         1e-3, 5000)
+LAPTOP  = Size(    128,     4,      4,        64,    0.1,        32,         1e-3,  600)
+LECTURE = Size(    384,     6,      6,       256,    0.2,        64,         3e-4, 5000)
+# fmt: on
+
+BIGRAM = Rung(
+    added="a table: what follows each character",
+    size=replace(SMALL, learning_rate=1e-2),
+    embed=lambda V, s: nn.Embedding(V, V),
+)
+POSITION = replace(
+    BIGRAM,
+    added="vectors for characters and positions",
+    size=SMALL,
+    embed=lambda V, s: TokensAndPositions(V, s.block_size, s.n_embd),
+    head=lambda V, s, embed: nn.Linear(s.n_embd, V),
+)
+SINGLE_HEAD = replace(POSITION, added="one head of self-attention", attend=lambda s: Head(s.n_embd, s.n_embd))
+MULTI_HEAD = replace(SINGLE_HEAD, added="four heads instead of one", attend=heads)
+FEED_FORWARD = replace(
+    MULTI_HEAD,
+    added="a feed-forward layer",
+    think=lambda s: nn.Sequential(nn.Linear(s.n_embd, s.n_embd), nn.ReLU()),
+)
+RESIDUAL = replace(
+    FEED_FORWARD,
+    added="three layers, residual connections",
+    size=replace(SMALL, n_layer=3),
+    join=lambda s, *parts: Residual(*parts),
+    attend=lambda s: nn.Sequential(heads(s), nn.Linear(s.n_embd, s.n_embd)),
+    think=lambda s: widen(s, nn.ReLU()),
+)
+LAYER_NORM = replace(RESIDUAL, added="layer normalisation", norm=nn.LayerNorm)
+DROPOUT = replace(
+    LAYER_NORM,
+    added="dropout",
+    join=lambda s, *parts: Residual(*parts, nn.Dropout(s.dropout)),
+    attend=lambda s: nn.Sequential(heads(s, s.dropout), nn.Linear(s.n_embd, s.n_embd)),
+)
+SCALE_UP = replace(DROPOUT, added="width, depth, context", size=LAPTOP)
+GELU_TYING = replace(
+    SCALE_UP,
+    added="GELU, one table for input and output",
+    think=lambda s: widen(s, nn.GELU(approximate="tanh")),
+    embed=lambda V, s: small(TokensAndPositions(V, s.block_size, s.n_embd), s.n_embd),
+    head=lambda V, s, embed: TiedHead(embed.tokens.weight),
+)
+ROTARY = replace(
+    GELU_TYING,
+    added="rotary positions",
+    embed=lambda V, s: small(nn.Embedding(V, s.n_embd), s.n_embd),
+    attend=lambda s: nn.Sequential(heads(s, s.dropout, Rotary), nn.Linear(s.n_embd, s.n_embd)),
+    head=lambda V, s, embed: TiedHead(embed.weight),
+)
+RMS_NORM = replace(
+    ROTARY,
+    added="RMSNorm, on queries and keys too",
+    norm=nn.RMSNorm,
+    attend=lambda s: nn.Sequential(
+        heads(s, s.dropout, lambda: nn.Sequential(nn.RMSNorm(s.n_embd // s.n_head), Rotary())),
+        nn.Linear(s.n_embd, s.n_embd, bias=False),
+    ),
+)
+SWIGLU = replace(RMS_NORM, added="SwiGLU: folio's GPT", think=lambda s: SwiGLU(s.n_embd))
+MUON = replace(SWIGLU, added="Muon instead of AdamW", optimizer="muon")
+
+LADDER = {
+    "bigram": BIGRAM,
+    "position": POSITION,
+    "single_head": SINGLE_HEAD,
+    "multi_head": MULTI_HEAD,
+    "feed_forward": FEED_FORWARD,
+    "residual": RESIDUAL,
+    "layer_norm": LAYER_NORM,
+    "dropout": DROPOUT,
+    "scale_up": SCALE_UP,
+    "gelu_tying": GELU_TYING,
+    "rotary": ROTARY,
+    "rms_norm": RMS_NORM,
+    "swiglu": SWIGLU,
+    "muon": MUON,
+}
+"""From the bottom up."""
+FULL = {LAPTOP: LECTURE}
+"""The lecture's size for the one that stands in for it on a laptop."""
+LECTURE_LOSSES = {
+    "bigram": 2.5,
+    "single_head": 2.40,
+    "multi_head": 2.28,
+    "feed_forward": 2.24,
+    "residual": 2.08,
+}
+LECTURE_LOSSES |= {"layer_norm": 2.06, "scale_up": 1.48}
+"""Validation losses that the lecture shows, the last at its own size."""
