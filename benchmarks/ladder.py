@@ -60,7 +60,9 @@ def main() -> None:
         "equal_time": {"steps": steps, **table_row(longer)},
     }
     (HERE / "ladder.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"scale_up for {longer.seconds:.0f} s: {longer.loss_text}; muon for {top.seconds:.0f} s: {top.loss_text}")
+    print(
+        f"scale_up for {longer.seconds:.0f} s: {longer.loss_text}; muon for {top.seconds:.0f} s: {top.loss_text}"
+    )
 
 
 def climb(config: LadderConfig) -> list[Row]:

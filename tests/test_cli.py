@@ -42,7 +42,8 @@ def test_help_imports_nothing_slow():
 
 
 @pytest.mark.parametrize(
-    ("verb", "hint"), [("pretain", "Did you mean pretrain?"), ("zzz", "There is pretrain, ladder, sample, explain, doctor.")]
+    ("verb", "hint"),
+    [("pretain", "Did you mean pretrain?"), ("zzz", "There is pretrain, ladder, sample, explain, doctor.")],
 )
 def test_an_unknown_verb_is_a_mistake(verb, hint, capsys):
     assert cli.main([verb]) == 2

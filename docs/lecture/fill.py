@@ -62,7 +62,11 @@ def equal_time() -> None:
     longer = report["equal_time"]
     print("| rung | steps | seconds of training | validation loss |")
     print("|---|---:|---:|---:|")
-    for name, steps, row in (("scale_up", 600, scale_up), ("scale_up", longer["steps"], longer), ("muon", 600, muon)):
+    for name, steps, row in (
+        ("scale_up", 600, scale_up),
+        ("scale_up", longer["steps"], longer),
+        ("muon", 600, muon),
+    ):
         print(f"| `{name}` | {steps} | {row['seconds']:.0f} | {row['val_loss']:.3f} ± {row['spread']:.3f} |")
 
 

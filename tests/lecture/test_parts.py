@@ -107,7 +107,10 @@ def test_generating_follows_the_probabilities():
         for token, follower in enumerate((1, 2, 0)):
             table.weight[token, follower] = 100.0
     model = LanguageModel(table, nn.Identity(), nn.Identity())
-    assert generate(model, torch.tensor([[0], [1]]), 4, block_size=1).tolist() == [[0, 1, 2, 0, 1], [1, 2, 0, 1, 2]]
+    assert generate(model, torch.tensor([[0], [1]]), 4, block_size=1).tolist() == [
+        [0, 1, 2, 0, 1],
+        [1, 2, 0, 1, 2],
+    ]
 
 
 def test_generating_reads_no_more_than_a_block():
@@ -118,5 +121,7 @@ def test_generating_reads_no_more_than_a_block():
             lengths.append(ids.shape[1])
             return torch.zeros(*ids.shape, 2)
 
-    generate(LanguageModel(Watching(), nn.Identity(), nn.Identity()), torch.zeros(1, 1).long(), 5, block_size=3)
+    generate(
+        LanguageModel(Watching(), nn.Identity(), nn.Identity()), torch.zeros(1, 1).long(), 5, block_size=3
+    )
     assert lengths == [1, 2, 3, 3, 3]

@@ -60,7 +60,18 @@ def test_seeds_give_a_mean_and_a_spread(climb, run, table):
 
 def test_the_same_seed_gives_the_same_rung(folio, text_file, tmp_path):
     for name in ("one", "two"):
-        folio("ladder", "--data", text_file, "--run", tmp_path / name, *SMALL, "--steps", 4, "--rungs", "dropout")
+        folio(
+            "ladder",
+            "--data",
+            text_file,
+            "--run",
+            tmp_path / name,
+            *SMALL,
+            "--steps",
+            4,
+            "--rungs",
+            "dropout",
+        )
     one, two = (read_lines(tmp_path / name / "results.jsonl")[0] for name in ("one", "two"))
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
 
@@ -139,7 +150,10 @@ def test_the_table_fits_the_terminal(climb, monkeypatch, columns):
 
 
 MISTAKES = {
-    "unknown rung": (["--rungs", "bigrm"], "Did you mean bigram? The rungs are bigram, position, single_head"),
+    "unknown rung": (
+        ["--rungs", "bigrm"],
+        "Did you mean bigram? The rungs are bigram, position, single_head",
+    ),
     "unlike any rung": (["--rungs", "bigram,xyz"], "'xyz'. The rungs are bigram"),
     "no steps": (["--steps", "0"], "steps is 0: it must be at least 1"),
     "no seeds": (["--seeds", "0"], "seeds is 0"),

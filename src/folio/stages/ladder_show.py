@@ -148,7 +148,13 @@ def draw_ladder(rows: Sequence[Row], path: Path) -> None:
     if told:
         xs, theirs = zip(*told, strict=True)
         axes.scatter(
-            xs, theirs, s=80, marker="D", facecolors="none", edgecolors="tab:orange", label="the lecture"
+            xs,
+            theirs,
+            s=80,
+            marker="D",
+            facecolors="none",
+            edgecolors="tab:orange",
+            label="the lecture, at its own size",
         )
     for x, loss in enumerate(losses):
         axes.annotate(f"{loss:.2f}", (x, loss), xytext=(0, 10), textcoords="offset points", ha="center")
