@@ -3,27 +3,24 @@
     python benchmarks/ladder.py
 
 Takes about 45 minutes on two cores. Interrupted, it goes on where it was. Writes benchmarks/ladder.json, from
-which the tables of benchmarks/ladder.md and docs/lecture/ are filled in (`make docs`).
+which `make docs` fills in the tables of benchmarks/ladder.md and docs/lecture/, and the chart of the latter.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
-import torch
 import tyro
 
 from folio.lecture.ladder import LADDER
 from folio.log import make_console
-from folio.runtime import choose_device, describe
-from folio.stages.ladder import LadderConfig, ladder, rows_of
-from folio.stages.ladder_show import Row
+from folio.stages.ladder import LadderConfig, ladder, read_rows, size_of
+from folio.stages.ladder_show import Row, draw_ladder
 from folio.train.run import RunDirectory
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,39 +34,38 @@ class Config:
 
 def main() -> None:
     config = tyro.cli(Config, description=__doc__)
-    rows = climb(LadderConfig(seeds=config.seeds, run=config.run, resume=True))
+    rows = climb(config.run, LadderConfig(seeds=config.seeds, run=config.run, resume=True, device="cpu"))
     by_name = {row.name: row for row in rows}
     lecture, top = by_name["scale_up"], by_name["muon"]
     # The lecture's last rung makes its steps faster, and so gets more of them.
-    steps = round(LADDER["scale_up"].size.steps * top.seconds / lecture.seconds)
+    run = config.run.with_name(f"{config.run.name}-equal-time")
     (longer,) = climb(
+        run,
         LadderConfig(
             rungs="scale_up",
-            steps=steps,
+            steps=round(lecture.steps * top.seconds / lecture.seconds),
             seeds=config.seeds,
-            run=config.run.with_name(f"{config.run.name}-equal-time"),
+            run=run,
             resume=True,
-        )
+            device="cpu",
+        ),
     )
+    info = RunDirectory(config.run).read_info()
     report = {
-        "date": date.today().isoformat(),
-        "hardware": describe(choose_device("cpu")),
-        "torch": torch.__version__,
+        **{key: info[key] for key in ("hardware", "torch")},
         "seeds": config.seeds,
         "rungs": [table_row(row) for row in rows],
-        "equal_time": {"steps": steps, **table_row(longer)},
+        "equal_time": [table_row(row) for row in (lecture, longer, top)],
     }
-    (HERE / "ladder.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(
-        f"scale_up for {longer.seconds:.0f} s: {longer.loss_text}; muon for {top.seconds:.0f} s: {top.loss_text}"
-    )
+    (ROOT / "benchmarks" / "ladder.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    draw_ladder(rows, ROOT / "docs" / "lecture" / "ladder.png")
 
 
-def climb(config: LadderConfig) -> list[Row]:
+def climb(run: Path, config: LadderConfig) -> list[Row]:
     """Train what is not trained yet."""
     ladder(config, make_console())
-    assert config.run is not None
-    return rows_of(RunDirectory(config.run), config.rungs.split(",") if config.rungs else LADDER)
+    names = config.rungs.split(",") if config.rungs else list(LADDER)
+    return read_rows(RunDirectory(run), {name: size_of(LADDER[name], config) for name in names})
 
 
 def table_row(row: Row) -> dict[str, object]:
@@ -77,6 +73,7 @@ def table_row(row: Row) -> dict[str, object]:
         "rung": row.name,
         "added": row.added,
         "parameters": row.parameters,
+        "steps": row.steps,
         "val_loss": round(row.val_loss, 4),
         "spread": None if row.spread is None else round(row.spread, 4),
         "seconds": round(row.seconds, 1),

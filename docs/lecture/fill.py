@@ -39,41 +39,36 @@ def _name_of(node: ast.stmt) -> str | None:
 
 def measured(*rungs: str) -> None:
     """The rows of these rungs, or all, as measured by benchmarks/ladder.py."""
-    report = _report()
-    rows = [row for row in report["rungs"] if row["rung"] in rungs or not rungs]
     print("| rung | what was added | parameters | validation loss | change | seconds | lecture |")
     print("|---|---|---:|---:|---:|---:|---:|")
     below = None
-    for row in rows:
-        change = "" if below is None else f"{row['val_loss'] - below:+.3f}"
-        lecture = "" if row["lecture_loss"] is None else f"{row['lecture_loss']:.2f}"
-        print(
-            f"| `{row['rung']}` | {row['added']} | {row['parameters']:,} | {row['val_loss']:.3f} ± {row['spread']:.3f} "
-            f"| {change} | {row['seconds']:.1f} | {lecture} |"
-        )
-        below = row["val_loss"]
+    for row in _report()["rungs"]:
+        if row["rung"] in rungs or not rungs:
+            change = "" if below is None else f"{row['val_loss'] - below:+.3f}"
+            lecture = "" if row["lecture_loss"] is None else f"{row['lecture_loss']:.2f}"
+            print(
+                f"| `{row['rung']}` | {row['added']} | {row['parameters']:,} | {_loss(row)} "
+                f"| {change} | {row['seconds']:.1f} | {lecture} |"
+            )
+            below = row["val_loss"]
 
 
 def equal_time() -> None:
-    """The lecture's last rung, trained for as long as folio's."""
-    report = _report()
-    (scale_up,) = (row for row in report["rungs"] if row["rung"] == "scale_up")
-    (muon,) = (row for row in report["rungs"] if row["rung"] == "muon")
-    longer = report["equal_time"]
+    """The lecture's last rung, the same trained for as long as the top one, and the top one."""
     print("| rung | steps | seconds of training | validation loss |")
     print("|---|---:|---:|---:|")
-    for name, steps, row in (
-        ("scale_up", 600, scale_up),
-        ("scale_up", longer["steps"], longer),
-        ("muon", 600, muon),
-    ):
-        print(f"| `{name}` | {steps} | {row['seconds']:.0f} | {row['val_loss']:.3f} ± {row['spread']:.3f} |")
+    for row in _report()["equal_time"]:
+        print(f"| `{row['rung']}` | {row['steps']} | {row['seconds']:.0f} | {_loss(row)} |")
 
 
 def machine() -> None:
     """Where the figures are from."""
     report = _report()
-    print(f"{report['hardware']}, torch {report['torch']}, {report['date']}, {report['seeds']} seeds.")
+    print(f"{report['hardware']}, torch {report['torch']}, {report['seeds']} seeds.")
+
+
+def _loss(row: dict) -> str:
+    return f"{row['val_loss']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
 
 
 def _report() -> dict:

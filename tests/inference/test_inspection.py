@@ -71,10 +71,10 @@ def test_losses_are_those_of_training(model, ids):
 
 def test_probabilities_sum_to_one_and_are_those_of_the_last_position(model, ids):
     inspection = inspect(model, ids, 0)
-    assert inspection.next_probabilities.sum().item() == pytest.approx(1, abs=1e-5)
+    assert inspection.logprobs[-1].exp().sum().item() == pytest.approx(1, abs=1e-5)
     with torch.no_grad():
         expected = model(ids[None])[0, -1].softmax(-1)
-    torch.testing.assert_close(inspection.next_probabilities, expected)
+    torch.testing.assert_close(inspection.logprobs[-1].exp(), expected)
 
 
 def test_a_single_token(model):

@@ -86,9 +86,9 @@ def test_unknown_characters_are_dropped_with_a_notice(explain):
 def test_the_numbers_are_those_of_the_inspection(read):
     reading = read("the cat")
     (sign, probability), *_ = reading.expected(-1, 3)
-    best = reading.inspection.next_probabilities.argmax().item()
+    best = reading.inspection.logprobs[-1].argmax().item()
     assert sign == visible(reading.vocabulary[best])
-    assert probability == pytest.approx(reading.inspection.next_probabilities[best].item())
+    assert probability == pytest.approx(reading.inspection.logprobs[-1, best].exp().item())
     first, second = reading.surprises(2)
     assert reading.losses[first] == max(reading.losses[1:])
     assert reading.losses[first] >= reading.losses[second]

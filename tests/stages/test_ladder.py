@@ -1,10 +1,15 @@
 import json
 import math
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from folio.lecture.ladder import LADDER
+from folio.lecture.ladder import LADDER, LAPTOP, LECTURE
+from folio.stages.ladder import FULL, LECTURE_LOSSES, LadderConfig, size_of
+from folio.stages.ladder_show import WIDE, Result, Row, show_ladder
 from folio.train.run import read_lines
 
 FIELDS = ["rung", "added", "parameters", "val_loss", "seconds", "lecture_loss"]
@@ -76,46 +81,23 @@ def test_the_same_seed_gives_the_same_rung(folio, text_file, tmp_path):
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
 
 
-def test_an_interrupted_ladder_goes_on_where_it_was(climb, run, table, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("folio.stages.ladder.OPTIMIZERS", {"adamw": interrupted})
-    assert climb("--rungs", "bigram").code == 130
-    monkeypatch.undo()
-    from folio.stages import ladder
-
-    whole = ladder.train
-
-    def until_the_head(name, *rest):
-        if name == "single_head":
-            raise KeyboardInterrupt
-        return whole(name, *rest)
-
-    monkeypatch.setattr("folio.stages.ladder.train", until_the_head)
-    outcome = climb("--rungs", "bigram,position,single_head", "--resume")
-    assert outcome.code == 2  # started with other rungs
-    outcome = climb("--rungs", "bigram", "--resume")
-    assert outcome.code == 0
-    assert [row["rung"] for row in table()] == ["bigram"]
-
-
 def test_rungs_that_are_done_are_kept(climb, run, table, monkeypatch):
     from folio.stages import ladder
 
     trained = []
     whole = ladder.train
 
-    def until_the_head(name, *rest):
-        trained.append(name)
-        if name == "single_head" and trained.count(name) == 1:
+    def until_the_head(trial, *rest):
+        trained.append(trial.rung)
+        if trial.rung == "single_head" and trained.count(trial.rung) == 1:
             raise KeyboardInterrupt
-        return whole(name, *rest)
+        return whole(trial, *rest)
 
     monkeypatch.setattr("folio.stages.ladder.train", until_the_head)
     outcome = climb("--rungs", "bigram,position,single_head")
     assert outcome.code == 130
     assert f"folio ladder --run {run} --resume" in " ".join(outcome.err.split())
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
     assert [row["rung"] for row in table()] == ["bigram", "position"]
     again = climb("--rungs", "bigram,position,single_head")
     assert "--resume" in again.mistake
@@ -139,14 +121,75 @@ def test_without_a_directory_the_first_free_one_is_taken(folio, text_file, tmp_p
     assert sorted(path.name for path in Path("runs").iterdir()) == ["ladder", "ladder-2"]
 
 
-@pytest.mark.parametrize("columns", [40, 60, 100, 160])
-def test_the_table_fits_the_terminal(climb, monkeypatch, columns):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    outcome = climb("--rungs", "bigram,scale_up,muon", "--seeds", 2)
-    table = outcome.out[outcome.out.index("\n\n") :]
-    lines = [line for line in table.splitlines() if not line.startswith(("table ", "chart "))]
-    assert max(map(len, lines)) <= columns
-    assert "muon" in table
+@pytest.mark.parametrize("columns", [40, 60, WIDE - 1, WIDE, 160])
+def test_the_table_fits_the_terminal(columns):
+    """With the longest of everything: all rungs, a spread, the lecture's size and hours of training."""
+    rows = [
+        Row(name, rung.added, LECTURE_LOSSES.get(name), 5000,
+            [Result(rung=name, seed=seed, parameters=10_788_929, val_loss=2.4 + seed, seconds=36_000.0, text="a\nb")
+             for seed in (1, 2)])
+        for name, rung in LADDER.items()
+    ]  # fmt: skip
+    console = Console(width=columns, file=StringIO(), emoji=False, markup=False, highlight=False)
+    show_ladder(rows, console)
+    shown = console.file.getvalue()
+    assert max(map(len, shown.splitlines())) <= columns
+    assert "…" not in shown
+    for row in rows:
+        assert " ".join(row.added.split()) in " ".join(shown.split())
+    assert shown.count("10,788,929") == len(rows)
+
+
+def test_the_change_is_that_from_the_rung_below(climb, run):
+    out = climb("--rungs", "bigram,position").out
+    first, second = (line["val_loss"] for line in read_lines(run / "results.jsonl"))
+    assert f"({second - first:+.3f})" in out
+
+
+def test_the_lectures_losses_are_those_of_rungs():
+    assert set(LECTURE_LOSSES) <= set(LADDER)
+    assert FULL == {LAPTOP: LECTURE}
+
+
+def test_the_lectures_size_is_asked_for_with_full():
+    small, full = (LadderConfig(full=full) for full in (False, True))
+    assert size_of(LADDER["muon"], small) == LAPTOP
+    assert size_of(LADDER["muon"], full) == LECTURE
+    assert size_of(LADDER["dropout"], full) == LADDER["dropout"].size
+    assert size_of(LADDER["muon"], replace(full, n_layer=2)) == replace(LECTURE, n_layer=2)
+
+
+def test_results_cut_off_by_a_kill_are_measured_again(climb, run, table):
+    climb("--rungs", "bigram,position")
+    results = run / "results.jsonl"
+    whole = results.read_bytes()
+    results.write_bytes(whole[:-40])
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, "status": "running"}))
+    assert climb("--resume").code == 0
+    assert [row["rung"] for row in table()] == ["bigram", "position"]
+    assert [line["rung"] for line in read_lines(results)] == ["bigram", "position"]
+
+
+def test_results_that_are_gone_are_told(climb, run):
+    climb("--rungs", "bigram")
+    (run / "results.jsonl").write_bytes(b"{")
+    assert "holds no result" in climb("--rungs", "bigram").mistake
+
+
+def test_losses_of_other_sizes_do_not_mix(climb, run):
+    climb("--rungs", "bigram")
+    info = json.loads((run / "run.json").read_text())
+    info["plan"]["bigram"]["steps"] += 1
+    (run / "run.json").write_text(json.dumps({**info, "status": "interrupted"}))
+    assert "other sizes" in climb("--rungs", "bigram", "--resume").mistake
+
+
+def test_a_directory_belongs_to_one_stage(folio, climb, finished, run, text_file):
+    assert "was made by folio pretrain" in folio("ladder", "--run", finished).mistake
+    climb("--rungs", "bigram")
+    assert "was made by folio ladder" in folio("pretrain", "--run", run, "--data", text_file).mistake
+    assert "is a ladder" in folio("sample", run).mistake
 
 
 MISTAKES = {
@@ -189,6 +232,7 @@ def test_another_text_is_no_continuation(climb, run, text_file, monkeypatch):
 def test_a_diverging_rung_is_told(climb, run):
     outcome = climb("--rungs", "residual", "--learning-rate", "1e30", "--steps", 50)
     assert "lower --learning-rate" in outcome.mistake
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
 
 
 def test_a_few_steps_are_told_to_be_too_few(climb):

@@ -38,6 +38,11 @@ class Corpus:
         """The training and the validation text (see `split`)."""
         return split(self.text)
 
+    @property
+    def sha256(self) -> str:
+        """What tells this text from another."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class KnownCorpus:

@@ -30,11 +30,6 @@ class Inspection:
         """-ln p of each token but the first, which nothing predicts, in nats: (T - 1)."""
         return -self.logprobs[:-1].gather(1, self.ids[1:, None]).squeeze(1)
 
-    @property
-    def next_probabilities(self) -> Tensor:
-        """Of every token, to be the one after the last: (V)."""
-        return self.logprobs[-1].exp()
-
 
 @torch.inference_mode()
 def inspect(model: GPT, ids: Tensor, layer: int) -> Inspection:

@@ -20,7 +20,7 @@ from folio.lecture.parts import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Size:
     """How large a model is, and how it is trained: `steps` times on batch_size windows of block_size tokens."""
 
@@ -68,8 +68,13 @@ def heads(s: Size, dropout: float = 0.0, adapt: Callable[[], nn.Module] = nn.Ide
     )
 
 
+def attention(s: Size, dropout: float = 0.0, adapt: Callable[[], nn.Module] = nn.Identity) -> nn.Module:
+    """Heads, and a projection that lets each of them write anywhere in the stream."""
+    return nn.Sequential(heads(s, dropout, adapt), nn.Linear(s.n_embd, s.n_embd))
+
+
 def small(tables: nn.Module, width: int) -> nn.Module:
-    """Start at N(0, 1 / sqrt(C)): from a table that also makes the scores, they spread by 1 at first."""
+    """Start with a spread of 1 / sqrt(C): from a table that also makes the scores, they spread by 1 at first."""
     for table in tables.parameters():
         nn.init.normal_(table, std=width**-0.5)
     return tables
@@ -80,12 +85,22 @@ def widen(s: Size, activation: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(s.n_embd, 4 * s.n_embd), activation, nn.Linear(4 * s.n_embd, s.n_embd))
 
 
-# fmt: off
-#               n_embd n_head n_layer block_size dropout batch_size learning_rate steps
-SMALL   = Size(     32,     4,      1,         8,    0.2,        32,         1e-3, 5000)
-LAPTOP  = Size(    128,     4,      4,        64,    0.1,        32,         1e-3,  600)
-LECTURE = Size(    384,     6,      6,       256,    0.2,        64,         3e-4, 5000)
-# fmt: on
+SMALL = Size(
+    n_embd=32, n_head=4, n_layer=1, block_size=8, dropout=0.2, batch_size=32, learning_rate=1e-3, steps=5000
+)
+LAPTOP = Size(
+    n_embd=128, n_head=4, n_layer=4, block_size=64, dropout=0.1, batch_size=32, learning_rate=1e-3, steps=600
+)
+LECTURE = Size(
+    n_embd=384,
+    n_head=6,
+    n_layer=6,
+    block_size=256,
+    dropout=0.2,
+    batch_size=64,
+    learning_rate=3e-4,
+    steps=5000,
+)
 
 BIGRAM = Rung(
     added="a table: what follows each character",
@@ -108,10 +123,10 @@ FEED_FORWARD = replace(
 )
 RESIDUAL = replace(
     FEED_FORWARD,
-    added="three layers, residual connections",
+    added="residual connections, three wide layers",
     size=replace(SMALL, n_layer=3),
     join=lambda s, *parts: Residual(*parts),
-    attend=lambda s: nn.Sequential(heads(s), nn.Linear(s.n_embd, s.n_embd)),
+    attend=attention,
     think=lambda s: widen(s, nn.ReLU()),
 )
 LAYER_NORM = replace(RESIDUAL, added="layer normalisation", norm=nn.LayerNorm)
@@ -119,9 +134,9 @@ DROPOUT = replace(
     LAYER_NORM,
     added="dropout",
     join=lambda s, *parts: Residual(*parts, nn.Dropout(s.dropout)),
-    attend=lambda s: nn.Sequential(heads(s, s.dropout), nn.Linear(s.n_embd, s.n_embd)),
+    attend=lambda s: attention(s, s.dropout),
 )
-SCALE_UP = replace(DROPOUT, added="width, depth, context", size=LAPTOP)
+SCALE_UP = replace(DROPOUT, added="width, depth, context, less dropout", size=LAPTOP)
 GELU_TYING = replace(
     SCALE_UP,
     added="GELU, one table for input and output",
@@ -133,7 +148,7 @@ ROTARY = replace(
     GELU_TYING,
     added="rotary positions",
     embed=lambda V, s: small(nn.Embedding(V, s.n_embd), s.n_embd),
-    attend=lambda s: nn.Sequential(heads(s, s.dropout, Rotary), nn.Linear(s.n_embd, s.n_embd)),
+    attend=lambda s: attention(s, s.dropout, Rotary),
     head=lambda V, s, embed: TiedHead(embed.weight),
 )
 RMS_NORM = replace(
@@ -148,31 +163,11 @@ RMS_NORM = replace(
 SWIGLU = replace(RMS_NORM, added="SwiGLU: folio's GPT", think=lambda s: SwiGLU(s.n_embd))
 MUON = replace(SWIGLU, added="Muon instead of AdamW", optimizer="muon")
 
+# fmt: off
 LADDER = {
-    "bigram": BIGRAM,
-    "position": POSITION,
-    "single_head": SINGLE_HEAD,
-    "multi_head": MULTI_HEAD,
-    "feed_forward": FEED_FORWARD,
-    "residual": RESIDUAL,
-    "layer_norm": LAYER_NORM,
-    "dropout": DROPOUT,
-    "scale_up": SCALE_UP,
-    "gelu_tying": GELU_TYING,
-    "rotary": ROTARY,
-    "rms_norm": RMS_NORM,
-    "swiglu": SWIGLU,
-    "muon": MUON,
+    "bigram": BIGRAM, "position": POSITION, "single_head": SINGLE_HEAD, "multi_head": MULTI_HEAD,
+    "feed_forward": FEED_FORWARD, "residual": RESIDUAL, "layer_norm": LAYER_NORM, "dropout": DROPOUT,
+    "scale_up": SCALE_UP, "gelu_tying": GELU_TYING, "rotary": ROTARY, "rms_norm": RMS_NORM,
+    "swiglu": SWIGLU, "muon": MUON,
 }
-"""From the bottom up."""
-FULL = {LAPTOP: LECTURE}
-"""The lecture's size for the one that stands in for it on a laptop."""
-LECTURE_LOSSES = {
-    "bigram": 2.5,
-    "single_head": 2.40,
-    "multi_head": 2.28,
-    "feed_forward": 2.24,
-    "residual": 2.08,
-}
-LECTURE_LOSSES |= {"layer_norm": 2.06, "scale_up": 1.48}
-"""Validation losses that the lecture shows, the last at its own size."""
+# fmt: on

@@ -50,34 +50,44 @@ def average_by_loop(x: Tensor) -> Tensor:
 
 def average_by_matrix(x: Tensor) -> Tensor:
     """The same as one matrix product: row t holds 1 / (t + 1) up to column t, and 0 after it."""
-    past = torch.ones(x.shape[1], x.shape[1]).tril()  # (T, T), ones up to the diagonal
+    past = x.new_ones(x.shape[1], x.shape[1]).tril()  # (T, T), ones up to the diagonal
     return past / past.sum(dim=1, keepdim=True) @ x  # (T, T) @ (B, T, C) -> (B, T, C)
 
 
 def average_by_softmax(x: Tensor) -> Tensor:
     """The same from scores: 0 for the past, minus infinity for the future. A head learns the scores."""
-    future = torch.ones(x.shape[1], x.shape[1]).triu(1).bool()  # (T, T), true above the diagonal
-    scores = torch.zeros(x.shape[1], x.shape[1]).masked_fill(future, float("-inf"))
+    future = x.new_ones(x.shape[1], x.shape[1]).triu(1).bool()  # (T, T), true above the diagonal
+    scores = x.new_zeros(x.shape[1], x.shape[1]).masked_fill(future, float("-inf"))
     return F.softmax(scores, dim=-1) @ x
 
 
 class Head(nn.Module):
     """One head of causal self-attention (Vaswani et al., 2017): (B, T, C) -> (B, T, D).
 
-    adapt: what changes queries, and what changes keys, before they meet; nothing, up to the rotary rung.
+    adapt_query, adapt_key: what is done to them before they meet; nothing, up to the rotary rung.
     """
 
-    def __init__(self, n_embd: int, head_size: int, dropout: float = 0.0, *adapt: nn.Module) -> None:
+    def __init__(
+        self,
+        n_embd: int,
+        head_size: int,
+        dropout: float = 0.0,
+        adapt_query: nn.Module | None = None,
+        adapt_key: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.head_size = head_size
         self.query = nn.Linear(n_embd, head_size, bias=False)  # what am I looking for?
         self.key = nn.Linear(n_embd, head_size, bias=False)  # what do I hold?
         self.value = nn.Linear(n_embd, head_size, bias=False)  # what do I tell whoever looks at me?
-        self.adapt_query, self.adapt_key = adapt or (nn.Identity(), nn.Identity())
+        self.adapt_query, self.adapt_key = adapt_query or nn.Identity(), adapt_key or nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.adapt_query(self.query(x)), self.adapt_key(self.key(x)), self.value(x)  # (B, T, D)
-        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (B, T, T), with a spread of 1, not of sqrt(D)
+        scores = (
+            q @ k.transpose(-2, -1) / self.head_size**0.5
+        )  # (B, T, T), with a spread of 1, not of sqrt(D)
         future = torch.ones_like(scores[0], dtype=torch.bool).triu(1)  # (T, T)
         scores = scores.masked_fill(future, float("-inf"))  # nobody sees what comes later
         weights = F.softmax(scores, dim=-1)  # (B, T, T), each row sums to 1

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from folio.errors import UserError
 from folio.stages.explain_reading import (
     CALM_TO_RED,
     DARK_TO_BRIGHT,
@@ -20,6 +19,7 @@ from folio.stages.explain_reading import (
     percent,
     rows_of,
 )
+from folio.train.plot import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,14 +87,7 @@ def draw_readings(readings: Sequence[Reading], n_top: int, path: Path) -> None:
             draw_attention(axes["attention"], reading)
             draw_cells(axes["losses"], loss_cells, CALM_TO_RED)
             axes["losses"].set_title(f"Loss per character in nats\n{reading.summary}")
-        temporary = path.with_name(f".{path.name}")
-        try:
-            figure.savefig(temporary, format="png")
-            temporary.replace(path)
-        except OSError as error:
-            raise UserError(
-                f"--png {path} cannot be written ({error.strerror}): choose another place."
-            ) from None
+        save_figure(figure, path)
 
 
 def token_rows(reading: Reading) -> Sequence[Sequence[Cell]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import count
@@ -21,25 +22,39 @@ from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
 from folio.evaluation.loss import validation_loss
-from folio.lecture.ladder import FULL, LADDER, LECTURE_LOSSES, Rung, Size
+from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
 from folio.lecture.parts import LanguageModel, generate
 from folio.log import Progress, clock, make_console
 from folio.objectives.next_token import next_token_loss
 from folio.runtime import Runtime, RuntimeConfig, describe, start_runtime
 from folio.stages.ladder_show import Result, Row, draw_ladder, show_ladder, tell_result
-from folio.stages.pretrain import sha256
 from folio.stages.stored import stored_config
 from folio.tokenizer.char import CharTokenizer
 from folio.train.loop import NonFiniteLossError, accumulate, optimizer_steps
 from folio.train.muon import Muon
-from folio.train.run import RunDirectory, append_line, read_lines, replace_file
+from folio.train.optimizer import with_peaks
+from folio.train.run import RunDirectory, append_line, keep_whole, read_lines, replace_file
 from folio.train.schedule import ScheduleConfig
 
+LECTURE_LOSSES = {
+    "bigram": 2.5,
+    "single_head": 2.40,
+    "multi_head": 2.28,
+    "feed_forward": 2.24,
+    "residual": 2.08,
+    "layer_norm": 2.06,
+    "scale_up": 1.48,
+}
+"""Validation losses that the lecture shows, the last at its own size."""
+FULL = {LAPTOP: LECTURE}
+"""The lecture's size for the one that stands in for it on a laptop."""
+RESULTS = "results.jsonl"
 FEW_STEPS = 100
 VALIDATION_TOKENS = 8192
 """In one batch of validation windows."""
 SAMPLE_TOKENS = 200
 MUON_LEARNING_RATE = 0.02
+"""That of the Shakespeare recipe; AdamW moves all else at the rung's own."""
 CONSTANT = ScheduleConfig(warmup_steps=0, decay_fraction=0.0)
 """The lecture's learning rate: the same in every step."""
 
@@ -71,7 +86,7 @@ class LadderConfig:
     n_layer: int | None = None
     dropout: float | None = None
     learning_rate: float | None = None
-    """Of AdamW."""
+    """Of AdamW; Muon keeps its own."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "batch_size", "block_size", "n_embd", "n_head", "n_layer"):
@@ -105,10 +120,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def ladder(config: LadderConfig, console: Console) -> None:
     """Train each rung that is asked for with each seed, then show them side by side."""
+    config = replace(config, rungs=",".join(names_in(config.rungs)) if config.rungs else "")
     run = find_run(config)
     if run.exists:
         with run.owned():
-            config = stored_config(run, config, resume=config.resume)
+            config = stored_config(run, config, stage="ladder", resume=config.resume)
     sizes = {name: size_of(LADDER[name], config) for name in names_in(config.rungs)}
     corpus = load_corpus(config.data)
     for notice in corpus.notices:
@@ -118,7 +134,7 @@ def ladder(config: LadderConfig, console: Console) -> None:
             console.print(f"{run.path} is finished already. This is what it found:", soft_wrap=True)
         else:
             climb(config, sizes, corpus, run, console)
-        show_ladder(rows_of(run, sizes), console)
+        show_ladder(read_rows(run, sizes), console)
     console.print(f"table  {run.path / 'ladder.json'}\nchart  {run.path / 'ladder.png'}", soft_wrap=True)
 
 
@@ -127,18 +143,26 @@ def climb(
 ) -> None:
     """Train what is not done yet; after each rung the table on disk is whole."""
     texts = read_texts(corpus, max(size.block_size for size in sizes.values()))
-    runtime = start_runtime(RuntimeConfig(device=config.device))
+    # The parts are written to be read: in float32, and as they stand.
+    runtime = start_runtime(RuntimeConfig(device=config.device, precision="float32", compile="off"))
     begin(config, sizes, corpus, runtime, run)
-    tell_plan(sizes, config.seeds, runtime, console)
+    tell_plan(config, sizes, runtime, console)
     try:
-        for name, size in sizes.items():
+        for number, (name, size) in enumerate(sizes.items(), start=1):
             for seed in range(1, config.seeds + 1):
-                measure(name, size, seed, texts, runtime, run, console)
-            write_table(rows_of(run, sizes), run)
-            draw_ladder(rows_of(run, sizes), run.path / "ladder.png")
+                place = f"rung {number} of {len(sizes)}, {name}" + (
+                    f", seed {seed}" if config.seeds > 1 else ""
+                )
+                measure(Trial(name, size, seed, place), texts, runtime, run, console)
+            write_table(read_rows(run, sizes), run)
+            draw_ladder(read_rows(run, sizes), run.path / "ladder.png")
     except KeyboardInterrupt:
         run.set_status("interrupted")
-        raise KeyboardInterrupt(f"What is done is kept: folio ladder --run {run.path} --resume") from None
+        again = f"folio ladder --run {shlex.quote(str(run.path))} --resume"
+        raise KeyboardInterrupt(f"What is done is kept: {again}") from None
+    except UserError:
+        run.set_status("failed")
+        raise
     run.set_status("finished")
 
 
@@ -189,30 +213,46 @@ def read_texts(corpus: Corpus, block_size: int) -> Texts:
 def begin(
     config: LadderConfig, sizes: dict[str, Size], corpus: Corpus, runtime: Runtime, run: RunDirectory
 ) -> None:
-    """Write run.json, or check that a ladder gone on with is still about the same text."""
-    if run.exists and run.read_info()["text_sha256"] != sha256(corpus):
-        raise UserError(
-            f"{config.data} is not the text that {run.path} was started with; choose another --run."
-        )
+    """Write run.json; or, to go on with a ladder, see that it is about the same text, sizes and versions."""
+    same = {
+        "text_sha256": corpus.sha256,
+        "plan": {name: asdict(size) for name, size in sizes.items()},
+        "folio": __version__,
+        "torch": torch.__version__,
+    }
+    if run.exists:
+        info = run.read_info()
+        names = {
+            "text_sha256": "another text",
+            "plan": "other sizes",
+            "folio": "another folio",
+            "torch": "another torch",
+        }
+        for key, what in names.items():
+            if info.get(key) != same[key]:
+                raise UserError(
+                    f"{run.path} was started with {what}, and losses would not compare: choose another --run."
+                )
+        keep_whole(run.path / RESULTS)
+        run.set_status("running")
+        return
     run.write_info(
         {
             "status": "running",
-            "folio": __version__,
-            "torch": torch.__version__,
+            "stage": "ladder",
             "hardware": describe(runtime.device),
             "config": to_table(config),
             "runtime": runtime.to_table(),
-            "plan": {name: asdict(size) for name, size in sizes.items()},
             "text": corpus.origin,
-            "text_sha256": sha256(corpus),
+            **same,
         }
     )
 
 
-def tell_plan(sizes: dict[str, Size], n_seeds: int, runtime: Runtime, console: Console) -> None:
-    """What is about to happen, and a warning where it cannot show anything."""
+def tell_plan(config: LadderConfig, sizes: dict[str, Size], runtime: Runtime, console: Console) -> None:
+    """What is about to happen, and a warning where it takes very long or cannot show anything."""
     models = f"{len(sizes)} rungs" if len(sizes) > 1 else f"the rung {next(iter(sizes))}"
-    seeds = f", each with {n_seeds} seeds" if n_seeds > 1 else ""
+    seeds = f", each with {config.seeds} seeds" if config.seeds > 1 else ""
     console.print(f"Training {models}{seeds} on {describe(runtime.device)}.", soft_wrap=True)
     few = min(size.steps for size in sizes.values())
     if few < FEW_STEPS:
@@ -220,46 +260,55 @@ def tell_plan(sizes: dict[str, Size], n_seeds: int, runtime: Runtime, console: C
             f"{few} steps are too few to learn from: these losses say nothing about the parts.",
             soft_wrap=True,
         )
+    if runtime.device.type == "cpu" and LECTURE in sizes.values():
+        console.print("The lecture's size is for a GPU: here, a rung of it takes many hours.", soft_wrap=True)
 
 
-def measure(
-    name: str, size: Size, seed: int, texts: Texts, runtime: Runtime, run: RunDirectory, console: Console
-) -> None:
+@dataclass(frozen=True)
+class Trial:
+    """A rung to be trained with a seed. place: which of how many this is, in words."""
+
+    rung: str
+    size: Size
+    seed: int
+    place: str
+
+
+def measure(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, console: Console) -> None:
     """Train a rung with a seed, if that was not done yet, and add a line to results.jsonl."""
-    results = run.path / "results.jsonl"
-    if any((line["rung"], line["seed"]) == (name, seed) for line in read_lines(results)):
+    done = {(line["rung"], line["seed"]) for line in read_lines(run.path / RESULTS)}
+    if (trial.rung, trial.seed) in done:
         return
+    size = trial.size
     progress = Progress(console, size.steps)
     with progress.shown():
-        model, seconds = train(name, size, seed, texts, runtime, progress)
+        model, seconds = train(trial, texts, runtime, progress)
     windows = validation_windows(texts.val_ids, size.block_size, max(1, VALIDATION_TOKENS // size.block_size))
     result = Result(
-        rung=name,
-        seed=seed,
+        rung=trial.rung,
+        seed=trial.seed,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         val_loss=validation_loss(model, windows).nats,
         seconds=seconds,
-        text=write_text(model, size.block_size, texts, seed),
+        text=write_text(model, size.block_size, texts, trial.seed),
     )
-    append_line(results, asdict(result))
+    append_line(run.path / RESULTS, asdict(result))
     tell_result(result, console)
 
 
-def train(
-    name: str, size: Size, seed: int, texts: Texts, runtime: Runtime, progress: Progress
-) -> tuple[LanguageModel, float]:
+def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> tuple[LanguageModel, float]:
     """A trained model, and the seconds that its steps took. Raises UserError when it diverges."""
-    rung = LADDER[name]
-    torch.manual_seed(seed)
+    rung, size = LADDER[trial.rung], trial.size
+    torch.manual_seed(trial.seed)
     model = rung.build(texts.vocab_size, size).to(runtime.device)
     windows = RandomWindows(
-        texts.train_ids, block_size=size.block_size, batch_size=size.batch_size, seed=seed
+        texts.train_ids, block_size=size.block_size, batch_size=size.batch_size, seed=trial.seed
     )
     reports = optimizer_steps(
         model,
         next_token_loss,
         accumulate(windows, 1),
-        OPTIMIZERS[rung.optimizer](model, size),
+        with_peaks(OPTIMIZERS[rung.optimizer](model, size)),
         CONSTANT,
         steps=range(1, size.steps + 1),
         max_norm=0.0,
@@ -269,17 +318,18 @@ def train(
         for report in reports:
             seconds += report.seconds
             left = (size.steps - report.step) * seconds / report.step
-            progress.update(report.step, {name: "", "loss": f"{report.loss:.3f}", "left": clock(left)})
+            progress.update(report.step, {trial.place: "", "loss": f"{report.loss:.3f}", "left": clock(left)})
     except NonFiniteLossError as error:
         raise UserError(
-            f"{name}: the loss was no longer a number at step {error.step}: try a lower --learning-rate."
+            f"{trial.rung}: the loss was no longer a number at step {error.step}. "
+            "Try a lower --learning-rate, in another --run."
         ) from None
     return model, seconds
 
 
 def adamw(model: LanguageModel, size: Size) -> list[Optimizer]:
     """The lecture's optimizer (Loshchilov & Hutter, 2019), with torch's defaults."""
-    return [with_peaks(AdamW(model.parameters(), lr=size.learning_rate, fused=True))]
+    return [AdamW(model.parameters(), lr=size.learning_rate, fused=True)]
 
 
 def muon(model: LanguageModel, size: Size) -> list[Optimizer]:
@@ -288,16 +338,9 @@ def muon(model: LanguageModel, size: Size) -> list[Optimizer]:
     taken = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
     return [
-        with_peaks(Muon(matrices, lr=MUON_LEARNING_RATE, dtype=torch.float32)),
-        with_peaks(AdamW(rest, lr=size.learning_rate, fused=True)),
+        Muon(matrices, lr=MUON_LEARNING_RATE, dtype=torch.float32),
+        AdamW(rest, lr=size.learning_rate, fused=True),
     ]
-
-
-def with_peaks(optimizer: Optimizer) -> Optimizer:
-    """Note the learning rate that the loop's schedule is a share of."""
-    for group in optimizer.param_groups:
-        group["peak_lr"] = group["lr"]
-    return optimizer
 
 
 OPTIMIZERS: dict[str, Callable[[LanguageModel, Size], list[Optimizer]]] = {"adamw": adamw, "muon": muon}
@@ -315,12 +358,17 @@ def write_text(model: LanguageModel, block_size: int, texts: Texts, seed: int) -
     return "\n".join([line for line in lines if line.strip()][:2])
 
 
-def rows_of(run: RunDirectory, names: Iterable[str]) -> list[Row]:
-    """What is known of each rung, all seeds together; rungs without a result yet are left out."""
-    results = [Result(**line) for line in read_lines(run.path / "results.jsonl")]
-    by_rung = {name: [result for result in results if result.rung == name] for name in names}
+def read_rows(run: RunDirectory, sizes: Mapping[str, Size]) -> list[Row]:
+    """What is known of each rung, all seeds together; rungs without a result yet are left out.
+
+    Raises UserError where nothing is known.
+    """
+    results = [Result(**line) for line in read_lines(run.path / RESULTS)]
+    if not results:
+        raise UserError(f"{run.path / RESULTS} is damaged: it holds no result. Choose another --run.")
+    by_rung = {name: [result for result in results if result.rung == name] for name in sizes}
     return [
-        Row(name, LADDER[name].added, LECTURE_LOSSES.get(name), found)
+        Row(name, LADDER[name].added, LECTURE_LOSSES.get(name), sizes[name].steps, found)
         for name, found in by_rung.items()
         if found
     ]

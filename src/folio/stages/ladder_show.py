@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from folio.errors import UserError
+from folio.train.plot import save_figure
 
-WIDE = 100
+WIDE = 106
 """Columns that the table needs."""
+LECTURE_PARAMETERS = 10_000_000
+"""Models from here on are as large as the lecture's last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class Row:
     name: str
     added: str
     lecture_loss: float | None
+    steps: int
     results: Sequence[Result]
 
     @property
@@ -85,11 +88,9 @@ def show_ladder(rows: Sequence[Row], console: Console) -> None:
         show_columns(rows, changes, console)
     else:
         show_entries(rows, changes, console)
-    if any(row.lecture_loss is not None for row in rows):
-        console.print(
-            "Losses in nats a character; the lecture's last is that of 10.8 million weights on a GPU.",
-            style="dim",
-        )
+    console.print("Losses in nats a character.", style="dim")
+    if any(row.name == "scale_up" and row.parameters < LECTURE_PARAMETERS for row in rows):
+        console.print("The lecture's last is that of 10.8 million weights, on a GPU.", style="dim")
     console.print("\nTwo lines from each", style="bold")
     texts = Table.grid(padding=(0, 2))
     texts.add_column(style="bold", no_wrap=True)
@@ -131,10 +132,7 @@ def show_entries(rows: Sequence[Row], changes: Sequence[str], console: Console) 
 
 
 def draw_ladder(rows: Sequence[Row], path: Path) -> None:
-    """The losses from rung to rung beside the lecture's. The image replaces `path` at once, never half-written.
-
-    Raises UserError where it cannot be written.
-    """
+    """The losses from rung to rung beside the lecture's. Raises UserError where the picture cannot be written."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(5.0, 0.8 * len(rows) + 1.5), 5), dpi=120, layout="constrained")
@@ -163,9 +161,4 @@ def draw_ladder(rows: Sequence[Row], path: Path) -> None:
     axes.set_ylabel("validation loss (nats per character)")
     axes.grid(alpha=0.3)
     axes.legend()
-    temporary = path.with_name(f".{path.name}")
-    try:
-        figure.savefig(temporary, format="png")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}).") from None
+    save_figure(figure, path)

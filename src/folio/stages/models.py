@@ -30,6 +30,10 @@ def find_model(path: Path) -> Path:
     checkpoint, problems = newest_whole(path / "checkpoints")
     for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
         print(f"folio: {line}", file=sys.stderr)
+    if checkpoint is None and os.path.exists(path / "ladder.json"):
+        raise UserError(
+            f"{path} is a ladder: it keeps losses, not models. `folio pretrain` makes a model to keep."
+        )
     if checkpoint is None:
         raise UserError(f"{path} holds no model yet: let `folio pretrain --run {path} --resume` run on.")
     return checkpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -108,7 +107,7 @@ def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> N
     run = RunDirectory(config.run or Path("runs") / Path(config.data).resolve().stem)
     if run.exists:
         with run.owned():
-            config = stored_config(run, config, resume=config.resume)
+            config = stored_config(run, config, stage="pretrain", resume=config.resume)
     corpus = load_corpus(config.data)
     if config.run is None and not run.exists:
         run = RunDirectory(Path("runs") / corpus.name)  # a text that stands in for another has its own name
@@ -177,16 +176,11 @@ def build(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> Training
 def stored_choices(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> tuple[Runtime, Plan]:
     """What an earlier process chose. Raises UserError if the text is another one now."""
     info = run.read_info()
-    if info["text_sha256"] != sha256(corpus):
+    if info["text_sha256"] != corpus.sha256:
         raise UserError(
             f"{config.data} is not the text that {run.path} was started with; choose another --run."
         )
     return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
-
-
-def sha256(corpus: Corpus) -> str:
-    """What tells one text from another."""
-    return hashlib.sha256(corpus.text.encode()).hexdigest()
 
 
 def make_plan(
@@ -226,6 +220,7 @@ def begin(
     run.write_info(
         {
             "status": "running",
+            "stage": "pretrain",
             "folio": __version__,
             "torch": torch.__version__,
             "hardware": describe(training.runtime.device),
@@ -233,7 +228,7 @@ def begin(
             "runtime": training.runtime.to_table(),
             "plan": to_table(training.plan),
             "text": corpus.origin,
-            "text_sha256": sha256(corpus),
+            "text_sha256": corpus.sha256,
             "peak_memory": 0,
         }
     )

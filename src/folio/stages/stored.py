@@ -13,13 +13,17 @@ NOT_KEPT = ("run", "resume")
 """Settings that say which run, not what it does."""
 
 
-def stored_config(run: RunDirectory, config: Config, *, resume: bool) -> Config:
-    """The config that a run was started with. Raises UserError if it should not or cannot be continued.
+def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool) -> Config:
+    """The config that a run of this stage was started with. Raises UserError if it should not or cannot be continued.
 
     A setting that is left at its default means "as before"; one that differs both from the default and from
     the run's own is a contradiction.
     """
     info = run.read_info()
+    if info["stage"] != stage:
+        raise UserError(
+            f"{run.path} was made by folio {info['stage']}, not folio {stage}: choose another --run."
+        )
     if not resume and info["status"] != "finished":
         raise UserError(f"{run.path} holds an unfinished run: go on with --resume, or choose another --run.")
     cls = type(config)

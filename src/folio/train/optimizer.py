@@ -78,6 +78,11 @@ def build_optimizers(model: GPT, config: OptimizerConfig, *, muon_dtype: torch.d
     else:
         groups.insert(0, adam(matrices, config.learning_rate, config.weight_decay))
     optimizers.append(AdamW(groups, betas=(config.beta1, config.beta2), fused=True))
+    return with_peaks(optimizers)
+
+
+def with_peaks(optimizers: list[Optimizer]) -> list[Optimizer]:
+    """Note each learning rate as the top of the schedule, of which the loop uses a share in each step."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]

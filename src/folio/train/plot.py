@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from folio.errors import UserError
 from folio.train.reference import Reference
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot_losses(
@@ -55,10 +59,20 @@ def plot_losses(
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
     plt.close(figure)
-    temporary.replace(path)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG that replaces `path` at once, never half-written. Raises UserError where it cannot be written."""
+    temporary = path.with_name(f".{path.name}")
+    try:
+        figure.savefig(temporary, format="png")
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}).") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _smooth(values: Sequence[float], memory: float = 0.9) -> list[float]:

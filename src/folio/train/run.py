@@ -13,7 +13,7 @@ from typing import Any
 from folio.checkpoint import restore_directory
 from folio.errors import UserError
 
-INFO_TYPES = {"status": str, "config": dict, "runtime": dict, "plan": dict, "text_sha256": str}
+INFO_TYPES = {"status": str, "stage": str, "config": dict, "runtime": dict, "plan": dict, "text_sha256": str}
 """What run.json cannot be without."""
 BEFORE_A_RUN = {".lock", ".run.json.writing"}
 """All that a run can have left which was killed before it began."""
@@ -123,6 +123,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return records
+
+
+def keep_whole(path: Path) -> None:
+    """Drop a last line that was cut off from a .jsonl file, so that lines can be added to it again."""
+    if path.exists():
+        replace_file(path, b"".join(map(_line, read_lines(path))))
 
 
 def keep_before(path: Path, step: int) -> None:
