@@ -14,6 +14,7 @@ from pathlib import Path
 
 import tyro
 
+from folio.data.corpora import KNOWN_CORPORA
 from folio.lecture.ladder import LADDER
 from folio.log import make_console
 from folio.stages.ladder import LadderConfig, ladder, read_rows, size_of
@@ -51,6 +52,8 @@ def main() -> None:
         ),
     )
     info = RunDirectory(config.run).read_info()
+    if info["text_sha256"] != KNOWN_CORPORA["shakespeare"].sha256:
+        raise SystemExit(f"These losses are of another text ({info['text']}): Tiny Shakespeare was not found.")
     report = {
         **{key: info[key] for key in ("hardware", "torch")},
         "seeds": config.seeds,

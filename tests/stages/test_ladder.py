@@ -226,7 +226,7 @@ def test_another_text_is_no_continuation(climb, run, text_file, monkeypatch):
     monkeypatch.setattr("folio.stages.ladder.train", interrupted)
     assert climb().code == 130
     text_file.write_text(text_file.read_text() + "more\n")
-    assert "is not the text" in climb("--resume").mistake
+    assert "another text" in climb("--resume").mistake
 
 
 def test_a_diverging_rung_is_told(climb, run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}).") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _smooth(values: Sequence[float], memory: float = 0.9) -> list[float]:
