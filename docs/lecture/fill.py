@@ -26,7 +26,8 @@ def _definition(name: str) -> str:
     for part in path:
         (node,) = (each for each in body if _name_of(each) == part)
         body = getattr(node, "body", [])
-    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    first = min(each.lineno for each in (node, *getattr(node, "decorator_list", [])))
+    lines = text.splitlines()[first - 1 : node.end_lineno]
     indent = len(lines[0]) - len(lines[0].lstrip())
     return "\n".join(line[indent:] for line in lines)
 

@@ -85,9 +85,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.adapt_query(self.query(x)), self.adapt_key(self.key(x)), self.value(x)  # (B, T, D)
-        scores = (
-            q @ k.transpose(-2, -1) / self.head_size**0.5
-        )  # (B, T, T), with a spread of 1, not of sqrt(D)
+        scores = q @ k.transpose(-2, -1) / self.head_size**0.5  # (B, T, T), made to spread by 1
         future = torch.ones_like(scores[0], dtype=torch.bool).triu(1)  # (T, T)
         scores = scores.masked_fill(future, float("-inf"))  # nobody sees what comes later
         weights = F.softmax(scores, dim=-1)  # (B, T, T), each row sums to 1
