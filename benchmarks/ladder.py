@@ -53,7 +53,9 @@ def main() -> None:
     )
     info = RunDirectory(config.run).read_info()
     if info["text_sha256"] != KNOWN_CORPORA["shakespeare"].sha256:
-        raise SystemExit(f"These losses are of another text ({info['text']}): Tiny Shakespeare was not found.")
+        raise SystemExit(
+            f"These losses are of another text ({info['text']}): Tiny Shakespeare was not found."
+        )
     report = {
         **{key: info[key] for key in ("hardware", "torch")},
         "seeds": config.seeds,

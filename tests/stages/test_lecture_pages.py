@@ -44,7 +44,9 @@ def test_every_rung_has_a_page_in_order():
 @pytest.mark.parametrize("page", FILLED, ids=lambda page: page.name)
 def test_code_and_figures_are_those_of_now(page):
     """Where this fails, `make docs` fills them in again."""
-    assert Cog().main(["cog", "--check", "-P", "-I", str(LECTURE), "-p", "from fill import *", str(page)]) == 0
+    assert (
+        Cog().main(["cog", "--check", "-P", "-I", str(LECTURE), "-p", "from fill import *", str(page)]) == 0
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from folio.errors import UserError
 from folio.train.run import RunDirectory, append_line, keep_before, read_lines
 
-INFO = {"status": "running", "stage": "pretrain", "config": {}, "plan": {}, "runtime": {}, "text_sha256": "", "peak_memory": 0}
+INFO = {
+    "status": "running",
+    "stage": "pretrain",
+    "config": {},
+    "plan": {},
+    "runtime": {},
+    "text_sha256": "",
+    "peak_memory": 0,
+}
 
 
 def test_a_run_begins_with_its_info(tmp_path):
