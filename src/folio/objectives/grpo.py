@@ -1,0 +1,39 @@
+"""Group relative policy optimization (Shao et al., 2024): PPO's clipped loss without a value, KL as a loss of its own."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from folio.batch import Loss
+from folio.objectives.ppo import log_ratios, policy_loss
+
+
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """An estimate of KL(policy || reference) at each sampled token: r - 1 - ln r, where r is reference over policy.
+
+    Never negative, and its gradient pulls towards the reference where the tokens come from the policy (Schulman,
+    2020; Shao et al., equation 4). Both: (B, T).
+    """
+    log_ratio = log_ratios(ref_logprobs, logprobs)
+    return log_ratio.exp() - 1 - log_ratio
+
+
+def grpo_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    ref_logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    clip_range: float,
+    kl_coef: float,
+) -> Loss:
+    """The clipped policy loss plus kl_coef times the KL to the reference, summed over tokens.
+
+    All tensors: (B, T); mask is 1 where a token was sampled and counts. The count is the mask's sum, over the whole
+    step: every token weighs the same, however long its completion (as in Dr. GRPO, Liu et al., 2025; the paper's
+    mean per completion makes wrong long answers cheap).
+    """
+    loss = policy_loss(logprobs, old_logprobs, advantages, mask, clip_range)
+    kl = (kl_k3(logprobs, ref_logprobs) * mask).sum()
+    return Loss(loss.total + kl_coef * kl, loss.count, {**loss.metrics, "kl": kl.detach()})

@@ -1,0 +1,49 @@
+"""Losses over pairs of which one is preferred: for a reward model, and for a policy without one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from folio.batch import Loss
+
+
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Loss:
+    """-ln sigmoid(r_chosen - r_rejected): the chance that the better one wins (Bradley & Terry, 1952; Ouyang et
+    al., 2022, equation 1).
+
+    chosen, rejected: (B) rewards. The count is B. accuracy: share of pairs in which the chosen one has the higher
+    reward, ties counting half; margin: r_chosen - r_rejected.
+    """
+    margins = (chosen - rejected).float()
+    return Loss(
+        total=-F.logsigmoid(margins).sum(),
+        count=torch.tensor(float(len(margins))),
+        metrics=_sums(margins),
+    )
+
+
+def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float) -> Loss:
+    """Direct preference optimization (Rafailov et al., 2023, equation 7): Bradley-Terry in which a completion's
+    reward is beta times how much likelier the policy finds it than the reference does.
+
+    All four: (B), log-probability of each completion, summed over its tokens, given its prompt. The count is B.
+    margin, chosen_reward and rejected_reward are those implied rewards.
+    """
+    chosen_reward, rejected_reward = beta * (chosen - ref_chosen), beta * (rejected - ref_rejected)
+    margins = (chosen_reward - rejected_reward).float()
+    return Loss(
+        total=-F.logsigmoid(margins).sum(),
+        count=torch.tensor(float(len(margins))),
+        metrics=_sums(margins)
+        | {
+            "chosen_reward": chosen_reward.detach().sum(),
+            "rejected_reward": rejected_reward.detach().sum(),
+        },
+    )
+
+
+def _sums(margins: Tensor) -> dict[str, Tensor]:
+    wins = (margins > 0).float() + 0.5 * (margins == 0).float()
+    return {"accuracy": wins.sum(), "margin": margins.detach().sum()}
