@@ -16,11 +16,14 @@ class Batch:
     ids:      (B, T) int64, what the model reads.
     targets:  (B, T) int64, the token that follows each position.
     weights:  (B, T) float32, how much each target counts; 0 leaves it out of the loss.
+    segments: (B, T) int64 or None, which of the texts that share a row each token is of, counted from 0: none sees
+              another. None where each row is one text.
     """
 
     ids: Tensor
     targets: Tensor
     weights: Tensor
+    segments: Tensor | None = None
 
     @classmethod
     def from_windows(cls, windows: Tensor) -> Batch:
@@ -31,7 +34,13 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.ids.to(device), self.targets.to(device), self.weights.to(device))
+        segments = None if self.segments is None else self.segments.to(device)
+        return Batch(self.ids.to(device), self.targets.to(device), self.weights.to(device), segments)
+
+    @property
+    def layout(self) -> dict[str, Tensor]:
+        """What the model is told besides the ids, by the names of its arguments."""
+        return {} if self.segments is None else {"segments": self.segments}
 
     @property
     def n_tokens(self) -> int:

@@ -37,7 +37,7 @@ class Attention(nn.Module):
         self.rotate: Callable[[Tensor, Any], Tensor] = POSITIONS[config.position].rotate
 
     def forward(self, x: Tensor, angles: object, cache: KVCache | None, mask: Tensor | None) -> Tensor:
-        """x: (B, T, C) -> (B, T, C). Without a cache every position sees itself and what is before it."""
+        """x: (B, T, C) -> (B, T, C). Without a cache and a mask every position sees itself and what is before it."""
         B, T, _ = x.shape
         q, k, v = self.project(x, angles)
         if cache is not None:
@@ -47,7 +47,7 @@ class Attention(nn.Module):
             k,
             v,
             attn_mask=mask,
-            is_causal=cache is None,
+            is_causal=cache is None and mask is None,
             dropout_p=self.dropout if self.training else 0.0,
             enable_gqa=self.is_grouped,
         )

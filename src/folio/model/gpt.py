@@ -11,6 +11,7 @@ from folio.model.config import GPTConfig
 from folio.model.linear import Linear
 from folio.model.norm import NORMS
 from folio.model.positions import POSITIONS
+from folio.model.segments import segment_mask, segment_positions
 
 
 class GPT(nn.Module):
@@ -57,16 +58,20 @@ class GPT(nn.Module):
                     parameter, std=embedding_std if part == "embedding" else self.config.n_embd**-0.5
                 )
 
-    def hidden(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden(self, ids: Tensor, cache: KVCache | None = None, segments: Tensor | None = None) -> Tensor:
         """The normalised residual stream at the top. ids: (B, T) -> (B, T, C).
 
-        With a cache, `ids` continue what the cache holds, and are added to it.
+        With a cache, `ids` continue what the cache holds, and are added to it. segments: (B, T) int64, where a row
+        holds several texts: which one each token is of. Positions begin anew in each, and none sees another.
         """
         n_new = ids.shape[1]
-        if cache is None:
-            positions, mask = torch.arange(n_new, device=ids.device), None
-        else:
+        mask: Tensor | None
+        if cache is not None:
             positions, mask = cache.positions(n_new), cache.mask(n_new)
+        elif segments is not None:
+            positions, mask = segment_positions(segments), segment_mask(segments)
+        else:
+            positions, mask = torch.arange(n_new, device=ids.device), None
         x: Tensor = self.embedding(ids).to(self.compute_dtype)  # (B, T) -> (B, T, C)
         x, angles = self.positions(x, positions)
         x = self.dropout(x)
@@ -77,9 +82,9 @@ class GPT(nn.Module):
         top: Tensor = self.norm(x)
         return top
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Scores for the token after each position. ids: (B, T) -> logits (B, T, V)."""
-        logits: Tensor = self.head(self.hidden(ids, cache))
+    def forward(self, ids: Tensor, cache: KVCache | None = None, segments: Tensor | None = None) -> Tensor:
+        """Scores for the token after each position; `hidden` says how. ids: (B, T) -> logits (B, T, V)."""
+        logits: Tensor = self.head(self.hidden(ids, cache, segments))
         return logits
 
     @property

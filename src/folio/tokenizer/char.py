@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folio.errors import UserError
+from folio.tokenizer.chat_template import save_template
 
 SPECIAL_TOKENS = ("<|bos|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 """Reserved from the start, so that a model of plain text can go on to chat with the embedding it has."""
@@ -93,7 +94,7 @@ class CharTokenizer:
         return "".join(self._tokens[int(i)] for i in ids)
 
     def save(self, directory: Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers.AutoTokenizer` reads them.
+        """Write `tokenizer.json`, its settings and the chat template, as `transformers.AutoTokenizer` reads them.
 
         It gives the same ids, except that it finds special tokens in text (see `encode`), and adds no
         beginning-of-text of its own.
@@ -119,6 +120,7 @@ class CharTokenizer:
         (directory / "tokenizer_config.json").write_text(
             json.dumps(config, indent=2) + "\n", encoding="utf-8"
         )
+        save_template(directory)
 
     @classmethod
     def load(cls, directory: Path) -> CharTokenizer:

@@ -1,0 +1,190 @@
+"""Conversations from files, and batches in which only the assistant's words count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from folio.batch import Batch
+from folio.errors import UserError
+from folio.tokenizer.chat_template import Message, Tokenizer, check_messages, turns
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation as tokens.
+
+    ids:      (n) int32, from `<|bos|>` to an `<|end|>`.
+    weights:  (n) float32, 1 for each token that the assistant should have written, its `<|end|>` too, else 0.
+    is_cut:   whether turns are missing at its end, for want of room.
+    """
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    is_cut: bool = False
+
+
+def read_conversations(path: Path) -> list[list[Message]]:
+    """The conversations of a .jsonl file, or of all in a folder: `messages`, or `prompt` and `completion`.
+
+    Raises UserError, naming file and line, for what is not a conversation with an answer in it.
+    """
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    conversations = [each for file in files for each in _read_file(file)]
+    if not conversations:
+        raise UserError(f"{path} holds no conversations: give a .jsonl file with `messages` in each line.")
+    return conversations
+
+
+def _read_file(path: Path) -> Iterator[list[Message]]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}).") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield _conversation(json.loads(line))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}).") from None
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from None
+
+
+def _conversation(record: object) -> list[Message]:
+    if not isinstance(record, Mapping):
+        raise UserError("it must be an object with `messages`, or with `prompt` and `completion`.")
+    messages = record.get("messages")
+    if messages is None and "prompt" in record and "completion" in record:
+        messages = [
+            {"role": "user", "content": record["prompt"]},
+            {"role": "assistant", "content": record["completion"]},
+        ]
+    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
+        raise UserError("it must have `messages`, a list of objects with `role` and `content`.")
+    check_messages(messages)
+    if all(message["role"] != "assistant" for message in messages):
+        raise UserError("no turn is the assistant's: there is nothing to learn from it.")
+    return messages
+
+
+def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:
+    """A conversation as tokens, cut after the last answer that fits whole; None if not even the first does."""
+    ids = [np.array([tokenizer.special_ids["<|bos|>"]], dtype=np.int32)]
+    weights = [np.zeros(1, dtype=np.float32)]
+    length, n_kept, is_cut = 1, 0, False
+    for turn, is_answer in turns(tokenizer, messages):
+        length += len(turn)
+        if length > max_tokens:
+            is_cut = True
+            break
+        ids.append(turn)
+        weights.append(np.full(len(turn), is_answer, dtype=np.float32))
+        weights[-1][0] = 0  # the role's token is given, not written
+        n_kept = len(ids) if is_answer else n_kept
+    if not n_kept:
+        return None
+    return Example(np.concatenate(ids[:n_kept]), np.concatenate(weights[:n_kept]), is_cut)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row of a batch holds: (T) each, as in `Batch`. Its conversations stand one after another."""
+
+    ids: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    segments: NDArray[np.int64]
+
+
+def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[Row]:
+    """Rows of block_size that hold every conversation once and little padding.
+
+    A conversation of n tokens takes n - 1 places, its last token being a target only. The longest go first, each
+    into the fullest row that still has room. What is left of a row is padding of weight 0, a segment of its own.
+    """
+    bins: list[list[Example]] = []
+    by_room: dict[int, list[int]] = {room: [] for room in range(block_size + 1)}
+    for example in sorted(examples, key=lambda example: len(example.ids), reverse=True):
+        size = len(example.ids) - 1
+        room = next((room for room in range(size, block_size + 1) if by_room[room]), None)
+        if room is None:
+            bins.append([])
+            place, room = len(bins) - 1, block_size
+        else:
+            place = by_room[room].pop()
+        bins[place].append(example)
+        by_room[room - size].append(place)
+    return [_row(held, block_size, pad_id) for held in bins]
+
+
+def _row(examples: Sequence[Example], block_size: int, pad_id: int) -> Row:
+    ids = np.full(block_size, pad_id, dtype=np.int64)
+    targets = np.full(block_size, pad_id, dtype=np.int64)
+    weights = np.zeros(block_size, dtype=np.float32)
+    segments = np.full(block_size, len(examples), dtype=np.int64)
+    start = 0
+    for number, example in enumerate(examples):
+        end = start + len(example.ids) - 1
+        ids[start:end], targets[start:end] = example.ids[:-1], example.ids[1:]
+        weights[start:end], segments[start:end] = example.weights[1:], number
+        start = end
+    return Row(ids, targets, weights, segments)
+
+
+def batch_of(rows: Sequence[Row]) -> Batch:
+    """Rows side by side."""
+    return Batch(
+        *(
+            torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
+            for name in ("ids", "targets", "weights", "segments")
+        )
+    )
+
+
+class PackedConversations:
+    """An endless stream of batches of rows, the same in every run with the same seed.
+
+    Each epoch visits every row once, in a new order; a batch may go across two. What comes next depends on seed,
+    epoch and position alone, so these are the state.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, batch_size: int, seed: int) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.position = 0
+        """Rows of this epoch that were taken."""
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows))
+
+    def _take(self) -> Row:
+        if self.position == len(self.rows):
+            self.epoch, self.position = self.epoch + 1, 0
+            self._order = self._shuffled()
+        self.position += 1
+        return self.rows[self._order[self.position - 1]]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        return batch_of([self._take() for _ in range(self.batch_size)])
+
+    def state_dict(self) -> dict[str, int]:
+        return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where a source over the same rows was when it gave `state`."""
+        self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
+        self._order = self._shuffled()

@@ -1,0 +1,84 @@
+"""The chat template: how a conversation becomes tokens.
+
+    <|bos|>system text<|end|><|user|>question<|end|><|assistant|>answer<|end|><|user|> ...
+
+The system turn needs no token of its own: it is what stands between `<|bos|>` and the first `<|end|>`. Special tokens
+come from the template alone. What people typed is encoded as text, so nobody can end a turn by typing "<|end|>".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folio.errors import UserError
+
+ROLES = ("system", "user", "assistant")
+FILE = "chat_template.jinja"
+TEMPLATE = (
+    "{{ '<|bos|>' }}"
+    "{% for message in messages %}"
+    "{% if message['role'] != 'system' %}{{ '<|' + message['role'] + '|>' }}{% endif %}"
+    "{{ message['content'] + '<|end|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+"""The same in Jinja, which `transformers` and others read."""
+
+Message = Mapping[str, str]
+"""`role`, one of ROLES, and `content`."""
+
+
+class Tokenizer(Protocol):
+    """What is needed of a tokenizer here."""
+
+    @property
+    def special_ids(self) -> dict[str, int]: ...
+
+    def encode(self, text: str) -> NDArray[np.int32]: ...
+
+
+def check_messages(messages: Sequence[Message]) -> None:
+    """Raise UserError unless this is a conversation: a system turn or none, then user and assistant in turn."""
+    if not messages:
+        raise UserError("the conversation is empty.")
+    expected: tuple[str, ...] = ("user", "system")
+    for number, message in enumerate(messages, start=1):
+        role, content = message.get("role"), message.get("content")
+        if role not in ROLES:
+            raise UserError(
+                f"turn {number} has the role {role!r}: it must be {', '.join(ROLES[:-1])} or {ROLES[-1]}."
+            )
+        if role not in expected:
+            raise UserError(f"turn {number} is the {role}'s, where the {expected[0]}'s should be.")
+        if not isinstance(content, str) or not content:
+            raise UserError(f"turn {number} ({role}) has no content.")
+        expected = ("assistant",) if role == "user" else ("user",)
+
+
+def turns(tokenizer: Tokenizer, messages: Sequence[Message]) -> Iterator[tuple[NDArray[np.int32], bool]]:
+    """The ids of each turn from its role's token to its `<|end|>`, and whether it is the assistant's."""
+    special = tokenizer.special_ids
+    for message in messages:
+        role = message["role"]
+        opening = [] if role == "system" else [special[f"<|{role}|>"]]
+        content = tokenizer.encode(message["content"])
+        yield np.concatenate([opening, content, [special["<|end|>"]]]).astype(np.int32), role == "assistant"
+
+
+def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
+    """What the assistant is given to answer: all turns, and the beginning of its own."""
+    special = tokenizer.special_ids
+    ids = [special["<|bos|>"]]
+    for turn, _ in turns(tokenizer, messages):
+        ids += turn.tolist()
+    return [*ids, special["<|assistant|>"]]
+
+
+def save_template(directory: Path) -> None:
+    """Write the template beside the tokenizer, where `transformers` looks for it."""
+    (directory / FILE).write_text(TEMPLATE, encoding="utf-8")
