@@ -43,7 +43,10 @@ def test_help_imports_nothing_slow():
 
 @pytest.mark.parametrize(
     ("verb", "hint"),
-    [("pretain", "Did you mean pretrain?"), ("zzz", "There is pretrain, ladder, sample, explain, doctor.")],
+    [
+        ("pretain", "Did you mean pretrain?"),
+        ("zzz", "There is pretrain, ladder, sft, sample, chat, explain, doctor."),
+    ],
 )
 def test_an_unknown_verb_is_a_mistake(verb, hint, capsys):
     assert cli.main([verb]) == 2

@@ -15,7 +15,9 @@ from folio.errors import UserError
 VERBS = {
     "pretrain": ("folio.stages.pretrain", "train a GPT on a text"),
     "ladder": ("folio.stages.ladder", "climb from a bigram to a GPT, and see what each part buys"),
+    "sft": ("folio.stages.sft", "teach a model to answer, with conversations"),
     "sample": ("folio.stages.sample", "let a trained model write"),
+    "chat": ("folio.stages.chat", "talk with a model"),
     "explain": ("folio.stages.explain", "look inside a trained model: what it reads, expects and attends to"),
     "doctor": ("folio.stages.doctor", "show what this machine offers, and how fast it is"),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,37 +11,32 @@ from typing import Literal
 import torch
 from rich.console import Console
 
-from folio import __version__
-from folio.checkpoint import newest_whole
-from folio.config import from_table, read_config, to_table
+from folio.config import from_table, read_config
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
 from folio.log import Progress, make_console
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
-from folio.objectives.next_token import next_token_loss
 from folio.runtime import (
     Runtime,
     RuntimeConfig,
     available_memory,
-    describe,
     peak_memory,
     restore_runtime,
     start_runtime,
 )
-from folio.stages.rehearsal import EVALUATIONS, Rehearsal, diverged, rehearse
+from folio.stages.rehearsal import Rehearsal, rehearse
+from folio.stages.running import begin_run, resume, train
 from folio.stages.show import show_choices, show_estimate, show_result
 from folio.stages.stored import stored_config
-from folio.stages.training import Training, Watch
+from folio.stages.training import Continuation, Training, Watch
 from folio.tokenizer.char import CharTokenizer
-from folio.train.best import OverfittingError
-from folio.train.loop import Every, NonFiniteLossError, StepReport, accumulate, fit, optimizer_steps
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan, SizeConfig, choose_plan, choose_steps, reasons
 from folio.train.plot import plot_losses
 from folio.train.reference import Reference
-from folio.train.run import RunDirectory, keep_before, read_lines
+from folio.train.run import RunDirectory, read_lines
 from folio.train.schedule import ScheduleConfig
 
 VALIDATION_BATCH_SIZE = 32
@@ -126,13 +120,15 @@ def carry_out(
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
     training = build(config, corpus, run)
-    show_choices(corpus, training, "" if run.exists else why(config, training), console)
+    show_choices(corpus, training, "" if run.exists else why(config, corpus, training), console)
     rehearsal = rehearse(training, config.optimizer, config.schedule, console)
     if not run.exists:
         begin(config, corpus, training, run, rehearsal)
-    show_estimate(training, rehearsal.seconds(training.plan.steps), console)
+    show_estimate(corpus, training, rehearsal.seconds(training.plan.steps), console)
     unfinished = resume(training, run, console)
-    train(config, training, run, console, unfinished)
+    progress = Progress(console, training.plan.steps)
+    watch = Watch(training, run, progress, Continuation(config.prompt))
+    train(watch, config.schedule, config.optimizer.max_norm, console, unfinished)
     if reference and reference.mismatch(run.read_info()):
         reference = None
     plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
@@ -202,10 +198,10 @@ def make_plan(
     return plan
 
 
-def why(config: PretrainConfig, training: Training) -> str:
+def why(config: PretrainConfig, corpus: Corpus, training: Training) -> str:
     """Why the sizes are what they are, as far as they were chosen here."""
     flops = training.runtime.flops_per_second * 60 * config.minutes
-    return reasons(config.size, training.plan, len(training.source.ids), flops)
+    return reasons(config.size, training.plan, len(corpus.split()[0]), flops)
 
 
 def begin(
@@ -215,86 +211,6 @@ def begin(
     if not training.plan.steps:
         # However long the validation text, at least half of the time is for training.
         seconds = 60 * config.minutes - min(rehearsal.seconds(0), 30 * config.minutes)
-        steps = choose_steps(training.plan, len(training.source.ids), seconds, rehearsal.step_seconds)
+        steps = choose_steps(training.plan, len(corpus.split()[0]), seconds, rehearsal.step_seconds)
         training.plan = replace(training.plan, steps=steps)
-    run.write_info(
-        {
-            "status": "running",
-            "stage": "pretrain",
-            "folio": __version__,
-            "torch": torch.__version__,
-            "hardware": describe(training.runtime.device),
-            "config": to_table(config),
-            "runtime": training.runtime.to_table(),
-            "plan": to_table(training.plan),
-            "text": corpus.origin,
-            "text_sha256": corpus.sha256,
-            "peak_memory": 0,
-        }
-    )
-
-
-def resume(training: Training, run: RunDirectory, console: Console) -> StepReport | None:
-    """Put `training` where the newest whole checkpoint left it, and return the report of its last step."""
-    checkpoint, problems = newest_whole(run.checkpoints)
-    for problem in problems:
-        console.print(problem, soft_wrap=True)
-    report = training.load(checkpoint) if checkpoint else None
-    for path in (run.metrics_file, run.samples_file):
-        keep_before(path, report.step if report else 0)
-    if report:
-        console.print(f"Going on after step {report.step:,}, from {checkpoint}.", soft_wrap=True)
-    elif problems:
-        console.print("No whole checkpoint is left: beginning again.")
-    return report
-
-
-def train(
-    config: PretrainConfig,
-    training: Training,
-    run: RunDirectory,
-    console: Console,
-    unfinished: StepReport | None,
-) -> None:
-    """Make the steps that are left. Raises UserError when the loss is no longer a number."""
-    total = training.plan.steps
-    interval = math.ceil(total / EVALUATIONS)
-    progress = Progress(console, total)
-    watch = Watch(training, run, progress, config.prompt)
-    reports = optimizer_steps(
-        training.model,
-        next_token_loss,
-        accumulate(training.source, training.plan.accumulation),
-        training.optimizers,
-        config.schedule,
-        steps=range(unfinished.step + 1 if unfinished else 1, total + 1),
-        max_norm=config.optimizer.max_norm,
-    )
-    run.set_status("running")
-    try:
-        with progress.shown():
-            fit(
-                reports,
-                last_step=total,
-                save=Every(interval, watch.save),
-                then=(
-                    Every(interval, watch.evaluate),
-                    Every(1, watch.record),
-                    Every(1, watch.show),
-                    Every(interval, watch.sample),
-                    Every(interval, watch.stop_if_hopeless),
-                ),
-                unfinished=unfinished,
-            )
-    except OverfittingError as error:
-        console.print(str(error))
-    except KeyboardInterrupt:
-        run.set_status("interrupted")
-        checkpoint, _ = newest_whole(run.checkpoints)
-        saved = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
-        raise KeyboardInterrupt(f"{saved}: go on with --resume.") from None
-    except NonFiniteLossError as error:
-        run.set_status("failed")
-        checkpoint, _ = newest_whole(run.checkpoints)
-        kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
-        raise diverged(error, kept) from None
+    begin_run("pretrain", config, training, run, origin=corpus.origin, digest=corpus.sha256)

@@ -11,7 +11,6 @@ from rich.console import Console
 from torch._dynamo.exc import TorchDynamoException
 
 from folio.checkpoint import random_state, restore_random_state
-from folio.data.windows import RandomWindows
 from folio.errors import UserError
 from folio.evaluation.loss import validation_loss
 from folio.model.gpt import GPT
@@ -71,16 +70,11 @@ def timed_step(training: Training, optimizer: OptimizerConfig, schedule: Schedul
     twin, plan = copy.deepcopy(training.model), training.plan
     if training.runtime.compiles:
         compile_blocks(twin)
-    windows = RandomWindows(
-        training.source.ids,
-        block_size=plan.model.block_size,
-        batch_size=plan.micro_batch_size,
-        seed=training.source.seed,
-    )
+    source = copy.copy(training.source)  # its counters are the copy's own
     reports = optimizer_steps(
         twin,
         next_token_loss,
-        accumulate(windows, plan.accumulation),
+        accumulate(source, plan.accumulation),
         build_optimizers(twin, optimizer, muon_dtype=training.runtime.compute_dtype),
         schedule,
         steps=range(1, REHEARSAL_STEPS + 1),

@@ -34,12 +34,12 @@ def show_choices(corpus: Corpus, training: Training, why: str, console: Console)
     show_table(lines, console)
 
 
-def show_estimate(training: Training, seconds: float, console: Console) -> None:
+def show_estimate(corpus: Corpus, training: Training, seconds: float, console: Console) -> None:
     """How much training there will be, how long it all takes, and how much memory."""
     plan = training.plan
     lines = {
         "training": f"{plan.steps:,} steps of {plan.micro_batch_size * plan.accumulation} x {plan.model.block_size} "
-        f"characters, the text {plan.total_tokens / len(training.source.ids):.1f} times",
+        f"characters, the text {plan.total_tokens / len(corpus.split()[0]):.1f} times",
         "estimate": f"{clock(seconds)} and {size(peak_memory(training.runtime.device))}",
     }
     show_table(lines, console)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from rich.text import Text
@@ -21,7 +22,6 @@ from folio.checkpoint import (
     saved_steps,
     write_directory,
 )
-from folio.data.windows import RandomWindows
 from folio.evaluation.loss import ValidationLoss, validation_loss
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
@@ -42,13 +42,30 @@ SAMPLE_TOKENS = 100
 STATE_FILE = "training.safetensors"
 
 
+class Source(Protocol):
+    """An endless stream of batches that can go on where it was."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+    def __next__(self) -> Batch: ...
+    def state_dict(self) -> dict[str, int]: ...
+    def load_state_dict(self, state: Mapping[str, int]) -> None: ...
+
+
+class Writer(Protocol):
+    """What writes a sample along the way, always to the same prompt and with the same seed."""
+
+    @property
+    def prompt(self) -> str: ...
+    def write(self, model: GPT, tokenizer: CharTokenizer) -> str: ...
+
+
 @dataclass
 class Training:
     """Everything that changes while a model trains, and so all that a checkpoint must hold."""
 
     model: GPT
     tokenizer: CharTokenizer
-    source: RandomWindows
+    source: Source
     validation: Sequence[Batch]
     validation_bytes: int
     optimizers: Sequence[Optimizer]
@@ -99,11 +116,11 @@ class Training:
 class Watch:
     """What is done after a step. Each public method is an action for `fit`."""
 
-    def __init__(self, training: Training, run: RunDirectory, progress: Progress, prompt: str) -> None:
+    def __init__(self, training: Training, run: RunDirectory, progress: Progress, writer: Writer) -> None:
         self.training = training
         self.run = run
         self.progress = progress
-        self.prompt = prompt
+        self.writer = writer
         self._val_losses: dict[int, ValidationLoss] = {}
         """By the step after which they were measured."""
         self._recent = deque[StepReport](maxlen=20)
@@ -164,10 +181,9 @@ class Watch:
         self.progress.update(report.step, figures)
 
     def sample(self, report: StepReport) -> None:
-        """Continue the fixed prompt, always with the same seed, so that only the model differs."""
-        training = self.training
-        text = write_text(training.model, training.tokenizer, self.prompt, SAMPLE_TOKENS)
-        append_line(self.run.samples_file, {"step": report.step, "prompt": self.prompt, "text": text})
+        """Let the model write to the fixed prompt: only the model differs."""
+        text = self.writer.write(self.training.model, self.training.tokenizer)
+        append_line(self.run.samples_file, {"step": report.step, "prompt": self.writer.prompt, "text": text})
         val_loss = self._val_losses[report.step].nats
         self.progress.say(Text(f"step {report.step:,}, val_loss {val_loss:.3f}", style="bold"))
         self.progress.say(text.strip() + "\n")
@@ -175,6 +191,17 @@ class Watch:
     def stop_if_hopeless(self, report: StepReport) -> None:
         """End the run when validation loss has not fallen for long."""
         self.training.best.stop_if_hopeless(self._val_losses[report.step].nats)
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A text, continued: the sample of pretraining."""
+
+    prompt: str
+
+    def write(self, model: GPT, tokenizer: CharTokenizer) -> str:
+        """The prompt and what the model adds to it."""
+        return write_text(model, tokenizer, self.prompt, SAMPLE_TOKENS)
 
 
 def prompt_ids(tokenizer: CharTokenizer, prompt: str) -> list[int]:

@@ -1,0 +1,240 @@
+"""Talk with a model. What you type is your turn; a line that begins with / is for folio (/help tells which)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from folio.config import read_config
+from folio.errors import UserError
+from folio.inference.engine import Engine
+from folio.inference.sampling import SamplingConfig
+from folio.inference.text import stream_text
+from folio.model.gpt import GPT
+from folio.runtime import choose_device
+from folio.stages.models import load_for_inference
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.train.run import RunDirectory, replace_file
+
+HELP = """\
+/system TEXT       tell the model who it is; without a text, no longer
+/retry             another answer to the same question
+/reset             begin anew
+/temperature T     0 always the likeliest, 1 as the model has learned
+/save FILE.jsonl   keep the conversation
+/quit              leave, as Ctrl-D does"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatConfig:
+    """With whom to talk, and how it answers."""
+
+    run: tyro.conf.Positional[Path]
+    """A run directory (its best model is used), a checkpoint in it, or any model directory."""
+    system: str = ""
+    """What the model is told about itself before the conversation."""
+    tokens: int = 200
+    """Most tokens in an answer."""
+    seed: int = 1
+    """The same seed and questions give the same answers."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.8))
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1:
+            raise UserError(f"tokens is {self.tokens}: it must be at least 1.")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}: it must be at least 0.")
+
+
+class Chat:
+    """A conversation with one model."""
+
+    def __init__(self, model: GPT, tokenizer: CharTokenizer, config: ChatConfig) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.config = config
+        self.sampling = config.sampling
+        self.seed = config.seed
+        self.system = self.known(config.system)
+        self.messages: list[Message] = []
+
+    def known(self, text: str) -> str:
+        """The text without what the model has never seen, which is told."""
+        text, dropped = self.tokenizer.drop_unknown(text)
+        if dropped:
+            tell(f"the model has never seen {', '.join(map(repr, dropped))}; left out.")
+        return text
+
+    def ask(self, question: str) -> Iterator[str]:
+        """Take a turn, and give the answer in pieces, as it is written."""
+        question = self.known(question)
+        if not question:
+            tell("nothing is left of that; say something else.")
+            return
+        self.messages.append({"role": "user", "content": question})
+        yield from self.answer()
+
+    def answer(self) -> Iterator[str]:
+        """Answer the last turn, and remember it. What is answered is remembered even where writing was broken off."""
+        pieces: list[str] = []
+        steps = stream_text(
+            Engine(self.model),
+            self.tokenizer,
+            [self.prompt()],
+            max_new_tokens=self.config.tokens,
+            sampling=self.sampling,
+            seed=self.seed,
+            stop_ids=[self.tokenizer.special_ids["<|end|>"]],
+        )
+        self.seed += 1
+        try:
+            for (piece,) in steps:
+                pieces.append(piece)
+                yield piece
+        finally:
+            self.messages.append({"role": "assistant", "content": "".join(pieces)})
+
+    def prompt(self) -> list[int]:
+        """The conversation as ids, without its oldest turns if the context has no room for them and an answer."""
+        room = self.model.config.block_size - min(self.config.tokens, self.model.config.block_size // 2)
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        for first in range(0, len(self.messages), 2):
+            ids = prompt_ids(self.tokenizer, [*system, *self.messages[first:]])
+            if len(ids) <= room:
+                break
+        if first:
+            tell(f"the context is full: the oldest {first} turns are no longer seen.")
+        return ids
+
+    def take_back(self) -> bool:
+        """Forget the last answer. False where there is none."""
+        if not self.messages:
+            return False
+        self.messages.pop()
+        return True
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio chat RUN [flags]`."""
+    config = read_config(ChatConfig, arguments, recipe=None, prog="folio chat", description=__doc__)
+    model, tokenizer = load_for_inference(config.run)
+    run = RunDirectory(config.run)
+    if run.exists and run.read_info()["stage"] == "pretrain":
+        tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
+    chat = Chat(model.to(choose_device(config.device)), tokenizer, config)
+    if sys.stdin.isatty():
+        import readline  # noqa: F401  # gives input() a history and keys to edit with
+
+        print("Say something. /help tells what else there is; Ctrl-D ends.")
+    for line in lines():
+        take(chat, line)
+
+
+def lines() -> Iterator[str]:
+    """What the person says, a line at a time; from a pipe as well."""
+    prompt = "> " if sys.stdin.isatty() else ""
+    while True:
+        try:
+            line = input(prompt).strip()
+        except EOFError:
+            return
+        if line == "/quit":
+            return
+        if line:
+            yield line
+
+
+def take(chat: Chat, line: str) -> None:
+    """Do what a line says: a command, or a turn of the conversation. Ctrl-C breaks an answer off."""
+    try:
+        if line.startswith("/"):
+            command, _, rest = line.partition(" ")
+            COMMANDS.get(command, unknown)(chat, rest.strip())
+        else:
+            show(chat.ask(line))
+    except KeyboardInterrupt:
+        print()
+    except UserError as error:
+        tell(str(error))
+
+
+def show(pieces: Iterator[str]) -> None:
+    """Write an answer as it comes."""
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    print()
+
+
+def tell(notice: str) -> None:
+    """A line of folio's own, apart from the conversation."""
+    print(f"folio: {notice}", file=sys.stderr)
+
+
+def unknown(chat: Chat, rest: str) -> None:
+    """For a command that does not exist."""
+    tell(f"there is no such command. There is {', '.join(COMMANDS)} and /quit.")
+
+
+def show_help(chat: Chat, rest: str) -> None:
+    """What there is to type."""
+    print(HELP)
+
+
+def set_system(chat: Chat, rest: str) -> None:
+    """Tell the model who it is, from the next answer on."""
+    chat.system = chat.known(rest)
+
+
+def reset(chat: Chat, rest: str) -> None:
+    """Forget the conversation; the system turn stays."""
+    chat.messages.clear()
+
+
+def retry(chat: Chat, rest: str) -> None:
+    """Answer once more: the seed has moved on, and so the answer differs."""
+    if not chat.take_back():
+        raise UserError("there is no answer yet.")
+    show(chat.answer())
+
+
+def set_temperature(chat: Chat, rest: str) -> None:
+    """From the next answer on."""
+    try:
+        chat.sampling = replace(chat.sampling, temperature=float(rest))
+    except ValueError:
+        raise UserError(f"{rest!r} is no temperature: give a number, as in /temperature 0.7.") from None
+
+
+def save(chat: Chat, rest: str) -> None:
+    """Add the conversation to a file that `folio sft` reads."""
+    names = shlex.split(rest)
+    if len(names) != 1 or not names[0].endswith(".jsonl"):
+        raise UserError("name a file that ends in .jsonl, as in /save talk.jsonl.")
+    if not chat.messages:
+        raise UserError("there is nothing to save yet.")
+    system = [{"role": "system", "content": chat.system}] if chat.system else []
+    path = Path(names[0])
+    before = path.read_bytes() if path.exists() else b""
+    line = json.dumps({"messages": [*system, *chat.messages]}, ensure_ascii=False)
+    replace_file(path, before + line.encode() + b"\n")
+    tell(f"saved in {path}.")
+
+
+COMMANDS: dict[str, Callable[[Chat, str], None]] = {
+    "/help": show_help,
+    "/system": set_system,
+    "/retry": retry,
+    "/reset": reset,
+    "/temperature": set_temperature,
+    "/save": save,
+}

@@ -1,0 +1,102 @@
+"""What every stage that trains does with its run: begin it, go on with it, train to the end."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from folio import __version__
+from folio.checkpoint import newest_whole
+from folio.config import to_table
+from folio.objectives.next_token import next_token_loss
+from folio.runtime import describe
+from folio.stages.rehearsal import EVALUATIONS, diverged
+from folio.stages.training import Training, Watch
+from folio.train.best import OverfittingError
+from folio.train.loop import Every, NonFiniteLossError, StepReport, accumulate, fit, optimizer_steps
+from folio.train.run import RunDirectory, keep_before
+from folio.train.schedule import ScheduleConfig
+
+
+def begin_run(
+    stage: str, config: Any, training: Training, run: RunDirectory, *, origin: str, digest: str
+) -> None:
+    """Write run.json. config: the stage's own; origin, digest: where the text is from, and its SHA-256."""
+    run.write_info(
+        {
+            "status": "running",
+            "stage": stage,
+            "folio": __version__,
+            "torch": torch.__version__,
+            "hardware": describe(training.runtime.device),
+            "config": to_table(config),
+            "runtime": training.runtime.to_table(),
+            "plan": to_table(training.plan),
+            "text": origin,
+            "text_sha256": digest,
+            "peak_memory": 0,
+        }
+    )
+
+
+def resume(training: Training, run: RunDirectory, console: Console) -> StepReport | None:
+    """Put `training` where the newest whole checkpoint left it, and return the report of its last step."""
+    checkpoint, problems = newest_whole(run.checkpoints)
+    for problem in problems:
+        console.print(problem, soft_wrap=True)
+    report = training.load(checkpoint) if checkpoint else None
+    for path in (run.metrics_file, run.samples_file):
+        keep_before(path, report.step if report else 0)
+    if report:
+        console.print(f"Going on after step {report.step:,}, from {checkpoint}.", soft_wrap=True)
+    elif problems:
+        console.print("No whole checkpoint is left: beginning again.")
+    return report
+
+
+def train(
+    watch: Watch, schedule: ScheduleConfig, max_norm: float, console: Console, unfinished: StepReport | None
+) -> None:
+    """Make the steps that are left. Raises UserError when the loss is no longer a number."""
+    training, run, total = watch.training, watch.run, watch.training.plan.steps
+    interval = math.ceil(total / EVALUATIONS)
+    reports = optimizer_steps(
+        training.model,
+        next_token_loss,
+        accumulate(training.source, training.plan.accumulation),
+        training.optimizers,
+        schedule,
+        steps=range(unfinished.step + 1 if unfinished else 1, total + 1),
+        max_norm=max_norm,
+    )
+    run.set_status("running")
+    try:
+        with watch.progress.shown():
+            fit(
+                reports,
+                last_step=total,
+                save=Every(interval, watch.save),
+                then=(
+                    Every(interval, watch.evaluate),
+                    Every(1, watch.record),
+                    Every(1, watch.show),
+                    Every(interval, watch.sample),
+                    Every(interval, watch.stop_if_hopeless),
+                ),
+                unfinished=unfinished,
+            )
+    except OverfittingError as error:
+        console.print(str(error))
+    except KeyboardInterrupt:
+        run.set_status("interrupted")
+        checkpoint, _ = newest_whole(run.checkpoints)
+        saved = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
+        raise KeyboardInterrupt(f"{saved}: go on with --resume.") from None
+    except NonFiniteLossError as error:
+        run.set_status("failed")
+        checkpoint, _ = newest_whole(run.checkpoints)
+        kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
+        raise diverged(error, kept) from None

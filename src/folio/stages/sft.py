@@ -1,0 +1,271 @@
+"""Supervised fine-tuning: from a model that continues texts to one that answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from folio.config import from_table, read_config
+from folio.data.conversations import PackedConversations, Row, batch_of, pack, read_conversations, tokenize
+from folio.data.corpora import KNOWN_CORPORA, load_corpus
+from folio.data.plays import dialogues
+from folio.errors import UserError
+from folio.evaluation.loss import validation_loss
+from folio.inference.engine import Engine
+from folio.inference.sampling import SamplingConfig
+from folio.inference.text import stream_text
+from folio.log import Progress, clock, make_console, size
+from folio.model.gpt import GPT
+from folio.runtime import Runtime, RuntimeConfig, describe, peak_memory, restore_runtime, start_runtime
+from folio.stages.models import load_for_inference
+from folio.stages.rehearsal import rehearse
+from folio.stages.running import begin_run, resume, train
+from folio.stages.show import show_table
+from folio.stages.stored import stored_config
+from folio.stages.training import Training, Watch
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.train.optimizer import OptimizerConfig, build_optimizers
+from folio.train.plan import Plan
+from folio.train.plot import plot_losses
+from folio.train.run import RunDirectory, read_lines
+from folio.train.schedule import ScheduleConfig
+
+VALIDATION_SHARE = 0.1
+"""Of the conversations of a file, where nothing else is named: the last ones."""
+LONGEST_SPEECH = 120
+"""Characters. Longer speeches of a play are monologues, not answers, and two would not fit into a context."""
+ANSWER_TOKENS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig:
+    """Everything that decides a fine-tuning run."""
+
+    model: tyro.conf.Positional[Path] = Path("runs/shakespeare")
+    """Where to start: a run, a checkpoint in it, or any model directory."""
+    data: str = "shakespeare"
+    """Conversations: a .jsonl file or a folder of them; shakespeare makes them of the plays' speeches."""
+    validation: Path | None = None
+    """Conversations to measure on; by default the last tenth of the data."""
+    run: Path | None = None
+    """Directory for all that the run leaves behind; by default runs/, the model's name and -sft."""
+    resume: bool = False
+    """Go on with the run in that directory, if there is one."""
+    epochs: float = 1.0
+    """How often each conversation is seen."""
+    micro_batch_size: int = 8
+    """Rows that go through the model together; a step is one of them."""
+    seed: int = 1
+    prompt: str = "What is thy name?"
+    """What the samples along the way answer."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=0.005, embedding_learning_rate=0.005, head_learning_rate=0.001
+        )
+    )
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epochs < math.inf:
+            raise UserError(f"epochs is {self.epochs}: it must be above 0.")
+        if self.micro_batch_size < 1:
+            raise UserError(f"micro_batch_size is {self.micro_batch_size}: it must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """train, validation: lists of conversations. origin: where they are from. digest: what tells them from others."""
+
+    train: Sequence[Sequence[Message]]
+    validation: Sequence[Sequence[Message]]
+    origin: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps([self.train, self.validation]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a fixed question: the sample of all stages that make an assistant."""
+
+    prompt: str
+
+    def write(self, model: GPT, tokenizer: CharTokenizer) -> str:
+        """Question and answer."""
+        question, _ = tokenizer.drop_unknown(self.prompt)
+        messages = [{"role": "user", "content": question}]
+        steps = stream_text(
+            Engine(model),
+            tokenizer,
+            [prompt_ids(tokenizer, messages)],
+            max_new_tokens=ANSWER_TOKENS,
+            sampling=SamplingConfig(temperature=0.8),
+            seed=1,
+            stop_ids=[tokenizer.special_ids["<|end|>"]],
+        )
+        with torch.compiler.set_stance("force_eager"):
+            return f"> {question}\n" + "".join(piece for step in steps for piece in step)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio sft [MODEL] [flags]`."""
+    config = read_config(SFTConfig, arguments, recipe=None, prog="folio sft", description=__doc__)
+    sft(config, make_console())
+
+
+def sft(config: SFTConfig, console: Console) -> None:
+    """Load a model and conversations, train, and show what came of it."""
+    run = RunDirectory(config.run or Path("runs") / f"{config.model.resolve().name}-sft")
+    if run.exists:
+        with run.owned():
+            config = stored_config(run, config, stage="sft", resume=config.resume)
+    conversations = find_conversations(config)
+    with run.owned():
+        if run.exists and run.read_info()["status"] == "finished":
+            console.print(f"{run.path} is finished already. This is what it made:", soft_wrap=True)
+        else:
+            carry_out(config, conversations, run, console)
+        show_result(run, console)
+
+
+def find_conversations(config: SFTConfig) -> Conversations:
+    """Conversations to learn from and to measure on. Raises UserError where there are none."""
+    if config.data in KNOWN_CORPORA:
+        corpus = load_corpus(config.data)
+        learned, measured = (dialogues(text, LONGEST_SPEECH) for text in corpus.split())
+        return Conversations(learned, measured, f"speeches and replies of {corpus.origin}")
+    found = read_conversations(Path(config.data))
+    if config.validation is not None:
+        return Conversations(found, read_conversations(config.validation), config.data)
+    n_train = len(found) - max(1, round(VALIDATION_SHARE * len(found)))
+    if n_train < 1:
+        raise UserError(
+            f"{config.data} holds {len(found)} conversation: give at least two, or a --validation file."
+        )
+    return Conversations(found[:n_train], found[n_train:], config.data)
+
+
+def carry_out(config: SFTConfig, conversations: Conversations, run: RunDirectory, console: Console) -> None:
+    """Train from the beginning, or from the newest checkpoint, to the end."""
+    training = build(config, conversations, run, console)
+    before = validation_loss(training.model, training.validation).nats
+    rehearsal = rehearse(training, config.optimizer, config.schedule, console)
+    if not run.exists:
+        begin_run("sft", config, training, run, origin=conversations.origin, digest=conversations.digest)
+    run.set_status("running", val_loss_before=before)
+    seconds = rehearsal.seconds(training.plan.steps)
+    show_table(
+        {
+            "conversations": f"{len(conversations.train):,}, and {len(conversations.validation):,} to measure on: "
+            f"{conversations.origin}",
+            "machine": f"{describe(training.runtime.device)}; {training.runtime}",
+            "training": f"{training.plan.steps:,} steps, each conversation {config.epochs:g} times: {clock(seconds)}",
+            "loss before": f"{before:.4f} nats a character of the answers",
+        },
+        console,
+    )
+    unfinished = resume(training, run, console)
+    watch = Watch(training, run, Progress(console, training.plan.steps), Answer(config.prompt))
+    train(watch, config.schedule, config.optimizer.max_norm, console, unfinished)
+    plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, None)
+    run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+
+
+def build(config: SFTConfig, conversations: Conversations, run: RunDirectory, console: Console) -> Training:
+    """All that a run needs, with the choices that run.json holds, or new ones."""
+    model, tokenizer = load_for_inference(config.model)
+    block_size = model.config.block_size
+    rows = rows_of(conversations.train, tokenizer, block_size, console)
+    validation = rows_of(conversations.validation, tokenizer, block_size, console)
+    if run.exists:
+        runtime, plan = stored_choices(conversations, run)
+    else:
+        runtime = start_runtime(config.runtime)
+        steps = max(1, round(config.epochs * len(rows) / config.micro_batch_size))
+        plan = Plan(model=model.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=steps)
+    torch.manual_seed(config.seed)
+    model.to(runtime.device).train()
+    model.compute_dtype = runtime.compute_dtype
+    n_rows = config.micro_batch_size
+    batches = [batch_of(validation[first : first + n_rows]) for first in range(0, len(validation), n_rows)]
+    answers = [m["content"] for each in conversations.validation for m in each if m["role"] == "assistant"]
+    return Training(
+        model=model,
+        tokenizer=tokenizer,
+        source=PackedConversations(rows, batch_size=n_rows, seed=config.seed),
+        validation=batches,
+        validation_bytes=len("".join(answers).encode()),
+        optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
+        runtime=runtime,
+        plan=plan,
+    )
+
+
+def rows_of(
+    conversations: Sequence[Sequence[Message]], tokenizer: CharTokenizer, block_size: int, console: Console
+) -> list[Row]:
+    """Conversations as rows for batches. Says how many were cut or left out; raises UserError where none is left."""
+    examples = []
+    for number, messages in enumerate(conversations, start=1):
+        try:
+            examples.append(tokenize(tokenizer, messages, block_size + 1))
+        except UserError as error:
+            raise UserError(f"conversation {number}: {error}") from None
+    kept = [example for example in examples if example is not None]
+    if not kept:
+        raise UserError(
+            f"none of {len(examples)} conversations has a first answer within {block_size} tokens, the model's context."
+        )
+    n_cut = sum(example.is_cut for example in kept)
+    if n_cut or len(kept) < len(examples):
+        console.print(
+            f"The context is {block_size} tokens: {n_cut:,} conversations are cut after an answer, "
+            f"{len(examples) - len(kept):,} left out.",
+            soft_wrap=True,
+        )
+    return pack(kept, block_size, tokenizer.special_ids["<|pad|>"])
+
+
+def stored_choices(conversations: Conversations, run: RunDirectory) -> tuple[Runtime, Plan]:
+    """What an earlier process chose. Raises UserError if the conversations are others now."""
+    info = run.read_info()
+    if info["text_sha256"] != conversations.digest:
+        raise UserError(
+            f"the conversations are not those that {run.path} was started with; choose another --run."
+        )
+    return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
+
+
+def show_result(run: RunDirectory, console: Console) -> None:
+    """Loss before and after, answers, and what to do next."""
+    info, records = run.read_info(), read_lines(run.metrics_file)
+    evaluated = [record for record in records if "val_loss" in record]
+    if not evaluated:
+        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
+    best = min(evaluated, key=lambda record: record["val_loss"])
+    console.print()
+    show_table(
+        {
+            "validation loss": f"{best['val_loss']:.4f} nats a character of the answers, at step {best['step']:,}; "
+            f"{info['val_loss_before']:.4f} before",
+            "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
+            "model": str(run.best),
+            "curve": str(run.plot),
+        },
+        console,
+    )
+    console.print()
+    console.print(Text("Next", style="bold"))
+    console.print(f"  folio chat {run.path}", soft_wrap=True)

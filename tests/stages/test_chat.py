@@ -1,0 +1,95 @@
+import io
+import json
+
+import pytest
+
+from folio.data.conversations import read_conversations
+
+
+@pytest.fixture
+def chat(folio, finished, monkeypatch):
+    """Runs `folio chat` on the finished tiny model, with these lines on stdin."""
+
+    def run(*lines, flags=()):
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
+        return folio("chat", finished, "--tokens", 6, *flags)
+
+    return run
+
+
+def test_every_line_gets_an_answer(chat):
+    outcome = chat("a", "", "no", flags=["--tokens", "1"])
+    assert outcome.code == 0
+    (notice,) = outcome.err.splitlines()
+    assert "not to answer; folio sft" in notice
+    assert 2 <= outcome.out.count("\n") <= 4  # an answer may be a line's end itself
+
+
+def test_the_same_seed_gives_the_same_answers(chat):
+    assert chat("the cat", "a mat").out == chat("the cat", "a mat").out
+    assert chat("the cat").out != chat("the cat", flags=["--seed", 9]).out
+
+
+def test_a_retry_is_another_answer_to_the_same_question(chat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chat("the cat", "/save one.jsonl", "/retry", "/save two.jsonl", "/save two.jsonl")
+    (one,), (two, again) = (read_conversations(tmp_path / name) for name in ("one.jsonl", "two.jsonl"))
+    assert one[0] == two[0] == {"role": "user", "content": "the cat"}
+    assert one[1]["content"] != two[1]["content"]
+    assert two == again
+
+
+def test_the_system_and_a_reset(chat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chat("the cat", "/reset", "/system the mat", "ran", "/save talk.jsonl")
+    (messages,) = read_conversations(tmp_path / "talk.jsonl")
+    assert [each["role"] for each in messages] == ["system", "user", "assistant"]
+    assert messages[1]["content"] == "ran"
+
+
+def test_a_long_conversation_loses_its_oldest_turns_whole(chat):
+    outcome = chat("the cat", "a mat", "ran")  # the context is 16 tokens
+    assert outcome.code == 0
+    assert "the oldest 2 turns are no longer seen" in outcome.err
+
+
+def test_at_temperature_zero_nothing_is_left_to_chance(chat):
+    one, two = (chat("/temperature 0", "the cat", flags=["--seed", seed]).out for seed in (1, 2))
+    assert one == two
+
+
+MISTAKES = {
+    "unknown command": ("/sytem x", "there is no such command"),
+    "no temperature": ("/temperature warm", "'warm' is no temperature"),
+    "below zero": ("/temperature -1", "temperature"),
+    "nothing to retry": ("/retry", "there is no answer yet"),
+    "nothing to save": ("/save talk.jsonl", "nothing to save"),
+    "a file of another kind": ("/save talk.txt", "ends in .jsonl"),
+    "unknown characters": ("ξξ", "never seen 'ξ'"),
+}
+
+
+@pytest.mark.parametrize(("line", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_and_the_chat_goes_on(chat, line, told):
+    outcome = chat(line, "the cat")
+    assert outcome.code == 0
+    assert told in outcome.err
+    assert outcome.out.strip() or outcome.out == "\n"
+
+
+def test_help_names_every_command(chat):
+    from folio.stages.chat import COMMANDS
+
+    out = chat("/help").out
+    assert all(command in out for command in COMMANDS if command != "/help")
+
+
+def test_quitting_ends_it(chat):
+    assert chat("/quit", "the cat").out == ""
+
+
+def test_what_was_saved_can_be_learned_from(chat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chat("the cat", "/save talk.jsonl")
+    record = json.loads((tmp_path / "talk.jsonl").read_text())
+    assert list(record) == ["messages"]
