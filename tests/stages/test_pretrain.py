@@ -201,7 +201,7 @@ def nan_after(n_calls: int):
 
 @pytest.mark.parametrize("n_steps", [0, 7])
 def test_a_loss_that_is_no_number_is_explained(pretrain, run, monkeypatch, n_steps):
-    monkeypatch.setattr(stage, "next_token_loss", nan_after(2 * n_steps))
+    monkeypatch.setattr("folio.stages.running.next_token_loss", nan_after(2 * n_steps))
     mistake = pretrain().mistake
     assert "no longer a number" in mistake
     assert f"step {n_steps + 1}" in mistake
