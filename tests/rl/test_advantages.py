@@ -74,3 +74,6 @@ def test_a_completion_is_compared_with_its_group():
         group_advantages(scores, 4, scale=True)[:4], torch.tensor([1.5, -0.5, -0.5, -0.5])
     )
     assert (group_advantages(scores, 4, scale=True)[4:] == 0).all()
+    assert (group_advantages(torch.full((7,), 0.7), 7, scale=True) == 0).all()  # whose mean is not 0.7
+    with pytest.raises(ValueError, match="alone"):
+        group_advantages(scores, 1, scale=False)

@@ -1,5 +1,7 @@
 import io
-import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -65,6 +67,7 @@ MISTAKES = {
     "nothing to retry": ("/retry", "there is no answer yet"),
     "nothing to save": ("/save talk.jsonl", "nothing to save"),
     "a file of another kind": ("/save talk.txt", "ends in .jsonl"),
+    "a quote": ("/save it's.txt", "ends in .jsonl"),
     "unknown characters": ("ξξ", "never seen 'ξ'"),
 }
 
@@ -88,8 +91,42 @@ def test_quitting_ends_it(chat):
     assert chat("/quit", "the cat").out == ""
 
 
-def test_what_was_saved_can_be_learned_from(chat, tmp_path, monkeypatch):
+def test_what_was_saved_can_be_learned_from(folio, chat, finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    chat("the cat", "/save talk.jsonl")
-    record = json.loads((tmp_path / "talk.jsonl").read_text())
-    assert list(record) == ["messages"]
+    (tmp_path / "my talk.jsonl").write_text('{"prompt": "the cat", "completion": "a mat"}')  # no line end
+    chat("the cat", "/save my talk.jsonl", "/reset", "a", "/save my talk.jsonl")
+    assert [each[0]["content"] for each in read_conversations(tmp_path / "my talk.jsonl")] == [
+        "the cat",
+        "the cat",
+        "a",
+    ]
+    flags = ("--device", "cpu", "--precision", "float32", "--compile", "off", "--run", tmp_path / "run")
+    outcome = folio("sft", finished, "--data", tmp_path / "my talk.jsonl", *flags)
+    assert outcome.code == 0, outcome.err
+
+
+def test_a_model_that_says_nothing_leaves_no_turn(chat, monkeypatch):
+    monkeypatch.setattr("folio.stages.chat.stream_text", lambda *_, **__: iter([[""]]))
+    outcome = chat("the cat", "/retry", "/save talk.jsonl")
+    assert "the question is taken back" in outcome.err
+    assert "there is no answer yet" in outcome.err
+    assert "nothing to save" in outcome.err
+
+
+def test_a_question_that_does_not_fit_is_told_and_taken_back(chat):
+    outcome = chat("the cat sat on a mat and ran to the mat", "/retry", "a")
+    assert "that is too long: the model reads 16 tokens" in outcome.err
+    assert "there is no answer yet" in outcome.err
+
+
+def test_bytes_that_are_no_text_are_left_out(finished):
+    command = [sys.executable, "-m", "folio", "chat", str(finished), "--tokens", "3"]
+    done = subprocess.run(
+        command,
+        check=False,
+        input=b"the \xff cat\n",
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"never seen" in done.stderr

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import time
 import pytest
 import torch
 
+from folio.data.corpora import Corpus
+from folio.data.plays import dialogues
 from folio.stages.models import load_for_inference
 from folio.train.run import read_lines
 
@@ -74,17 +77,19 @@ def same_but_for_time(run):
 
 def test_a_run_that_is_killed_goes_on_to_the_last_bit(tune, folio, finished, talk, run, tmp_path):
     assert (
-        folio("sft", finished, "--data", talk, "--run", tmp_path / "whole", *TINY, "--epochs", "10").code == 0
+        folio("sft", finished, "--data", talk, "--run", tmp_path / "whole", *TINY, "--epochs", "100").code
+        == 0
     )
     command = [sys.executable, "-m", "folio", "sft", str(finished), "--data", str(talk), "--run", str(run), *TINY,
-               "--epochs", "10"]  # fmt: skip
+               "--epochs", "100"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(read_lines(run / "metrics.jsonl")) < 8:
-        time.sleep(0.05)
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
+    while process.poll() is None and not any(run.glob("checkpoints/step-*")):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert tune("--epochs", "10", "--resume").code == 0
+    outcome = tune("--epochs", "100", "--resume")
+    assert outcome.code == 0
+    assert "Going on after step" in outcome.out
     assert same_but_for_time(run) == same_but_for_time(tmp_path / "whole")
 
 
@@ -93,12 +98,53 @@ def test_a_finished_run_is_shown_again(tune):
     assert "finished already" in tune().out
 
 
-def test_the_plays_are_conversations(folio, finished, run, tmp_path, monkeypatch):
-    """With the real text, if it is here, the tiny model's alphabet does not do: that is told."""
-    outcome = folio("sft", finished, "--data", "shakespeare", "--run", run, *TINY)
-    assert outcome.code == 2
-    assert "does not know" in outcome.mistake
-    assert "conversation 1" in outcome.mistake
+PLAY = "".join(f"{'AB'[i % 2]}:\n{('cat', 'mat')[i % 2]}\n\n" for i in range(60))
+
+
+@pytest.mark.parametrize("has_own", [False, True])
+def test_the_plays_are_conversations(tune, run, talk, monkeypatch, has_own):
+    corpus = Corpus("shakespeare", PLAY, "a play")
+    monkeypatch.setattr("folio.stages.sft.load_corpus", lambda _: corpus)
+    outcome = tune("--data", "shakespeare", *(["--validation", talk] if has_own else []))
+    assert outcome.code == 0, outcome.err
+    n_measured = 40 if has_own else len(dialogues(corpus.split()[1], 120))
+    assert f"and {n_measured} to measure on" in " ".join(outcome.out.split())
+
+
+def test_what_stands_in_for_a_play_is_no_conversation(tune, run, monkeypatch):
+    corpus = Corpus("python", "text", "a manual", ("shakespeare is not here.",))
+    monkeypatch.setattr("folio.stages.sft.load_corpus", lambda _: corpus)
+    assert "There are no speeches in that" in tune("--data", "shakespeare").mistake
+    assert not run.exists()
+
+
+def test_an_unknown_character_is_named_with_its_conversation(tune, talk):
+    lines = talk.read_text().splitlines()
+    talk.write_text(
+        "\n".join(
+            [
+                *lines[:-1],
+                lines[-1]
+                .replace("no!", "ξξξ")
+                .replace("cat", "ξ")
+                .replace("mat", "ξ")
+                .replace("ran", "ξ")
+                .replace("the", "ξ"),
+            ]
+        )
+    )
+    assert "conversation 40: The tokenizer does not know" in tune().mistake
+
+
+def test_bits_per_byte_are_those_of_what_is_measured(tune, run, talk):
+    tune()
+    line = next(line for line in read_lines(run / "metrics.jsonl") if "val_bpb" in line)
+    long = {
+        "messages": [{"role": "user", "content": "the"}, {"role": "assistant", "content": "the cat " * 9}]
+    }
+    with talk.open("a") as file:
+        file.write(json.dumps(long) + "\n")
+    assert 0.3 < line["val_bpb"] / (line["val_loss"] / math.log(2)) < 1.7
 
 
 MISTAKES = {

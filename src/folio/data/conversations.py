@@ -35,7 +35,7 @@ def read_conversations(path: Path) -> list[list[Message]]:
 
     Raises UserError, naming file and line, for what is not a conversation with an answer in it.
     """
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    files = sorted(path.glob("[!.]*.jsonl")) if path.is_dir() else [path]
     conversations = [each for file in files for each in _read_file(file)]
     if not conversations:
         raise UserError(f"{path} holds no conversations: give a .jsonl file with `messages` in each line.")
@@ -44,7 +44,7 @@ def read_conversations(path: Path) -> list[list[Message]]:
 
 def _read_file(path: Path) -> Iterator[list[Message]]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}).") from None
     for number, line in enumerate(lines, start=1):
@@ -52,7 +52,7 @@ def _read_file(path: Path) -> Iterator[list[Message]]:
             continue
         try:
             yield _conversation(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: not JSON ({error}).") from None
         except UserError as error:
             raise UserError(f"{path}, line {number}: {error}") from None
@@ -72,7 +72,12 @@ def _conversation(record: object) -> list[Message]:
     check_messages(messages)
     if all(message["role"] != "assistant" for message in messages):
         raise UserError("no turn is the assistant's: there is nothing to learn from it.")
-    return messages
+    return [{**message, "content": unix_lines(message["content"])} for message in messages]
+
+
+def unix_lines(text: str) -> str:
+    """Line ends as in the texts that models are trained on."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:

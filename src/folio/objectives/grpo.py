@@ -31,8 +31,8 @@ def grpo_loss(
     """The clipped policy loss plus kl_coef times the KL to the reference, summed over tokens.
 
     All tensors: (B, T); mask is 1 where a token was sampled and counts. The count is the mask's sum, over the whole
-    step: every token weighs the same, however long its completion (as in Dr. GRPO, Liu et al., 2025; the paper's
-    mean per completion makes wrong long answers cheap).
+    step: every token weighs the same, however long its completion (as in DAPO, Yu et al., 2025; the paper's mean
+    per completion makes wrong long answers cheap, as Liu et al., 2025, show).
     """
     loss = policy_loss(logprobs, old_logprobs, advantages, mask, clip_range)
     kl = (kl_k3(logprobs, ref_logprobs) * mask).sum()

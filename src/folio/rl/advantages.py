@@ -12,7 +12,7 @@ def whiten(values: Tensor, mask: Tensor, *, mean: float | None = 0.0) -> Tensor:
     Advantages lose their mean; rewards keep theirs, or a bad batch would look like a good one (Huang et al., 2024,
     "The N implementation details of RLHF with PPO"). values, mask: of one shape. What is masked becomes 0.
     """
-    count = mask.sum()
+    count = mask.sum().clamp(min=1)
     average = (values * mask).sum() / count
     variance = (((values - average) ** 2) * mask).sum() / count
     scaled = (values - average) * torch.rsqrt(variance + 1e-8) + (average if mean is None else mean)
@@ -61,8 +61,12 @@ def group_advantages(scores: Tensor, group_size: int, *, scale: bool) -> Tensor:
     never solved (Liu et al., 2025). Where all scores are equal, the advantages are 0. scores: (B), B a multiple of
     group_size.
     """
+    if group_size < 2:
+        raise ValueError("a completion alone has nothing to be compared with")
     groups = scores.view(-1, group_size)
-    centred = groups - groups.mean(dim=1, keepdim=True)
+    differs = groups.amax(dim=1, keepdim=True) > groups.amin(dim=1, keepdim=True)
+    # Where all are equal, a mean that is not exact would leave a difference, and dividing would make it large.
+    centred = (groups - groups.mean(dim=1, keepdim=True)) * differs
     if scale:
         centred = centred / (groups.std(dim=1, keepdim=True) + 1e-6)
     return centred.flatten()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal
 
@@ -19,10 +20,9 @@ from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
 from folio.runtime import choose_device
-from folio.stages.models import load_for_inference
+from folio.stages.models import load_for_inference, stage_of
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import Message, prompt_ids
-from folio.train.run import RunDirectory, replace_file
 
 HELP = """\
 /system TEXT       tell the model who it is; without a text, no longer
@@ -84,13 +84,15 @@ class Chat:
         yield from self.answer()
 
     def answer(self) -> Iterator[str]:
-        """Answer the last turn, and remember it. What is answered is remembered even where writing was broken off."""
+        """Answer the last turn, and remember it, even where writing was broken off. A question that gets no answer, or
+        is too long for one, is taken back."""
         pieces: list[str] = []
+        prompt = self.prompt()
         steps = stream_text(
             Engine(self.model),
             self.tokenizer,
-            [self.prompt()],
-            max_new_tokens=self.config.tokens,
+            [prompt],
+            max_new_tokens=min(self.config.tokens, self.model.config.block_size - len(prompt)),
             sampling=self.sampling,
             seed=self.seed,
             stop_ids=[self.tokenizer.special_ids["<|end|>"]],
@@ -101,7 +103,11 @@ class Chat:
                 pieces.append(piece)
                 yield piece
         finally:
-            self.messages.append({"role": "assistant", "content": "".join(pieces)})
+            if "".join(pieces):
+                self.messages.append({"role": "assistant", "content": "".join(pieces)})
+            else:
+                self.messages.pop()
+                tell("no answer; the question is taken back.")
 
     def prompt(self) -> list[int]:
         """The conversation as ids, without its oldest turns if the context has no room for them and an answer."""
@@ -111,6 +117,11 @@ class Chat:
             ids = prompt_ids(self.tokenizer, [*system, *self.messages[first:]])
             if len(ids) <= room:
                 break
+        if len(ids) >= self.model.config.block_size:
+            self.messages.pop()
+            raise UserError(
+                f"that is too long: the model reads {self.model.config.block_size} tokens, the system turn and all."
+            )
         if first:
             tell(f"the context is full: the oldest {first} turns are no longer seen.")
         return ids
@@ -127,10 +138,13 @@ def main(arguments: Sequence[str]) -> None:
     """`folio chat RUN [flags]`."""
     config = read_config(ChatConfig, arguments, recipe=None, prog="folio chat", description=__doc__)
     model, tokenizer = load_for_inference(config.run)
-    run = RunDirectory(config.run)
-    if run.exists and run.read_info()["stage"] == "pretrain":
+    if stage_of(config.run) == "pretrain":
         tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
     chat = Chat(model.to(choose_device(config.device)), tokenizer, config)
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(
+            errors="surrogateescape"
+        )  # what is no text is left out like any unknown character
     if sys.stdin.isatty():
         import readline  # noqa: F401  # gives input() a history and keys to edit with
 
@@ -217,16 +231,20 @@ def set_temperature(chat: Chat, rest: str) -> None:
 
 def save(chat: Chat, rest: str) -> None:
     """Add the conversation to a file that `folio sft` reads."""
-    names = shlex.split(rest)
-    if len(names) != 1 or not names[0].endswith(".jsonl"):
+    if not rest.endswith(".jsonl"):
         raise UserError("name a file that ends in .jsonl, as in /save talk.jsonl.")
     if not chat.messages:
         raise UserError("there is nothing to save yet.")
     system = [{"role": "system", "content": chat.system}] if chat.system else []
-    path = Path(names[0])
-    before = path.read_bytes() if path.exists() else b""
+    path = Path(rest)
     line = json.dumps({"messages": [*system, *chat.messages]}, ensure_ascii=False)
-    replace_file(path, before + line.encode() + b"\n")
+    try:
+        before = path.read_bytes() if os.path.exists(path) else b""
+        gap = b"" if before.endswith(b"\n") or not before else b"\n"
+        with path.open("ab") as file:
+            file.write(gap + line.encode() + b"\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}).") from None
     tell(f"saved in {path}.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from folio.checkpoint import damage, newest_whole, surviving
@@ -11,6 +12,7 @@ from folio.errors import UserError
 from folio.model.directory import load_model
 from folio.model.gpt import GPT
 from folio.tokenizer.char import CharTokenizer
+from folio.train.run import RunDirectory
 
 
 def find_model(path: Path) -> Path:
@@ -35,8 +37,17 @@ def find_model(path: Path) -> Path:
             f"{path} is a ladder: it keeps losses, not models. `folio pretrain` makes a model to keep."
         )
     if checkpoint is None:
-        raise UserError(f"{path} holds no model yet: let `folio pretrain --run {path} --resume` run on.")
+        raise UserError(
+            f"{path} holds no model yet: let `folio {stage_of(path)} --run {path} --resume` run on."
+        )
     return checkpoint
+
+
+def stage_of(path: Path) -> str:
+    """Which stage made a run; pretrain, where nothing tells."""
+    with suppress(UserError):
+        return str(RunDirectory(path).read_info()["stage"])
+    return "pretrain" if os.path.exists(path / "run.json") else ""
 
 
 def load_for_inference(path: Path) -> tuple[GPT, CharTokenizer]:

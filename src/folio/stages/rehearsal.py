@@ -88,7 +88,7 @@ def timed_step(training: Training, optimizer: OptimizerConfig, schedule: Schedul
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise UserError(
                 f"A step of {plan.micro_batch_size} sequences does not fit into memory: "
-                "make --micro-batch-size, --n-embd or --block-size smaller."
+                "make --micro-batch-size smaller, or the model."
             ) from None
         raise
     return min(seconds[1:])  # the others may have met something else that the machine did

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,8 +15,16 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from folio.checkpoint import newest_whole
 from folio.config import from_table, read_config
-from folio.data.conversations import PackedConversations, Row, batch_of, pack, read_conversations, tokenize
+from folio.data.conversations import (
+    Example,
+    PackedConversations,
+    batch_of,
+    pack,
+    read_conversations,
+    tokenize,
+)
 from folio.data.corpora import KNOWN_CORPORA, load_corpus
 from folio.data.plays import dialogues
 from folio.errors import UserError
@@ -85,14 +94,15 @@ class SFTConfig:
 
 @dataclass(frozen=True)
 class Conversations:
-    """train, validation: lists of conversations. origin: where they are from. digest: what tells them from others."""
+    """train, validation: lists of conversations. origin: where they are from."""
 
     train: Sequence[Sequence[Message]]
     validation: Sequence[Sequence[Message]]
     origin: str
 
-    @property
+    @cached_property
     def digest(self) -> str:
+        """What tells them from others."""
         return hashlib.sha256(json.dumps([self.train, self.validation]).encode()).hexdigest()
 
 
@@ -144,7 +154,13 @@ def find_conversations(config: SFTConfig) -> Conversations:
     """Conversations to learn from and to measure on. Raises UserError where there are none."""
     if config.data in KNOWN_CORPORA:
         corpus = load_corpus(config.data)
+        if corpus.name != config.data:  # what stands in for a text is no play
+            raise UserError(
+                f"{corpus.notices[0]} There are no speeches in that; give conversations with --data."
+            )
         learned, measured = (dialogues(text, LONGEST_SPEECH) for text in corpus.split())
+        if config.validation is not None:
+            measured = read_conversations(config.validation)
         return Conversations(learned, measured, f"speeches and replies of {corpus.origin}")
     found = read_conversations(Path(config.data))
     if config.validation is not None:
@@ -159,8 +175,10 @@ def find_conversations(config: SFTConfig) -> Conversations:
 
 def carry_out(config: SFTConfig, conversations: Conversations, run: RunDirectory, console: Console) -> None:
     """Train from the beginning, or from the newest checkpoint, to the end."""
+    known = run.read_info() if run.exists else {}
     training = build(config, conversations, run, console)
-    before = validation_loss(training.model, training.validation).nats
+    # A run that goes on starts from its checkpoint; the model that it began with may be another one now.
+    before = known.get("val_loss_before") or validation_loss(training.model, training.validation).nats
     rehearsal = rehearse(training, config.optimizer, config.schedule, console)
     if not run.exists:
         begin_run("sft", config, training, run, origin=conversations.origin, digest=conversations.digest)
@@ -185,10 +203,14 @@ def carry_out(config: SFTConfig, conversations: Conversations, run: RunDirectory
 
 def build(config: SFTConfig, conversations: Conversations, run: RunDirectory, console: Console) -> Training:
     """All that a run needs, with the choices that run.json holds, or new ones."""
-    model, tokenizer = load_for_inference(config.model)
-    block_size = model.config.block_size
-    rows = rows_of(conversations.train, tokenizer, block_size, console)
-    validation = rows_of(conversations.validation, tokenizer, block_size, console)
+    checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
+    model, tokenizer = load_for_inference(checkpoint or config.model)
+    block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
+    learned = tokenized(conversations.train, 1, tokenizer, block_size, console)
+    measured = tokenized(
+        conversations.validation, 1 + len(conversations.train), tokenizer, block_size, console
+    )
+    rows, validation = (pack(examples, block_size, pad_id) for examples in (learned, measured))
     if run.exists:
         runtime, plan = stored_choices(conversations, run)
     else:
@@ -200,25 +222,31 @@ def build(config: SFTConfig, conversations: Conversations, run: RunDirectory, co
     model.compute_dtype = runtime.compute_dtype
     n_rows = config.micro_batch_size
     batches = [batch_of(validation[first : first + n_rows]) for first in range(0, len(validation), n_rows)]
-    answers = [m["content"] for each in conversations.validation for m in each if m["role"] == "assistant"]
     return Training(
         model=model,
         tokenizer=tokenizer,
         source=PackedConversations(rows, batch_size=n_rows, seed=config.seed),
         validation=batches,
-        validation_bytes=len("".join(answers).encode()),
+        validation_bytes=sum(answer_bytes(example, tokenizer) for example in measured),
         optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
         runtime=runtime,
         plan=plan,
     )
 
 
-def rows_of(
-    conversations: Sequence[Sequence[Message]], tokenizer: CharTokenizer, block_size: int, console: Console
-) -> list[Row]:
-    """Conversations as rows for batches. Says how many were cut or left out; raises UserError where none is left."""
+def tokenized(
+    conversations: Sequence[Sequence[Message]],
+    first: int,
+    tokenizer: CharTokenizer,
+    block_size: int,
+    console: Console,
+) -> list[Example]:
+    """Conversations as tokens, numbered from `first`. Says how many were cut or left out.
+
+    Raises UserError for a character that the model does not know, and where none is left.
+    """
     examples = []
-    for number, messages in enumerate(conversations, start=1):
+    for number, messages in enumerate(conversations, start=first):
         try:
             examples.append(tokenize(tokenizer, messages, block_size + 1))
         except UserError as error:
@@ -235,7 +263,14 @@ def rows_of(
             f"{len(examples) - len(kept):,} left out.",
             soft_wrap=True,
         )
-    return pack(kept, block_size, tokenizer.special_ids["<|pad|>"])
+    return kept
+
+
+def answer_bytes(example: Example, tokenizer: CharTokenizer) -> int:
+    """UTF-8 bytes of the answers in an example, without special tokens."""
+    special = set(tokenizer.special_ids.values())
+    counted = [i for i, weight in zip(example.ids.tolist(), example.weights, strict=True) if weight]
+    return len(tokenizer.decode(i for i in counted if i not in special).encode())
 
 
 def stored_choices(conversations: Conversations, run: RunDirectory) -> tuple[Runtime, Plan]:
