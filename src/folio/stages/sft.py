@@ -29,9 +29,6 @@ from folio.data.corpora import KNOWN_CORPORA, load_corpus
 from folio.data.plays import dialogues
 from folio.errors import UserError
 from folio.evaluation.loss import validation_loss
-from folio.inference.engine import Engine
-from folio.inference.sampling import SamplingConfig
-from folio.inference.text import stream_text
 from folio.log import Progress, clock, make_console, size
 from folio.model.gpt import GPT
 from folio.runtime import Runtime, RuntimeConfig, describe, peak_memory, restore_runtime, start_runtime
@@ -40,7 +37,7 @@ from folio.stages.rehearsal import rehearse
 from folio.stages.running import begin_run, resume, train
 from folio.stages.show import show_table
 from folio.stages.stored import stored_config
-from folio.stages.training import Training, Watch
+from folio.stages.training import Training, Watch, write_on
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import Message, prompt_ids
 from folio.train.optimizer import OptimizerConfig, build_optimizers
@@ -115,18 +112,9 @@ class Answer:
     def write(self, model: GPT, tokenizer: CharTokenizer) -> str:
         """Question and answer."""
         question, _ = tokenizer.drop_unknown(self.prompt)
-        messages = [{"role": "user", "content": question}]
-        steps = stream_text(
-            Engine(model),
-            tokenizer,
-            [prompt_ids(tokenizer, messages)],
-            max_new_tokens=ANSWER_TOKENS,
-            sampling=SamplingConfig(temperature=0.8),
-            seed=1,
-            stop_ids=[tokenizer.special_ids["<|end|>"]],
-        )
-        with torch.compiler.set_stance("force_eager"):
-            return f"> {question}\n" + "".join(piece for step in steps for piece in step)
+        ids = prompt_ids(tokenizer, [{"role": "user", "content": question}])
+        answer = write_on(model, tokenizer, ids, ANSWER_TOKENS, [tokenizer.special_ids["<|end|>"]])
+        return f"> {question}\n{answer}"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -212,13 +212,21 @@ def prompt_ids(tokenizer: CharTokenizer, prompt: str) -> list[int]:
 def write_text(model: GPT, tokenizer: CharTokenizer, prompt: str, n_tokens: int) -> str:
     """Prompt and continuation, the same for the same model."""
     prompt, _ = tokenizer.drop_unknown(prompt)
+    return prompt + write_on(model, tokenizer, prompt_ids(tokenizer, prompt), n_tokens)
+
+
+def write_on(
+    model: GPT, tokenizer: CharTokenizer, ids: Sequence[int], n_tokens: int, stop_ids: Sequence[int] = ()
+) -> str:
+    """What the model writes after `ids`, the same for the same model."""
     steps = stream_text(
         Engine(model),
         tokenizer,
-        [prompt_ids(tokenizer, prompt)],
+        [ids],
         max_new_tokens=n_tokens,
         sampling=SamplingConfig(temperature=0.8),
         seed=1,
+        stop_ids=stop_ids,
     )
     with torch.compiler.set_stance("force_eager"):
-        return prompt + "".join(piece for step in steps for piece in step)
+        return "".join(piece for step in steps for piece in step)
