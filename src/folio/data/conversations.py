@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from folio.batch import Batch
+from folio.data.corpora import unix_lines
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, Tokenizer, check_messages, turns
 
@@ -73,11 +74,6 @@ def _conversation(record: object) -> list[Message]:
     if all(message["role"] != "assistant" for message in messages):
         raise UserError("no turn is the assistant's: there is nothing to learn from it.")
     return [{**message, "content": unix_lines(message["content"])} for message in messages]
-
-
-def unix_lines(text: str) -> str:
-    """Line ends as in the texts that models are trained on."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:

@@ -267,7 +267,7 @@ def _document(value: Any, where: str) -> str:
         raise UserError(
             f'{where}: "text" has half of a surrogate pair ({half!r}); mend or remove it.'
         ) from error
-    return _unix_lines(value)
+    return unix_lines(value)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -287,10 +287,11 @@ def _decode(raw: bytes, path: Path) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 at byte {error.start:,}: save it as UTF-8.") from error
-    return _unix_lines(text.removeprefix("\ufeff"))
+    return unix_lines(text.removeprefix("\ufeff"))
 
 
-def _unix_lines(text: str) -> str:
+def unix_lines(text: str) -> str:
+    """Line ends as in the texts that models are trained on."""
     return text.replace("\r\n", "\n")
 
 

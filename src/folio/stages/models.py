@@ -32,22 +32,22 @@ def find_model(path: Path) -> Path:
     checkpoint, problems = newest_whole(path / "checkpoints")
     for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
         print(f"folio: {line}", file=sys.stderr)
-    if checkpoint is None and os.path.exists(path / "ladder.json"):
+    if checkpoint is None and stage_of(path) == "ladder":
         raise UserError(
             f"{path} is a ladder: it keeps losses, not models. `folio pretrain` makes a model to keep."
         )
     if checkpoint is None:
         raise UserError(
-            f"{path} holds no model yet: let `folio {stage_of(path)} --run {path} --resume` run on."
+            f"{path} holds no model yet: let `folio {stage_of(path) or 'pretrain'} --run {path} --resume` run on."
         )
     return checkpoint
 
 
 def stage_of(path: Path) -> str:
-    """Which stage made a run; pretrain, where nothing tells."""
+    """Which stage made a run, or "" where no run.json tells."""
     with suppress(UserError):
         return str(RunDirectory(path).read_info()["stage"])
-    return "pretrain" if os.path.exists(path / "run.json") else ""
+    return ""
 
 
 def load_for_inference(path: Path) -> tuple[GPT, CharTokenizer]:
