@@ -43,6 +43,8 @@ class Architecture:
 
     model_type: str
     class_name: str
+    score_class_name: str
+    """The same with a scalar head instead."""
     parts: Mapping[str, Any]
     """What `GPTConfig` says of every model of this kind."""
     keys: Mapping[str, tuple[str, ...]]
@@ -214,11 +216,13 @@ LLAMA_LAYERS = (
     StoredLayer("model.layers.{}.mlp.down_proj", ("blocks.{}.mlp.down",)),
     StoredLayer("model.norm", ("norm",)),
     StoredLayer("lm_head", ("head",)),
+    StoredLayer("score", ("score",)),
 )
 
 GPT2 = Architecture(
     model_type="gpt2",
     class_name="GPT2LMHeadModel",
+    score_class_name="GPT2ForSequenceClassification",
     parts={"norm": "layer_norm", "position": "learned", "mlp": "gelu", "qk_norm": "none", "bias": True},
     keys={
         "vocab_size": ("vocab_size",),
@@ -261,6 +265,7 @@ GPT2 = Architecture(
         StoredLayer("transformer.h.{}.mlp.c_proj", ("blocks.{}.mlp.down",), transposed=True),
         StoredLayer("transformer.ln_f", ("norm",)),
         StoredLayer("lm_head", ("head",)),
+        StoredLayer("score", ("score",)),
     ),
     # Old files keep the causal mask beside the weights.
     ignored=r"transformer\.h\.\d+\.attn\.(masked_)?bias",
@@ -269,6 +274,7 @@ GPT2 = Architecture(
 LLAMA = Architecture(
     model_type="llama",
     class_name="LlamaForCausalLM",
+    score_class_name="LlamaForSequenceClassification",
     parts={"norm": "rms_norm", "position": "rotary", "mlp": "swiglu", "qk_norm": "none"},
     keys=LLAMA_KEYS | {"bias": ("attention_bias", "mlp_bias")},
     defaults=LLAMA_DEFAULTS | {"attention_bias": False, "mlp_bias": False},
@@ -284,6 +290,7 @@ LLAMA = Architecture(
 QWEN3 = Architecture(
     model_type="qwen3",
     class_name="Qwen3ForCausalLM",
+    score_class_name="Qwen3ForSequenceClassification",
     parts={"norm": "rms_norm", "position": "rotary", "mlp": "swiglu", "qk_norm": "rms_norm", "bias": False},
     keys=LLAMA_KEYS,
     defaults=LLAMA_DEFAULTS | {"head_dim": 128},

@@ -1,7 +1,8 @@
 """A model on disk: a Hugging Face model directory.
 
 `config.json` and `model.safetensors` as `transformers` writes them, so that its `AutoModelForCausalLM` opens
-what folio trained, and folio starts from any GPT-2, Llama or Qwen3 directory. Nothing is ever unpickled.
+what folio trained, and folio starts from any GPT-2, Llama or Qwen3 directory. A reward model is the same with a
+scalar `score` head, for `AutoModelForSequenceClassification`. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,14 +26,18 @@ from folio.model.architectures import Architecture, StoredTensor, architecture_n
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.model.positions import POSITIONS
+from folio.model.score import ScoreModel
+from folio.model.transformer import Transformer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 DTYPES = ("F32", "BF16", "F16")
+SCORE_MEAN = "score_mean"
+"""folio's own setting of a reward model, which others pass over: what it takes off its scores."""
 
 
-def save_model(model: GPT, directory: Path, *, special_ids: Mapping[str, int] | None = None) -> None:
+def save_model(model: Transformer, directory: Path, *, special_ids: Mapping[str, int] | None = None) -> None:
     """Write `config.json` and `model.safetensors` (float32) into a directory, which is made if need be.
 
     special_ids: token ids by "bos", "eos" and "pad"; `transformers` stops generating at "eos".
@@ -41,6 +46,12 @@ def save_model(model: GPT, directory: Path, *, special_ids: Mapping[str, int] | 
     """
     architecture = architecture_of(model.config)
     settings = architecture.write(model.config, special_ids or {})
+    if isinstance(model, ScoreModel):
+        settings |= {
+            "architectures": [architecture.score_class_name],
+            "num_labels": 1,
+            SCORE_MEAN: model.mean,
+        }
     # Tied weights are one parameter, which named_parameters gives once: the file has no head then.
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     tensors = {}
@@ -59,19 +70,44 @@ def save_model(model: GPT, directory: Path, *, special_ids: Mapping[str, int] | 
         raise UserError(f"Cannot write the model to {directory}: {error}") from error
 
 
-def load_model(directory: Path) -> GPT:
+def load_model(directory: Path, *, dropout: float | None = None) -> GPT:
     """The model of a directory, on the CPU in float32. It draws no random numbers.
 
-    Raises UserError where the directory, its settings or its weights are not what they should be.
+    dropout: other than the directory's. Raises UserError where the directory, its settings or its weights are not
+    what they should be.
     """
+    if is_score_model(directory):
+        raise UserError(f"{directory} holds a reward model: it gives scores and cannot write.")
+    return _load(GPT, directory, dropout)
+
+
+def load_score_model(directory: Path, *, dropout: float | None = None) -> ScoreModel:
+    """The reward model of a directory, as `load_model` does."""
+    if not is_score_model(directory):
+        raise UserError(f"{directory} holds no reward model: `folio reward` makes one.")
+    model = _load(ScoreModel, directory, dropout)
+    model.mean = float(_read_json(directory / CONFIG).get(SCORE_MEAN, 0.0))
+    return model
+
+
+def is_score_model(directory: Path) -> bool:
+    """Whether a model directory's head gives a score for a text, not for the next token."""
+    architecture, _ = _architecture_and_config(directory)
+    return _read_json(directory / CONFIG).get("architectures") == [architecture.score_class_name]
+
+
+Model = TypeVar("Model", bound=Transformer)
+
+
+def _load(cls: type[Model], directory: Path, dropout: float | None) -> Model:
     config = read_config(directory)
+    config = config if dropout is None else replace(config, dropout=dropout)
     with torch.device("meta"):  # shapes only: start values would be thrown away
-        model = GPT(config)
+        model = cls(config)
     model.to_empty(device="cpu")
     with torch.random.fork_rng(devices=()):
         model.positions = POSITIONS[config.position](config)  # rotary frequencies come from no file
-    if config.tied_embeddings:
-        model.head.weight = model.embedding.weight  # to_empty makes two of a shared parameter
+    model.tie_weights()  # to_empty makes two of a shared parameter
     load_weights(model, directory)
     return model
 
@@ -82,7 +118,7 @@ def read_config(directory: Path) -> GPTConfig:
 
 
 @torch.no_grad()
-def load_weights(model: GPT, directory: Path) -> None:
+def load_weights(model: Transformer, directory: Path) -> None:
     """Copy a directory's weights (float32, bfloat16 or float16) into a model that exists already.
 
     The directory must hold a model of the same parts and sizes; dropout and the length of a rotary context may
@@ -189,9 +225,7 @@ def _stored_tensors(
             raise UserError(f"{path} is damaged or cut short: {error}. Copy or download it again.") from error
         for name in file.keys():  # noqa: SIM118 (not a dictionary)
             # The first GPT-2 files, and those of a model without a head, leave the prefix out.
-            is_bare = (
-                name not in wanted and not name.startswith(architecture.prefix) and name != "lm_head.weight"
-            )
+            is_bare = name not in wanted and not name.startswith((architecture.prefix, "lm_head.", "score."))
             found[architecture.prefix + name if is_bare else name] = _InFile(file, name)
     return found
 
