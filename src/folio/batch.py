@@ -1,16 +1,26 @@
-"""The two things that every stage of training exchanges: a batch, and the loss of a batch."""
+"""What every stage of training exchanges: batches, and the loss of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Batch:
+class Tensors:
+    """Named tensors, some of which may be None."""
+
+    def to(self, device: torch.device) -> Self:
+        there: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in there.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Batch(Tensors):
     """Token ids and what should follow each of them.
 
     ids:      (B, T) int64, what the model reads.
@@ -33,10 +43,6 @@ class Batch:
             windows[:, :-1], targets, torch.ones(targets.shape, dtype=torch.float32, device=targets.device)
         )
 
-    def to(self, device: torch.device) -> Batch:
-        segments = None if self.segments is None else self.segments.to(device)
-        return Batch(self.ids.to(device), self.targets.to(device), self.weights.to(device), segments)
-
     @property
     def layout(self) -> dict[str, Tensor]:
         """What the model is told besides the ids, by the names of its arguments."""
@@ -45,6 +51,41 @@ class Batch:
     @property
     def n_tokens(self) -> int:
         """Positions read, whether or not they count in the loss."""
+        return self.ids.numel()
+
+
+@dataclass(frozen=True)
+class Completions(Tensors):
+    """Prompts and what was written after each, padded at the end, where no token that counts sees the padding.
+
+    ids:   (B, T) int64, prompt, completion, padding.
+    mask:  (B, T) float32, 1 for each token of the completion, its `<|end|>` too, in one stretch.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad_id: int) -> Self:
+        """Of the ids of prompts and completions."""
+        width = max(len(prompt) + len(completion) for prompt, completion in pairs)
+        ids = torch.full((len(pairs), width), pad_id, dtype=torch.int64)
+        mask = torch.zeros((len(pairs), width), dtype=torch.float32)
+        for row, (prompt, completion) in enumerate(pairs):
+            end = len(prompt) + len(completion)
+            ids[row, :end] = torch.tensor([*prompt, *completion])
+            mask[row, len(prompt) : end] = 1
+        return cls(ids, mask)
+
+    @property
+    def last(self) -> Tensor:
+        """(B) int64: where the last token of each completion stands."""
+        columns = torch.arange(self.mask.shape[1], device=self.mask.device)
+        return (self.mask * columns).argmax(dim=1)
+
+    @property
+    def n_tokens(self) -> int:
+        """Positions read, whether or not they count."""
         return self.ids.numel()
 
 

@@ -1,11 +1,13 @@
 """The loss over a validation split."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from folio.data.windows import validation_windows
-from folio.evaluation.loss import validation_loss
+from folio.evaluation.loss import HeldOut
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 
@@ -25,15 +27,16 @@ def model() -> GPT:
 def test_it_is_one_big_mean(model, batch_size):
     """37 targets in windows of 8: the last is short, and counts for as much as it has."""
     ids = torch.randint(11, (38,))
-    result = validation_loss(model, list(validation_windows(ids, 8, batch_size)))
+    measured = HeldOut(list(validation_windows(ids, 8, batch_size)), n_bytes=50)(model)
     model.eval()
     losses = []
     for start in range(0, 37, 8):
         window = ids[start : start + 9]
         losses.append(F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="none"))
     expected = torch.cat(losses)
-    assert len(expected) == result.n_targets == 37
-    assert result.nats == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert len(expected) == 37
+    assert measured["val_loss"] == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert measured["val_bpb"] == pytest.approx(expected.sum().item() / 50 / math.log(2), rel=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -42,7 +45,7 @@ def test_the_model_is_left_as_it_was(model, training):
     state = {name: parameter.clone() for name, parameter in model.named_parameters()}
     batches = list(validation_windows(torch.randint(11, (30,)), 8, 2))
     before = torch.get_rng_state()
-    assert validation_loss(model, batches) == validation_loss(model, batches)
+    assert HeldOut(batches)(model) == HeldOut(batches)(model)
     assert model.training is training
     assert torch.equal(torch.get_rng_state(), before), "no dropout, and nothing else that is random"
     for name, parameter in model.named_parameters():

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.objectives.grpo import grpo_loss, kl_k3
+from folio.objectives.grpo import clipped_loss_with_kl, kl_k3
 from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import policy_loss, value_loss
 from folio.objectives.preference import bradley_terry_loss, dpo_loss
@@ -87,7 +87,7 @@ def test_what_is_masked_gives_no_gradient():
     new = random(2, 3).requires_grad_()
     old, ref, advantages = (random(2, 3, seed=seed) for seed in (1, 2, 3))
     losses = (
-        grpo_loss(new, old, ref, advantages, mask, clip_range=0.2, kl_coef=0.1),
+        clipped_loss_with_kl(new, old, ref, advantages, mask, clip_range=0.2, kl_coef=0.1),
         value_loss(new, old, ref, mask, clip_range=0.2),
     )
     for loss in losses:
@@ -98,7 +98,7 @@ def test_what_is_masked_gives_no_gradient():
 
 def test_a_wild_ratio_stays_finite():
     new = torch.tensor([[500.0]], requires_grad=True)
-    loss = grpo_loss(
+    loss = clipped_loss_with_kl(
         new, -new.detach(), new.detach() - 900, torch.ones(1, 1), torch.ones(1, 1), clip_range=0.2, kl_coef=1
     )
     assert torch.isfinite(loss.total)

@@ -21,10 +21,11 @@ from folio.batch import Batch, Loss
 from folio.checkpoint import damage
 from folio.config import read_config
 from folio.data.windows import validation_windows
-from folio.evaluation.loss import ValidationLoss, validation_loss
+from folio.evaluation.loss import HeldOut
 from folio.model.architectures import ARCHITECTURES
 from folio.objectives.next_token import next_token_loss
 from folio.stages import pretrain as stage
+from folio.stages import running
 from folio.stages.models import load_for_inference
 from folio.stages.training import Watch
 from folio.train.run import RunDirectory, read_lines
@@ -80,7 +81,7 @@ def test_best_is_the_best(finished):
     model, tokenizer = load_for_inference(finished)
     text = make_text()
     ids = torch.from_numpy(tokenizer.encode(text[int(0.9 * len(text)) :])).long()
-    val_loss = validation_loss(model, validation_windows(ids, model.config.block_size, 7)).nats
+    val_loss = HeldOut(list(validation_windows(ids, model.config.block_size, 7)))(model)["val_loss"]
     assert val_loss == pytest.approx(best["val_loss"], rel=1e-5)
 
 
@@ -169,10 +170,8 @@ def test_a_prompt_with_unknown_characters_is_no_matter(pretrain, run):
 
 
 def test_a_model_that_learns_by_heart_is_stopped_and_the_best_kept(pretrain, run, monkeypatch):
-    losses = iter([3.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.1, 3.2])
-    monkeypatch.setattr(
-        "folio.stages.training.validation_loss", lambda model, batches: ValidationLoss(next(losses), 1)
-    )
+    losses = iter([9.0, 9.0, 3.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.1, 3.2])
+    monkeypatch.setattr(HeldOut, "__call__", lambda self, model: {"val_loss": next(losses)})
     done = pretrain()
     assert done.code == 0
     out = " ".join(done.out.split())
@@ -201,7 +200,11 @@ def nan_after(n_calls: int):
 
 @pytest.mark.parametrize("n_steps", [0, 7])
 def test_a_loss_that_is_no_number_is_explained(pretrain, run, monkeypatch, n_steps):
-    monkeypatch.setattr("folio.stages.running.next_token_loss", nan_after(2 * n_steps))
+    steps = running.optimizer_steps
+    bad = nan_after(2 * n_steps)
+    monkeypatch.setattr(
+        running, "optimizer_steps", lambda model, loss, *rest, **kw: steps(model, bad, *rest, **kw)
+    )
     mistake = pretrain().mistake
     assert "no longer a number" in mistake
     assert f"step {n_steps + 1}" in mistake

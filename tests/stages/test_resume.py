@@ -15,6 +15,7 @@ from tiny import STEPS, TINY, make_text
 
 from folio import checkpoint, cli
 from folio.checkpoint import load_state
+from folio.evaluation.loss import HeldOut
 from folio.runtime import can_compile
 from folio.stages import pretrain as stage
 from folio.stages import show, training
@@ -91,7 +92,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "a later save, unsealed": lambda: wrap(checkpoint, "_seal", lambda path: path.name == ".step-8.writing"),
     "a save, before its rename": lambda: wrap(Path, "rename", lambda path, _: path.name == ".step-6.writing"),
     "a save, after its rename": lambda: wrap(Watch, "save", at(6), after=True),
-    "evaluation": lambda: wrap(training, "validation_loss", nth(3)),
+    "evaluation": lambda: wrap(HeldOut, "__call__", nth(3 + 2)),
     "best, between its renames": lambda: wrap(
         Path, "rename", lambda path, target: path.name == ".best.writing" and target.parent.exists()
         and (target.parent / ".best.previous").exists()

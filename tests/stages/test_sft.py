@@ -48,7 +48,7 @@ def test_a_model_learns_to_answer(tune, run):
     assert outcome.code == 0, outcome.err
     info = json.loads((run / "run.json").read_text())
     evaluated = [line["val_loss"] for line in read_lines(run / "metrics.jsonl") if "val_loss" in line]
-    assert min(evaluated) < 0.5 * info["val_loss_before"]
+    assert min(evaluated) < 0.5 * info["before"]["val_loss"]
     assert info["status"] == "finished"
     assert info["stage"] == "sft"
     assert (run / "loss.png").exists()
@@ -187,4 +187,4 @@ def test_other_conversations_are_no_continuation(tune, talk, monkeypatch):
     assert tune().code == 130
     monkeypatch.undo()
     make_talk(talk, n=30)
-    assert "conversations are not those" in tune("--resume").mistake
+    assert "is not what is there now" in tune("--resume").mistake

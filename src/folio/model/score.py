@@ -36,3 +36,12 @@ class ScoreModel(Transformer):
         """Scores of the text up to each position. ids: (B, T) -> (B, T) float32."""
         scores: Tensor = self.score(self.hidden(ids, segments=segments))  # (B, T, 1)
         return scores[..., 0].float() - self.mean
+
+
+class ActorCritic(nn.Module):
+    """A policy and the critic that learns beside it, as one module to train."""
+
+    def __init__(self, policy: Transformer, critic: ScoreModel) -> None:
+        super().__init__()
+        self.policy = policy
+        self.critic = critic

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
 
-from folio.batch import Loss
+from torch import Tensor, nn
+
+from folio.batch import Completions, Loss
+from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import log_ratios, policy_loss
 
 
@@ -18,7 +21,7 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return log_ratio.exp() - 1 - log_ratio
 
 
-def grpo_loss(
+def clipped_loss_with_kl(
     logprobs: Tensor,
     old_logprobs: Tensor,
     ref_logprobs: Tensor,
@@ -36,4 +39,36 @@ def grpo_loss(
     """
     loss = policy_loss(logprobs, old_logprobs, advantages, mask, clip_range)
     kl = (kl_k3(logprobs, ref_logprobs) * mask).sum()
-    return Loss(loss.total + kl_coef * kl, loss.count, {**loss.metrics, "kl": kl.detach()})
+    return Loss(loss.total + kl_coef * kl, loss.count, {**loss.metrics, "kl_loss": kl.detach()})
+
+
+@dataclass(frozen=True)
+class GRPOBatch(Completions):
+    """Groups of answers. What belongs to a token stands where it is predicted: (B, T - 1), the first token being given.
+
+    old_logprobs, ref_logprobs: in nats, under the policy that drew the token, and under the reference. advantages: the
+    same for all tokens of an answer.
+    """
+
+    old_logprobs: Tensor
+    ref_logprobs: Tensor
+    advantages: Tensor
+
+
+def grpo_loss(
+    model: nn.Module, batch: GRPOBatch, *, clip_range: float, kl_coef: float, temperature: float
+) -> Loss:
+    """`clipped_loss_with_kl` of a policy. Further metric: its entropy in nats a token."""
+    mask = batch.mask[:, 1:]
+    logits = model(batch.ids[:, :-1])  # (B, T - 1, V)
+    loss = clipped_loss_with_kl(
+        token_logprobs(logits, batch.ids[:, 1:], temperature),
+        batch.old_logprobs,
+        batch.ref_logprobs,
+        batch.advantages,
+        mask,
+        clip_range=clip_range,
+        kl_coef=kl_coef,
+    )
+    metrics = {**loss.metrics, "entropy": (entropy(logits.detach(), temperature) * mask).sum()}
+    return Loss(loss.total, loss.count, metrics)

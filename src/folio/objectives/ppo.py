@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from folio.batch import Loss
+from folio.batch import Completions, Loss
+from folio.model.score import ActorCritic
+from folio.objectives.logprobs import entropy, token_logprobs
 
 LOG_RATIO_LIMIT = 10.0
 """Beyond e^10 a ratio says only that something is wrong, and its square would overflow."""
@@ -51,4 +55,51 @@ def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor
         total=0.5 * (torch.maximum(unclipped, clipped) * mask).sum(),
         count=mask.sum(),
         metrics={"value_clip_fraction": ((clipped > unclipped).float() * mask).sum()},
+    )
+
+
+@dataclass(frozen=True)
+class PPOBatch(Completions):
+    """A rollout. What belongs to a token stands where it is predicted: (B, T - 1), the first token being given.
+
+    old_logprobs: in nats, under the policy that drew the token. old_values: what the critic expected before it.
+    advantages: whitened. returns: what the critic should have expected.
+    """
+
+    old_logprobs: Tensor
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+def ppo_loss(
+    model: ActorCritic,
+    batch: PPOBatch,
+    *,
+    clip_range: float,
+    value_clip_range: float,
+    vf_coef: float,
+    temperature: float,
+) -> Loss:
+    """Policy loss plus vf_coef times the value loss (equation 9, without its entropy bonus).
+
+    One mask serves both, for the stop token is sampled like any other: the reward is on it, and nothing comes after.
+    Metrics, besides those of the two losses: policy_loss, value_loss, and entropy of the policy in nats a token.
+    """
+    mask = batch.mask[:, 1:]
+    logits = model.policy(batch.ids[:, :-1])  # (B, T - 1, V)
+    logprobs = token_logprobs(logits, batch.ids[:, 1:], temperature)
+    values = model.critic(batch.ids[:, :-1])  # (B, T - 1)
+    policy = policy_loss(logprobs, batch.old_logprobs, batch.advantages, mask, clip_range)
+    value = value_loss(values, batch.old_values, batch.returns, mask, value_clip_range)
+    return Loss(
+        total=policy.total + vf_coef * value.total,
+        count=policy.count,
+        metrics={
+            "policy_loss": policy.total.detach(),
+            "value_loss": value.total.detach(),
+            "entropy": (entropy(logits.detach(), temperature) * mask).sum(),
+            **policy.metrics,
+            **value.metrics,
+        },
     )

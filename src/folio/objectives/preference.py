@@ -1,12 +1,16 @@
-"""Losses over pairs of which one is preferred: for a reward model, and for a policy without one."""
+"""Losses over pairs of which one is preferred: for a reward model, and for a policy without one.
+
+A batch of pairs holds first all chosen answers, then all rejected ones, in the same order.
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from folio.batch import Loss
+from folio.batch import Completions, Loss
+from folio.objectives.logprobs import token_logprobs
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Loss:
@@ -42,6 +46,27 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected:
             "rejected_reward": rejected_reward.detach().sum(),
         },
     )
+
+
+def scores(model: nn.Module, batch: Completions) -> Tensor:
+    """What a reward model gives each text: read at the last token of the completion, never at padding.
+
+    model: ids (B, T) -> (B, T). Returns (B).
+    """
+    every: Tensor = model(batch.ids)
+    return every.gather(1, batch.last[:, None])[:, 0]
+
+
+def completion_logprobs(model: nn.Module, batch: Completions) -> Tensor:
+    """ln p of each completion given its prompt, summed over its tokens, `<|end|>` too. model: ids -> logits. (B)."""
+    logprobs = token_logprobs(model(batch.ids[:, :-1]), batch.ids[:, 1:])  # (B, T - 1)
+    return (logprobs * batch.mask[:, 1:]).sum(dim=1)
+
+
+def reward_loss(model: nn.Module, batch: Completions) -> Loss:
+    """Bradley-Terry on the scores of a batch of pairs."""
+    chosen, rejected = scores(model, batch).chunk(2)
+    return bradley_terry_loss(chosen, rejected)
 
 
 def _sums(margins: Tensor) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +14,11 @@ from folio.config import from_table, read_config
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
+from folio.evaluation.loss import HeldOut
 from folio.log import Progress, make_console
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
+from folio.objectives.next_token import next_token_loss
 from folio.runtime import (
     Runtime,
     RuntimeConfig,
@@ -26,12 +27,14 @@ from folio.runtime import (
     restore_runtime,
     start_runtime,
 )
+from folio.stages.recipes import known_recipes, take_recipe
 from folio.stages.rehearsal import Rehearsal, rehearse
 from folio.stages.running import begin_run, resume, train
 from folio.stages.show import show_choices, show_estimate, show_result
 from folio.stages.stored import stored_config
 from folio.stages.training import Continuation, Training, Watch
 from folio.tokenizer.char import CharTokenizer
+from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan, SizeConfig, choose_plan, choose_steps, reasons
 from folio.train.plot import plot_losses
@@ -74,25 +77,15 @@ class PretrainConfig:
 
 def main(arguments: Sequence[str]) -> None:
     """`folio pretrain [RECIPE] [flags]`."""
-    recipe, flags = take_recipe(arguments)
+    recipe, flags = take_recipe("pretrain", arguments)
+    if flags and not flags[0].startswith("-"):
+        known = known_recipes("pretrain")
+        hint = f"There is {known}." if known else "For a text of your own use --data FILE."
+        raise UserError(f"{flags[0]}: no such recipe. {hint}")
     config = read_config(
         PretrainConfig, flags, recipe=recipe, prog="folio pretrain [RECIPE]", description=__doc__
     )
     pretrain(config, recipe, make_console())
-
-
-def take_recipe(arguments: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
-    """Split off a leading path to a recipe: a TOML file, or a folder with a pretrain.toml."""
-    if not arguments or arguments[0].startswith("-"):
-        return None, arguments
-    path = Path(arguments[0])
-    if os.path.isdir(path):
-        path /= "pretrain.toml"
-    if not os.path.exists(path):
-        known = ", ".join(str(found.parent) for found in sorted(Path("recipes").glob("*/pretrain.toml")))
-        hint = f"There is {known}." if known else "For a text of your own use --data FILE."
-        raise UserError(f"{path}: no such recipe. {hint}")
-    return path, arguments[1:]
 
 
 def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> None:
@@ -151,18 +144,23 @@ def build(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> Training
     model.compute_dtype = runtime.compute_dtype
     train_ids, val_ids = (torch.from_numpy(tokenizer.encode(text)) for text in (train_text, val_text))
     line_end = tokenizer.encode("\n").tolist() if "\n" in tokenizer.characters else []
+    source = RandomWindows(
+        train_ids,
+        block_size=plan.model.block_size,
+        batch_size=plan.micro_batch_size,
+        seed=config.seed,
+        opening=(line_end[0], tokenizer.special_ids["<|bos|>"]) if line_end else None,
+    )
     return Training(
         model=model,
         tokenizer=tokenizer,
-        source=RandomWindows(
-            train_ids,
-            block_size=plan.model.block_size,
-            batch_size=plan.micro_batch_size,
-            seed=config.seed,
-            opening=(line_end[0], tokenizer.special_ids["<|bos|>"]) if line_end else None,
+        source=source,
+        groups=accumulate(source, plan.accumulation),
+        loss_function=next_token_loss,
+        evaluation=HeldOut(
+            list(validation_windows(val_ids, plan.model.block_size, VALIDATION_BATCH_SIZE)),
+            n_bytes=len(val_text[1:].encode()),  # the first character is no target
         ),
-        validation=list(validation_windows(val_ids, plan.model.block_size, VALIDATION_BATCH_SIZE)),
-        validation_bytes=len(val_text[1:].encode()),  # the first character is no target
         optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
         runtime=runtime,
         plan=plan,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -12,9 +13,8 @@ from torch._dynamo.exc import TorchDynamoException
 
 from folio.checkpoint import random_state, restore_random_state
 from folio.errors import UserError
-from folio.evaluation.loss import validation_loss
-from folio.model.gpt import GPT
-from folio.objectives.next_token import next_token_loss
+from folio.evaluation.loss import HeldOut
+from folio.model.transformer import Transformer
 from folio.stages.training import Training
 from folio.train.loop import NonFiniteLossError, accumulate, optimizer_steps
 from folio.train.optimizer import OptimizerConfig, build_optimizers
@@ -43,6 +43,8 @@ def rehearse(
 ) -> Rehearsal:
     """Make a few steps on a copy of the model, so that compiling is over before the clock starts, and time them.
     Nothing in `training` changes, its random state included, but for compiling, or giving it up."""
+    held_out = training.evaluation
+    assert isinstance(held_out, HeldOut), "only what measures a loss is rehearsed"
     before = random_state()
     if training.runtime.compiles:
         console.print("Compiling ...")
@@ -59,10 +61,10 @@ def rehearse(
     batch_seconds = []
     for _ in range(2):
         start = time.perf_counter()
-        validation_loss(training.model, training.validation[:1])
+        replace(held_out, batches=held_out.batches[:1])(training.model)
         batch_seconds.append(time.perf_counter() - start)
     restore_random_state(before)
-    return Rehearsal(step_seconds, min(batch_seconds) * len(training.validation))
+    return Rehearsal(step_seconds, min(batch_seconds) * len(held_out.batches))
 
 
 def timed_step(training: Training, optimizer: OptimizerConfig, schedule: ScheduleConfig) -> float:
@@ -70,10 +72,10 @@ def timed_step(training: Training, optimizer: OptimizerConfig, schedule: Schedul
     twin, plan = copy.deepcopy(training.model), training.plan
     if training.runtime.compiles:
         compile_blocks(twin)
-    source = copy.copy(training.source)  # its counters are the copy's own
+    source: Any = copy.copy(training.source)  # its counters are the copy's own
     reports = optimizer_steps(
         twin,
-        next_token_loss,
+        training.loss_function,
         accumulate(source, plan.accumulation),
         build_optimizers(twin, optimizer, muon_dtype=training.runtime.compute_dtype),
         schedule,
@@ -94,7 +96,7 @@ def timed_step(training: Training, optimizer: OptimizerConfig, schedule: Schedul
     return min(seconds[1:])  # the others may have met something else that the machine did
 
 
-def compile_blocks(model: GPT) -> None:
+def compile_blocks(model: Transformer) -> None:
     """Compile each block; they are alike, so the first one's code serves all."""
     for block in model.blocks:
         block.compile()

@@ -11,12 +11,13 @@ from rich.console import Console
 from folio import __version__
 from folio.checkpoint import newest_whole
 from folio.config import to_table
-from folio.objectives.next_token import next_token_loss
+from folio.errors import UserError
+from folio.rl.rewards import RewardError
 from folio.runtime import describe
 from folio.stages.rehearsal import EVALUATIONS, diverged
 from folio.stages.training import Training, Watch
 from folio.train.best import OverfittingError
-from folio.train.loop import Every, NonFiniteLossError, StepReport, accumulate, fit, optimizer_steps
+from folio.train.loop import Every, NonFiniteLossError, StepReport, fit, optimizer_steps
 from folio.train.run import RunDirectory, keep_before
 from folio.train.schedule import ScheduleConfig
 
@@ -64,9 +65,9 @@ def train(
     training, run, total = watch.training, watch.run, watch.training.plan.steps
     interval = math.ceil(total / EVALUATIONS)
     reports = optimizer_steps(
-        training.model,
-        next_token_loss,
-        accumulate(training.source, training.plan.accumulation),
+        training.learner,
+        training.loss_function,
+        training.groups,
         training.optimizers,
         schedule,
         steps=range(unfinished.step + 1 if unfinished else 1, total + 1),
@@ -90,6 +91,12 @@ def train(
             )
     except OverfittingError as error:
         console.print(str(error))
+    except RewardError as error:
+        if watch.last is not None:
+            watch.save(watch.last)
+        run.set_status("interrupted")
+        kept = "all that was learned is saved" if watch.last else "nothing was learned yet"
+        raise UserError(f"{error} Mend it and go on with --resume: {kept}.") from error
     except KeyboardInterrupt:
         run.set_status("interrupted")
         checkpoint, _ = newest_whole(run.checkpoints)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from rich.text import Text
+from torch import nn
 from torch.optim import Optimizer
 
-from folio.batch import Batch
 from folio.checkpoint import (
     load_state,
     random_state,
@@ -22,58 +22,73 @@ from folio.checkpoint import (
     saved_steps,
     write_directory,
 )
-from folio.evaluation.loss import ValidationLoss, validation_loss
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.log import Progress, clock
 from folio.model.directory import load_weights, save_model
 from folio.model.gpt import GPT
+from folio.model.score import ActorCritic, ScoreModel
+from folio.model.transformer import Transformer
 from folio.runtime import Runtime
+from folio.tokenizer import chat_template
 from folio.tokenizer.char import CharTokenizer
 from folio.train.best import Best
-from folio.train.loop import StepReport
+from folio.train.loop import Counted, LossFunction, StepReport
 from folio.train.plan import Plan
 from folio.train.run import RunDirectory, append_line
 
 KEPT_CHECKPOINTS = 2
 """The newest, and one before it in case the newest is damaged."""
 SAMPLE_TOKENS = 100
+ANSWER_TOKENS = 120
 STATE_FILE = "training.safetensors"
 
 
 class Source(Protocol):
-    """An endless stream of batches that can go on where it was."""
+    """What batches come from, and can go on from where it was."""
 
-    def __iter__(self) -> Iterator[Batch]: ...
-    def __next__(self) -> Batch: ...
-    def state_dict(self) -> dict[str, int]: ...
-    def load_state_dict(self, state: Mapping[str, int]) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class Writer(Protocol):
-    """What writes a sample along the way, always to the same prompt and with the same seed."""
+    """What writes samples along the way, always to the same prompts and with the same seed."""
 
-    @property
-    def prompt(self) -> str: ...
-    def write(self, model: GPT, tokenizer: CharTokenizer) -> str: ...
+    def write(self, model: Any, tokenizer: CharTokenizer) -> Iterable[tuple[str, str]]:
+        """Each prompt, and what is to be shown of it."""
 
 
 @dataclass
 class Training:
-    """Everything that changes while a model trains, and so all that a checkpoint must hold."""
+    """Everything that changes while a model trains, and so all that a checkpoint must hold; and what it trains with.
 
-    model: GPT
+    groups: the micro-batches of one optimizer step after another, made of `source`.
+    evaluation: a model's figures on what it does not learn from. `val_loss`, if it is among them, decides which
+    model is the best; without it the newest is.
+    critic: PPO's, which learns beside the policy.
+    figures: further ones for the step that was just made.
+    """
+
+    model: Transformer
     tokenizer: CharTokenizer
     source: Source
-    validation: Sequence[Batch]
-    validation_bytes: int
+    groups: Iterable[Sequence[Counted]]
+    loss_function: LossFunction
+    evaluation: Callable[[Any], Mapping[str, float]]
     optimizers: Sequence[Optimizer]
     runtime: Runtime
     plan: Plan
+    critic: ScoreModel | None = None
+    figures: Callable[[], Mapping[str, float]] = dict
     best: Best = field(default_factory=Best)
     tokens: int = 0
     train_seconds: float = 0.0
+
+    @property
+    def learner(self) -> nn.Module:
+        """All that the loop trains."""
+        return self.model if self.critic is None else ActorCritic(self.model, self.critic)
 
     def save(self, directory: Path, report: StepReport) -> None:
         """Write a checkpoint that is a model directory as well."""
@@ -88,6 +103,7 @@ class Training:
                 "tokens": self.tokens,
                 "train_seconds": self.train_seconds,
                 "report": asdict(report),
+                "critic": self.critic.state_dict() if self.critic else {},
             }
             save_state(temporary / STATE_FILE, state)
 
@@ -100,6 +116,8 @@ class Training:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.source.load_state_dict(state["source"])
+        if self.critic:
+            self.critic.load_state_dict(state["critic"])
         self.best.load_state_dict(state["best"])
         self.tokens, self.train_seconds = state["tokens"], state["train_seconds"]
         restore_random_state(state["random"])
@@ -116,13 +134,24 @@ class Training:
 class Watch:
     """What is done after a step. Each public method is an action for `fit`."""
 
-    def __init__(self, training: Training, run: RunDirectory, progress: Progress, writer: Writer) -> None:
+    def __init__(
+        self,
+        training: Training,
+        run: RunDirectory,
+        progress: Progress,
+        writer: Writer,
+        shown: Sequence[str] = ("loss", "val_loss"),
+    ) -> None:
         self.training = training
+        self.shown = shown
+        """Names of the figures beside the progress bar."""
         self.run = run
         self.progress = progress
         self.writer = writer
-        self._val_losses: dict[int, ValidationLoss] = {}
-        """By the step after which they were measured."""
+        self.last: StepReport | None = None
+        """The last step that was recorded."""
+        self._measured: dict[int, Mapping[str, float]] = {}
+        """By the step after which it was."""
         self._recent = deque[StepReport](maxlen=20)
         """The last steps: their mean speed is steadier than one step's, and newer than the whole run's."""
 
@@ -136,11 +165,11 @@ class Watch:
             shutil.rmtree(old)
 
     def evaluate(self, report: StepReport) -> None:
-        """Measure the whole validation split; keep the model if it is the best so far."""
+        """Measure on what is held out; keep the model if it is the best so far."""
         training = self.training
-        self._val_losses[report.step] = validation_loss(training.model, training.validation)
-        val_loss = self._val_losses[report.step].nats
-        if training.best.update(report.step, val_loss):
+        self._measured[report.step] = training.evaluation(training.model)
+        val_loss = self._measured[report.step].get("val_loss")
+        if val_loss is None or training.best.update(report.step, val_loss):
             write_directory(self.run.best, training.save_model)
         elif training.best.has_just_turned(val_loss):
             self.progress.say(
@@ -151,6 +180,7 @@ class Watch:
     def record(self, report: StepReport) -> None:
         """Add a line to metrics.jsonl."""
         training = self.training
+        self.last = report
         training.tokens += report.n_tokens
         training.train_seconds += report.seconds
         line = {
@@ -161,11 +191,9 @@ class Watch:
             "learning_rate": report.learning_rate,
             "gradient_norm": report.gradient_norm,
             **report.metrics,
+            **training.figures(),
+            **self._measured.get(report.step, {}),
         }
-        if report.step in self._val_losses:
-            val_loss = self._val_losses[report.step]
-            line["val_loss"] = val_loss.nats
-            line["val_bpb"] = val_loss.bits_per_byte(training.validation_bytes)
         append_line(self.run.metrics_file, line)
 
     def show(self, report: StepReport) -> None:
@@ -174,23 +202,25 @@ class Watch:
         seconds = sum(step.seconds for step in self._recent)
         tokens_per_second = sum(step.n_tokens for step in self._recent) / seconds
         left = (self.progress.total - report.step) * seconds / len(self._recent)
-        figures = {"loss": f"{report.loss:.3f}"}
-        if self._val_losses:
-            figures["val_loss"] = f"{list(self._val_losses.values())[-1].nats:.3f}"
-        figures |= {"characters/s": f"{tokens_per_second:,.0f}", "left": clock(left)}
+        newest = list(self._measured.values())[-1] if self._measured else {}
+        known = {"loss": report.loss, **report.metrics, **self.training.figures(), **newest}
+        figures = {name: f"{known[name]:.3f}" for name in self.shown if name in known}
+        figures |= {"tokens/s": f"{tokens_per_second:,.0f}", "left": clock(left)}
         self.progress.update(report.step, figures)
 
     def sample(self, report: StepReport) -> None:
-        """Let the model write to the fixed prompt: only the model differs."""
-        text = self.writer.write(self.training.model, self.training.tokenizer)
-        append_line(self.run.samples_file, {"step": report.step, "prompt": self.writer.prompt, "text": text})
-        val_loss = self._val_losses[report.step].nats
-        self.progress.say(Text(f"step {report.step:,}, val_loss {val_loss:.3f}", style="bold"))
-        self.progress.say(text.strip() + "\n")
+        """Let the model write to the fixed prompts: only the model differs."""
+        name, value = next(iter(self._measured[report.step].items()))
+        self.progress.say(Text(f"step {report.step:,}, {name} {value:.3f}", style="bold"))
+        for prompt, text in self.writer.write(self.training.model, self.training.tokenizer):
+            append_line(self.run.samples_file, {"step": report.step, "prompt": prompt, "text": text})
+            self.progress.say(text.strip() + "\n")
 
     def stop_if_hopeless(self, report: StepReport) -> None:
         """End the run when validation loss has not fallen for long."""
-        self.training.best.stop_if_hopeless(self._val_losses[report.step].nats)
+        val_loss = self._measured[report.step].get("val_loss")
+        if val_loss is not None:
+            self.training.best.stop_if_hopeless(val_loss)
 
 
 @dataclass(frozen=True)
@@ -199,9 +229,27 @@ class Continuation:
 
     prompt: str
 
-    def write(self, model: GPT, tokenizer: CharTokenizer) -> str:
-        """The prompt and what the model adds to it."""
-        return write_text(model, tokenizer, self.prompt, SAMPLE_TOKENS)
+    def write(self, model: GPT, tokenizer: CharTokenizer) -> list[tuple[str, str]]:
+        """The prompt, and with it what the model adds to it."""
+        return [(self.prompt, write_text(model, tokenizer, self.prompt, SAMPLE_TOKENS))]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to fixed questions: the samples of all stages that make an assistant."""
+
+    prompts: Sequence[str]
+
+    def write(self, model: GPT, tokenizer: CharTokenizer) -> list[tuple[str, str]]:
+        """Each question, and with it its answer."""
+        return [(prompt, self._answered(prompt, model, tokenizer)) for prompt in self.prompts]
+
+    def _answered(self, prompt: str, model: GPT, tokenizer: CharTokenizer) -> str:
+        question, _ = tokenizer.drop_unknown(prompt)
+        ids = chat_template.prompt_ids(tokenizer, [{"role": "user", "content": question}])
+        room = min(ANSWER_TOKENS, model.config.block_size - len(ids))
+        answer = write_on(model, tokenizer, ids, room, [tokenizer.special_ids["<|end|>"]])
+        return f"> {question}\n{answer}"
 
 
 def prompt_ids(tokenizer: CharTokenizer, prompt: str) -> list[int]:

@@ -79,6 +79,11 @@ def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     return [*ids, special["<|assistant|>"]]
 
 
+def completion_ids(tokenizer: Tokenizer, content: str) -> list[int]:
+    """What the assistant should write after `prompt_ids`: an answer and its `<|end|>`."""
+    return [*tokenizer.encode(content).tolist(), tokenizer.special_ids["<|end|>"]]
+
+
 def save_template(directory: Path) -> None:
     """Write the template beside the tokenizer, where `transformers` looks for it."""
     (directory / FILE).write_text(TEMPLATE, encoding="utf-8")

@@ -10,16 +10,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from threading import Event, current_thread, main_thread
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from folio.batch import Batch, Loss
+from folio.batch import Loss
 from folio.train.schedule import ScheduleConfig
 
-LossFunction = Callable[[Any, Batch], Loss]
+LossFunction = Callable[[Any, Any], Loss]
+"""Of a model and one of its stage's batches."""
+
+
+class Counted(Protocol):
+    """What the loop needs of a batch."""
+
+    @property
+    def n_tokens(self) -> int: ...
+    def to(self, device: torch.device) -> Self: ...
+
+
+AnyBatch = TypeVar("AnyBatch", bound=Counted)
 
 
 class NonFiniteLossError(Exception):
@@ -43,7 +55,7 @@ class StepReport:
     seconds: float
 
 
-def accumulate(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+def accumulate(batches: Iterable[AnyBatch], size: int) -> Iterator[list[AnyBatch]]:
     """Groups of `size` micro-batches, one group for each optimizer step."""
     iterator = iter(batches)
     while group := list(islice(iterator, size)):
@@ -53,7 +65,7 @@ def accumulate(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 def optimizer_steps(
     model: nn.Module,
     loss_function: LossFunction,
-    groups: Iterable[Sequence[Batch]],
+    groups: Iterable[Sequence[Counted]],
     optimizers: Sequence[Optimizer],
     schedule: ScheduleConfig,
     *,
@@ -68,8 +80,10 @@ def optimizer_steps(
     """
     device = next(model.parameters()).device
     model.train()
+    start = (
+        time.perf_counter()
+    )  # a group may take long to make: in reinforcement learning it is written first
     for step, group in zip(steps, groups, strict=False):
-        start = time.perf_counter()
         sums: dict[str, float] = {}
         total, count, n_tokens = 0.0, 0.0, 0
         for batch in group:
@@ -102,6 +116,7 @@ def optimizer_steps(
             n_tokens=n_tokens,
             seconds=time.perf_counter() - start,
         )
+        start = time.perf_counter()
 
 
 Action = Callable[[StepReport], None]

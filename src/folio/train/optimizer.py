@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from folio.errors import UserError
-from folio.model.gpt import GPT
+from folio.model.transformer import Transformer
 from folio.train.muon import Muon
 
 
@@ -34,6 +34,8 @@ class OptimizerConfig:
     """Of Muon."""
     beta1: float = 0.8
     beta2: float = 0.95
+    eps: float = 1e-8
+    """Of AdamW: what keeps it from making large steps of tiny gradients."""
     max_norm: float = 1.0
     """Gradients longer than this are shortened to it (0 leaves them)."""
 
@@ -49,7 +51,9 @@ class OptimizerConfig:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1.")
 
 
-def build_optimizers(model: GPT, config: OptimizerConfig, *, muon_dtype: torch.dtype) -> list[Optimizer]:
+def build_optimizers(
+    model: Transformer, config: OptimizerConfig, *, muon_dtype: torch.dtype
+) -> list[Optimizer]:
     """Optimizers that together hold every parameter of `model` exactly once.
 
     The matrices come first: their rate is what reports show. Each group remembers its rate at the top of the
@@ -77,7 +81,7 @@ def build_optimizers(model: GPT, config: OptimizerConfig, *, muon_dtype: torch.d
         )
     else:
         groups.insert(0, adam(matrices, config.learning_rate, config.weight_decay))
-    optimizers.append(AdamW(groups, betas=(config.beta1, config.beta2), fused=True))
+    optimizers.append(AdamW(groups, betas=(config.beta1, config.beta2), eps=config.eps, fused=True))
     return with_peaks(optimizers)
 
 

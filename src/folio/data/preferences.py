@@ -1,0 +1,150 @@
+"""Preferences from files: two answers to the same prompt, of which one is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folio.batch import Completions
+from folio.data.corpora import unix_lines
+from folio.data.jsonl import read_jsonl
+from folio.errors import UserError
+from folio.tokenizer.chat_template import Message, Tokenizer, check_messages, completion_ids, prompt_ids
+
+GROUPED_BATCHES = 16
+"""Batches whose pairs are sorted by length together: padding costs as much as text, and order still matters little."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """prompt: the conversation up to a user's turn. chosen, rejected: two answers to it."""
+
+    prompt: Sequence[Message]
+    chosen: str
+    rejected: str
+
+
+def read_preferences(path: Path) -> list[Preference]:
+    """The preferences of a .jsonl file, or of all in a folder: `prompt`, `chosen` and `rejected`.
+
+    Each is a text, or a list of messages; chosen and rejected may repeat the prompt's messages.
+    Raises UserError, naming file and line, for what is no preference.
+    """
+    preferences = list(read_jsonl(path, _preference))
+    if not preferences:
+        raise UserError(
+            f"{path} holds no preferences: give a .jsonl file with `prompt`, `chosen` and `rejected`."
+        )
+    return preferences
+
+
+def _preference(record: object) -> Preference:
+    if not isinstance(record, Mapping) or not {"prompt", "chosen", "rejected"} <= set(record):
+        raise UserError("it must be an object with `prompt`, `chosen` and `rejected`.")
+    prompt = record["prompt"]
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
+        raise UserError("prompt must be a text or a list of messages.")
+    check_messages(messages)
+    if messages[-1]["role"] != "user":
+        raise UserError(f"prompt ends with the {messages[-1]['role']}'s turn: it must end with the user's.")
+    chosen, rejected = (_answer(name, record[name], messages) for name in ("chosen", "rejected"))
+    if chosen == rejected:
+        raise UserError("chosen and rejected are the same: there is nothing to prefer.")
+    clean = [{**message, "content": unix_lines(message["content"])} for message in messages]
+    return Preference(clean, chosen, rejected)
+
+
+def _answer(name: str, value: object, prompt: Sequence[Message]) -> str:
+    if isinstance(value, list):
+        own = value[len(prompt) :] if value[: len(prompt)] == list(prompt) else value
+        is_answer = len(own) == 1 and isinstance(own[0], Mapping) and own[0].get("role") == "assistant"
+        value = own[0].get("content") if is_answer else None
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{name} must be one answer: a text, or a list with one message of the assistant's.")
+    return unix_lines(value)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A preference as ids."""
+
+    prompt: Sequence[int]
+    chosen: Sequence[int]
+    rejected: Sequence[int]
+
+    def __len__(self) -> int:
+        """Tokens of the longer side."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+
+def tokenize_pair(tokenizer: Tokenizer, preference: Preference) -> Pair:
+    """A preference as ids: both answers after the same prompt, each with its `<|end|>`."""
+    return Pair(
+        prompt_ids(tokenizer, preference.prompt),
+        completion_ids(tokenizer, preference.chosen),
+        completion_ids(tokenizer, preference.rejected),
+    )
+
+
+def pair_batch(pairs: Sequence[Pair], pad_id: int) -> Completions:
+    """First all chosen answers, then all rejected ones, in the same order: (2B, T)."""
+    chosen = [(pair.prompt, pair.chosen) for pair in pairs]
+    rejected = [(pair.prompt, pair.rejected) for pair in pairs]
+    return Completions.of([*chosen, *rejected], pad_id)
+
+
+class PairBatches:
+    """An endless stream of batches of pairs, the same in every run with the same seed.
+
+    Each epoch visits every pair once; pairs of like length share a batch. What comes next depends on seed, epoch and
+    position alone, so these are the state.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], *, batch_size: int, pad_id: int, seed: int) -> None:
+        self.pairs = pairs
+        self.batch_size = batch_size
+        self.pad_id = pad_id
+        self.seed = seed
+        self.epoch = 0
+        self.position = 0
+        """Batches of this epoch that were taken."""
+        self._batches = self._shuffled()
+
+    def _shuffled(self) -> list[NDArray[np.int64]]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(len(self.pairs))
+        n_grouped = GROUPED_BATCHES * self.batch_size
+        batches = []
+        for first in range(0, len(order), n_grouped):
+            group = sorted(order[first : first + n_grouped], key=lambda i: len(self.pairs[i]))
+            batches += [
+                np.array(group[at : at + self.batch_size]) for at in range(0, len(group), self.batch_size)
+            ]
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Completions]:
+        return self
+
+    def __next__(self) -> Completions:
+        if self.position == len(self._batches):
+            self.epoch, self.position = self.epoch + 1, 0
+            self._batches = self._shuffled()
+        self.position += 1
+        return pair_batch([self.pairs[i] for i in self._batches[self.position - 1]], self.pad_id)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where a source over the same pairs was when it gave `state`."""
+        self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
+        self._batches = self._shuffled()

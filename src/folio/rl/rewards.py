@@ -1,0 +1,155 @@
+"""Where rewards come from: models, functions of anybody's, and weighted sums of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import numbers
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from folio.batch import Completions
+from folio.errors import UserError
+from folio.model.score import ScoreModel
+from folio.objectives.preference import scores
+
+RewardFunction = Callable[[str, str], float]
+SHOWN = 60
+"""Characters of a prompt, in a message."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt and what a policy wrote after it, as text and as ids.
+
+    completion: the text without its `<|end|>`. logprobs: of the completion's ids, under the policy that drew them.
+    is_stopped: whether it ended by itself.
+    """
+
+    prompt: str
+    completion: str
+    prompt_ids: Sequence[int]
+    completion_ids: Sequence[int]
+    logprobs: Sequence[float]
+    is_stopped: bool
+
+
+class RewardSource(Protocol):
+    """Anything that scores samples, each by itself."""
+
+    def __call__(self, samples: Sequence[Sample]) -> list[float]: ...
+
+
+class RewardError(UserError):
+    """A reward function failed. What was learned so far is kept."""
+
+
+@dataclass(frozen=True)
+class ModelReward:
+    """A reward model, which reads the very tokens that were sampled, up to the last one."""
+
+    model: ScoreModel
+    pad_id: int
+    batch_size: int = 64
+
+    @torch.inference_mode()
+    def __call__(self, samples: Sequence[Sample]) -> list[float]:
+        device = self.model.score.weight.device
+        given: list[float] = []
+        for first in range(0, len(samples), self.batch_size):
+            pairs = [
+                (sample.prompt_ids, sample.completion_ids)
+                for sample in samples[first : first + self.batch_size]
+            ]
+            given += scores(self.model, Completions.of(pairs, self.pad_id).to(device)).tolist()
+        return given
+
+
+@dataclass(frozen=True)
+class FunctionReward:
+    """A Python function of prompt and completion. timeout: seconds that it may take for one."""
+
+    name: str
+    function: RewardFunction
+    timeout: float
+
+    def __call__(self, samples: Sequence[Sample]) -> list[float]:
+        """Raises RewardError, naming the prompt, where it fails, gives no finite number, or takes too long."""
+        return [self._score(sample) for sample in samples]
+
+    def _score(self, sample: Sample) -> float:
+        where = f"for the prompt {sample.prompt[:SHOWN]!r}"
+        try:
+            with time_limit(self.timeout):
+                given: object = self.function(sample.prompt, sample.completion)
+        except _TimeUpError:
+            raise RewardError(f"{self.name} took more than {self.timeout:g} seconds {where}.") from None
+        except Exception as error:
+            raise RewardError(f"{self.name} raised {type(error).__name__} ({error}) {where}.") from error
+        if not isinstance(given, numbers.Real):
+            hint = " Give its .item()." if isinstance(given, torch.Tensor) else ""
+            raise RewardError(f"{self.name} gave {type(given).__name__}, not a number, {where}.{hint}")
+        if not math.isfinite(given):
+            raise RewardError(f"{self.name} gave {given} {where}: a reward must be finite.")
+        return float(given)
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """Several sources, each times its weight."""
+
+    parts: Sequence[tuple[RewardSource, float]]
+
+    def __call__(self, samples: Sequence[Sample]) -> list[float]:
+        totals = [0.0] * len(samples)
+        for source, weight in self.parts:
+            totals = [total + weight * given for total, given in zip(totals, source(samples), strict=True)]
+        return totals
+
+
+def load_function(spec: str) -> RewardFunction:
+    """The function that `file.py:name` means. Raises UserError where there is none."""
+    file, _, name = spec.rpartition(":")
+    module_spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if not Path(file).is_file() or module_spec is None or module_spec.loader is None:
+        raise UserError(f"{spec}: there is no Python file {file}.")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{file} cannot be imported: {type(error).__name__} ({error}).") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
+        raise UserError(f"{file} has no function {name!r}. It has {known or 'none'}.")
+    return function
+
+
+class _TimeUpError(BaseException):
+    """No `Exception`, so that a function which catches those cannot swallow it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise _TimeUpError in the block after so many seconds. Only the main thread can be interrupted so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise _TimeUpError
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -1,0 +1,153 @@
+"""Direct preference optimization: a model learns from preferences at once, without a reward model or samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from rich.console import Console
+from rich.text import Text
+from torch import Tensor, nn
+
+from folio.batch import Completions, Loss
+from folio.checkpoint import newest_whole
+from folio.data.preferences import PairBatches
+from folio.errors import UserError
+from folio.evaluation.preferences import HeldOutPairs, longer_wins
+from folio.log import clock, size
+from folio.model.directory import load_model
+from folio.model.gpt import GPT
+from folio.objectives.preference import completion_logprobs, dpo_loss
+from folio.runtime import describe
+from folio.stages.models import find_model
+from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
+from folio.stages.show import show_table
+from folio.stages.training import Answers, Training
+from folio.stages.tuning import Prepared, Stage, choices
+from folio.tokenizer.char import CharTokenizer
+from folio.train.loop import accumulate
+from folio.train.optimizer import OptimizerConfig, build_optimizers
+from folio.train.plan import Plan
+from folio.train.plot import plot_losses
+from folio.train.run import RunDirectory, read_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOConfig(PreferenceConfig):
+    """Everything that decides a run of DPO."""
+
+    beta: float = 0.1
+    """How dearly distance from the reference is paid: the smaller, the further the model goes."""
+    prompt: tuple[str, ...] = ("What is thy name?", "Where is the king?", "Farewell, my lord.")
+    """What the samples along the way answer."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            optimizer="adamw",
+            learning_rate=1e-4,
+            embedding_learning_rate=1e-4,
+            head_learning_rate=1e-4,
+            beta1=0.9,
+            eps=1e-5,
+        )
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.beta < math.inf:
+            raise UserError(f"beta is {self.beta}: it must be above 0.")
+
+
+def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
+    """Pairs as tokens, a model to learn them, and the same model as it was, to stay near to."""
+    learned, measured = find_preferences(config)
+    start = find_model(config.model)
+    checkpoint = newest_whole(run.checkpoints)[0] if run.exists else None
+    # No dropout: the margins compare the model with its reference, and only the weights should differ.
+    model, reference = (load_model(each, dropout=0.0) for each in (checkpoint or start, start))
+    tokenizer = CharTokenizer.load(start)
+    block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
+    pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
+    source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)
+    digest = digest_of(learned, measured, start)
+
+    def plan() -> Plan:
+        steps = max(1, round(config.epochs * source.batches_per_epoch))
+        return Plan(model=model.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=steps)
+
+    runtime, decided = choices(run, config.runtime, digest, plan)
+    torch.manual_seed(config.seed)
+    for each in (model, reference):
+        each.to(runtime.device)
+        each.compute_dtype = runtime.compute_dtype
+    reference.eval().requires_grad_(False)
+    training = Training(
+        model=model,
+        tokenizer=tokenizer,
+        source=source,
+        groups=accumulate(source, 1),
+        loss_function=partial(loss, reference=reference, beta=config.beta),
+        evaluation=HeldOutPairs(
+            batches_of(held_out, pad_id), partial(margins, reference=reference, beta=config.beta)
+        ),
+        optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
+        runtime=runtime,
+        plan=decided,
+    )
+    facts = {
+        "preferences": f"{len(pairs):,} pairs, and {len(held_out):,} to measure on: {config.data}",
+        "longer wins": f"right in {longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in held_out]):.1%} "
+        "of those: what a judge of lengths alone would reach",
+        "machine": f"{describe(runtime.device)}; {runtime}",
+        "training": f"{decided.steps:,} steps, each pair {config.epochs:g} times",
+    }
+    shown = ("loss", "val_loss", "val_accuracy")
+    return Prepared(training, Answers(config.prompt), facts, str(config.data), digest, shown)
+
+
+def loss(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Loss:
+    """The loss of a batch of pairs."""
+    chosen, rejected = completion_logprobs(model, batch).chunk(2)
+    with torch.no_grad():
+        ref_chosen, ref_rejected = completion_logprobs(reference, batch).chunk(2)
+    return dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)
+
+
+def margins(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Tensor:
+    """By how much the implied reward of each chosen answer is higher."""
+    gained = beta * (completion_logprobs(model, batch) - completion_logprobs(reference, batch))
+    chosen, rejected = gained.chunk(2)
+    return chosen - rejected
+
+
+def finish(run: RunDirectory, prepared: Prepared) -> None:
+    """loss.png."""
+    records = read_lines(run.metrics_file)
+    plot_losses(records, records[-1]["tokens"], run.plot, None)
+
+
+def show_result(run: RunDirectory, console: Console) -> None:
+    """How often its implied reward is right about held-out pairs, and what to do next."""
+    info, records = run.read_info(), read_lines(run.metrics_file)
+    evaluated = [record for record in records if "val_loss" in record]
+    if not evaluated:
+        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
+    best = min(evaluated, key=lambda record: record["val_loss"])
+    console.print()
+    show_table(
+        {
+            "accuracy": f"{best['val_accuracy']:.1%} of held-out pairs, at step {best['step']:,}",
+            "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
+            "model": str(run.best),
+            "curve": str(run.plot),
+        },
+        console,
+    )
+    console.print()
+    console.print(Text("Next", style="bold"))
+    console.print(f"  folio chat {run.path}", soft_wrap=True)
+
+
+STAGE = Stage("dpo", __doc__, DPOConfig, prepare, finish, show_result)
+main = STAGE.main

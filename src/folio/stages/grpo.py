@@ -1,0 +1,124 @@
+"""Group relative policy optimization: a model learns from which of its answers to the same prompt are the better ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import torch
+from rich.console import Console
+
+from folio.errors import UserError
+from folio.objectives.grpo import GRPOBatch, grpo_loss
+from folio.rl.experience import GRPOExperience
+from folio.rl.rollouts import PromptOrder, Rollouts
+from folio.runtime import describe
+from folio.stages.policy import PolicyConfig, prepare_policy
+from folio.stages.policy_results import finish, show_result
+from folio.stages.training import Answers, Training
+from folio.stages.tuning import Prepared, Stage, choices
+from folio.train.optimizer import OptimizerConfig, build_optimizers
+from folio.train.plan import Plan
+from folio.train.run import RunDirectory
+from folio.train.schedule import ScheduleConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPOConfig(PolicyConfig):
+    """Everything that decides a run of GRPO."""
+
+    group_size: int = 8
+    """Answers to each prompt; rollout_size must be a multiple of it."""
+    passes: int = 1
+    """How often a rollout is learned from."""
+    kl_coef: float = 0.0
+    """Weight of the KL to the reference in the loss; 0 where the reward cannot be fooled."""
+    scale: Literal["std", "none"] = "none"
+    """std divides advantages by their group's deviation, as in the paper; it favours prompts that are nearly always
+    or nearly never answered well (Liu et al., 2025)."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            optimizer="adamw",
+            learning_rate=1e-4,
+            embedding_learning_rate=1e-4,
+            head_learning_rate=1e-4,
+            beta1=0.9,
+            beta2=0.95,
+            eps=1e-5,
+        )
+    )
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.passes < 1:
+            raise UserError(f"passes is {self.passes}: it must be at least 1.")
+        if self.group_size < 2:
+            raise UserError(f"group_size is {self.group_size}: an answer needs another to be compared with.")
+        if self.rollout_size % self.group_size:
+            raise UserError(
+                f"rollout_size ({self.rollout_size}) must be a multiple of group_size ({self.group_size})."
+            )
+
+
+def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared:
+    """A policy, and rollouts to learn from."""
+    made = prepare_policy(config, run, console)
+
+    def plan() -> Plan:
+        minibatches = -(-config.rollout_size // config.minibatch_size)
+        return Plan(
+            model=made.model.config,
+            micro_batch_size=config.micro_batch_size,
+            accumulation=-(-config.minibatch_size // config.micro_batch_size),
+            steps=config.rollouts * config.passes * minibatches,
+        )
+
+    runtime, decided = choices(run, config.runtime, made.digest, plan)
+    torch.manual_seed(config.seed)
+    made.move(runtime)
+    experience = GRPOExperience(
+        writing=made.writing,
+        order=PromptOrder(made.prompts, config.seed),
+        n_prompts=config.rollout_size // config.group_size,
+        group_size=config.group_size,
+        scale=config.scale == "std",
+    )
+    source = Rollouts(
+        experience,
+        GRPOBatch,
+        passes=config.passes,
+        minibatch_size=config.minibatch_size,
+        micro_batch_size=config.micro_batch_size,
+        seed=config.seed,
+    )
+    training = Training(
+        model=made.model,
+        tokenizer=made.tokenizer,
+        source=source,
+        groups=source,
+        loss_function=partial(
+            grpo_loss,
+            clip_range=config.clip_range,
+            kl_coef=config.kl_coef,
+            temperature=config.temperature,
+        ),
+        evaluation=made.evaluation,
+        optimizers=build_optimizers(made.model, config.optimizer, muon_dtype=runtime.compute_dtype),
+        runtime=runtime,
+        plan=decided,
+        figures=source.figures,
+    )
+    facts = {
+        **made.facts,
+        "machine": f"{describe(runtime.device)}; {runtime}",
+        "training": f"{config.rollouts:,} rollouts of {config.rollout_size} answers, {config.group_size} to each prompt: "
+        f"{decided.steps:,} steps",
+    }
+    shown = ("reward", "kl", "val_reward", "val_gold")
+    return Prepared(training, Answers(config.prompt), facts, config.data, made.digest, shown)
+
+
+STAGE = Stage("grpo", __doc__, GRPOConfig, prepare, finish, show_result)
+main = STAGE.main

@@ -1,0 +1,262 @@
+"""What the stages share in which a policy learns from rewards: settings, prompts, rewards, held-out prompts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from rich.console import Console
+
+from folio.checkpoint import newest_whole
+from folio.data.corpora import KNOWN_CORPORA
+from folio.data.prompts import read_prompts, up_to_the_user
+from folio.errors import UserError
+from folio.evaluation.diversity import distinct_n
+from folio.model.directory import WEIGHTS, load_model, load_score_model
+from folio.model.gpt import GPT
+from folio.rl.experience import Writing
+from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum, load_function
+from folio.rl.rollouts import Prompt, write_samples
+from folio.runtime import Runtime, RuntimeConfig
+from folio.stages.models import find_model
+from folio.stages.sft import SFTConfig, find_conversations
+from folio.stages.tuning import TuningConfig
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.train.run import RunDirectory
+
+VALIDATION_SHARE = 0.1
+"""Of the prompts of a file, where nothing else is named: the last ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig(TuningConfig):
+    """What every stage is told in which a policy learns from rewards."""
+
+    model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
+    """Where to start, and what to stay near to: a run, a checkpoint in it, or any model directory. Or a recipe."""
+    data: str = "shakespeare"
+    """Prompts: a .jsonl file with `prompt` or `messages`, or a folder of them; shakespeare takes the plays' speeches."""
+    validation: Path | None = None
+    """Prompts to measure on; by default the last tenth of the data."""
+    reward: tuple[str, ...] = ()
+    """What to strive for: runs or directories of reward models, and functions, as file.py:name; each may have a
+    weight, as in file.py:name=0.5. A function gets prompt and completion, and gives a number."""
+    gold: tuple[str, ...] = ()
+    """What really counts, in the same form: measured along the way, never learned from."""
+    reward_seconds: float = 10.0
+    """How long a reward function may take for one completion."""
+    missing_stop_penalty: float = 1.0
+    """Taken off the reward of an answer that did not end by itself."""
+    rollouts: int = 40
+    """How often the policy answers prompts and then learns from that."""
+    rollout_size: int = 64
+    """Answers in a rollout."""
+    minibatch_size: int = 64
+    """Answers in an optimizer step."""
+    micro_batch_size: int = 64
+    """Answers that go through the model together; fewer need less memory and change nothing else."""
+    max_new_tokens: int = 120
+    """Most tokens in an answer."""
+    temperature: float = 1.0
+    """Of the sampling, and so of the distribution that is improved."""
+    clip_range: float = 0.2
+    """By what share an update may change how likely a token is."""
+    validation_prompts: int = 64
+    """How many of the held-out prompts are answered in each evaluation."""
+    prompt: tuple[str, ...] = ("What is thy name?", "Where is the king?", "Farewell, my lord.")
+    """What the samples along the way answer."""
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("rollouts", "rollout_size", "minibatch_size", "micro_batch_size", "max_new_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        for name in ("temperature", "clip_range", "reward_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"{name} is {getattr(self, name)}: it must be above 0.")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What such a stage works with.
+
+    writing: how it answers, its reference and its rewards. digest: what tells prompts, reference and reward models
+    from others. (A function may be mended between a run's parts.)
+    """
+
+    writing: Writing
+    prompts: Sequence[Prompt]
+    evaluation: PolicyEvaluation
+    tokenizer: CharTokenizer
+    digest: str
+    facts: dict[str, str]
+
+    @property
+    def model(self) -> GPT:
+        """The policy, which learns."""
+        return self.writing.policy
+
+    def move(self, runtime: Runtime) -> None:
+        """Take all models to where the run computes."""
+        sources = [*self.writing.reward.parts, *(self.evaluation.gold.parts if self.evaluation.gold else [])]
+        scorers = [source.model for source, _ in sources if isinstance(source, ModelReward)]
+        for model in (self.writing.policy, self.writing.reference, *scorers):
+            model.to(runtime.device)
+            model.compute_dtype = runtime.compute_dtype
+
+
+@dataclass(frozen=True)
+class PolicyEvaluation:
+    """Answers to held-out prompts, always with the same seed: only the policy differs."""
+
+    writing: Writing
+    prompts: Sequence[Prompt]
+    gold: WeightedSum | None
+    seed: int
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        """The figures of `Written`, of the gold reward and of diversity, each after val_."""
+        samples = write_samples(
+            self.writing.policy,
+            self.writing.tokenizer,
+            self.prompts,
+            max_new_tokens=self.writing.max_new_tokens,
+            temperature=self.writing.temperature,
+            seed=self.seed,
+        )
+        figures = self.writing.judged(samples).figures()
+        if self.gold is not None:
+            gold = torch.tensor(self.gold(samples))
+            figures |= {"gold": gold.mean().item(), "gold_std": gold.std(correction=0).item()}
+        figures["distinct_2"] = distinct_n([sample.completion for sample in samples])
+        return {f"val_{name}": value for name, value in figures.items()}
+
+
+def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) -> Policy:
+    """Policy, reference, prompts and rewards. Raises UserError for what is missing or does not fit together."""
+    if not config.reward:
+        raise UserError("there is nothing to strive for: name a reward model or file.py:name with --reward.")
+    start = find_model(config.model)
+    # No dropout: the policy that learns must be the one that wrote, or the first ratios are not 1.
+    checkpoint = newest_whole(run.checkpoints)[0] if run.exists else None
+    policy, reference = (load_model(each, dropout=0.0) for each in (checkpoint or start, start))
+    tokenizer = CharTokenizer.load(start)
+    learned, measured = find_prompts(config)
+    room = policy.config.block_size - config.max_new_tokens
+    prompts, held_out = (fitting(each, tokenizer, room, console) for each in (learned, measured))
+    held_out = held_out[: config.validation_prompts]
+    reward, gold = (
+        load_rewards(each, tokenizer, config.reward_seconds) for each in (config.reward, config.gold)
+    )
+    writing = Writing(
+        policy=policy,
+        reference=reference.eval().requires_grad_(False),
+        tokenizer=tokenizer,
+        reward=reward,
+        max_new_tokens=config.max_new_tokens,
+        temperature=config.temperature,
+        missing_stop_penalty=config.missing_stop_penalty,
+    )
+    evaluation = PolicyEvaluation(writing, held_out, gold if config.gold else None, config.seed)
+    parts = [json.dumps([learned, measured]).encode(), (start / WEIGHTS).read_bytes()]
+    names = [split_weight(spec)[0] for spec in (*config.reward, *config.gold)]
+    parts += [(find_model(Path(name)) / WEIGHTS).read_bytes() for name in names if not is_function(name)]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    facts = {
+        "prompts": f"{len(prompts):,}, and {len(held_out):,} to measure on: {config.data}",
+        "reward": ", ".join(config.reward) + (f"; gold: {', '.join(config.gold)}" if config.gold else ""),
+    }
+    return Policy(writing, prompts, evaluation, tokenizer, digest, facts)
+
+
+def find_prompts(config: PolicyConfig) -> tuple[Sequence[list[Message]], Sequence[list[Message]]]:
+    """Prompts to learn from and to measure on. Raises UserError where there are none."""
+    if config.data in KNOWN_CORPORA:
+        plays = find_conversations(SFTConfig(data=config.data))
+        learned, measured = (
+            [up_to_the_user(each) for each in part] for part in (plays.train, plays.validation)
+        )
+        return learned, read_prompts(config.validation) if config.validation else measured
+    found = read_prompts(Path(config.data))
+    if config.validation is not None:
+        return found, read_prompts(config.validation)
+    n_train = len(found) - max(1, round(VALIDATION_SHARE * len(found)))
+    if n_train < 1:
+        raise UserError(
+            f"{config.data} holds {len(found)} prompt: give at least two, or a --validation file."
+        )
+    return found[:n_train], found[n_train:]
+
+
+def fitting(
+    prompts: Sequence[Sequence[Message]], tokenizer: CharTokenizer, room: int, console: Console
+) -> list[Prompt]:
+    """Prompts as ids, without those that leave no room for an answer, which are counted.
+
+    Raises UserError where none is left.
+    """
+    made = [Prompt(messages[-1]["content"], prompt_ids(tokenizer, messages)) for messages in prompts]
+    kept = [prompt for prompt in made if len(prompt.ids) <= room]
+    if not kept:
+        raise UserError(
+            f"none of {len(made)} prompts leaves room for an answer in the model's context: "
+            f"{max(room, 0)} tokens are left for it. Make --max-new-tokens smaller."
+        )
+    if len(kept) < len(made):
+        console.print(
+            f"{len(made) - len(kept):,} of {len(made):,} prompts are longer than {room} tokens and left out.",
+            soft_wrap=True,
+        )
+    return kept
+
+
+def load_rewards(specs: Sequence[str], tokenizer: CharTokenizer, seconds: float) -> WeightedSum:
+    """What `--reward` names. Raises UserError where one of them is missing or has another tokenizer."""
+    parts = []
+    for spec in specs:
+        name, weight = split_weight(spec)
+        make = load_function_reward if is_function(name) else load_model_reward
+        parts.append((make(name, tokenizer, seconds), weight))
+    return WeightedSum(parts)
+
+
+def split_weight(spec: str) -> tuple[str, float]:
+    """A source and its weight, 1 where none is given. Raises UserError for a weight that is no number."""
+    name, equals, weight = spec.rpartition("=")
+    if not equals:
+        return spec, 1.0
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise UserError(f"{spec}: {weight!r} is no weight; write a number after =.") from None
+
+
+def is_function(name: str) -> bool:
+    """Whether a source is file.py:name."""
+    return re.search(r"\.py(:|$)", name) is not None
+
+
+def load_function_reward(name: str, tokenizer: CharTokenizer, seconds: float) -> RewardSource:
+    """A reward from a function."""
+    return FunctionReward(name, load_function(name), seconds)
+
+
+def load_model_reward(name: str, tokenizer: CharTokenizer, seconds: float) -> RewardSource:
+    """A reward from a model. Raises UserError where it reads other tokens than the policy writes."""
+    directory = find_model(Path(name))
+    model = load_score_model(directory, dropout=0.0).eval().requires_grad_(False)
+    if CharTokenizer.load(directory) != tokenizer:
+        raise UserError(
+            f"{name} has another tokenizer than the policy: train the reward model from the same model."
+        )
+    return ModelReward(model, tokenizer.special_ids["<|pad|>"])

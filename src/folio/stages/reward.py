@@ -1,0 +1,164 @@
+"""A reward model: it learns from pairs of answers which of two a person would prefer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from rich.console import Console
+from rich.text import Text
+from torch import Tensor, nn
+
+from folio.batch import Completions
+from folio.checkpoint import newest_whole, write_directory
+from folio.data.preferences import Pair, PairBatches, pair_batch
+from folio.errors import UserError
+from folio.evaluation.preferences import HeldOutPairs, longer_wins
+from folio.log import clock, size
+from folio.model.directory import load_score_model
+from folio.model.score import ScoreModel
+from folio.objectives.preference import reward_loss, scores
+from folio.runtime import describe
+from folio.stages.models import find_model, load_for_inference
+from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
+from folio.stages.show import show_table
+from folio.stages.training import Training
+from folio.stages.tuning import Prepared, Stage, choices
+from folio.tokenizer.char import CharTokenizer
+from folio.train.loop import accumulate
+from folio.train.optimizer import OptimizerConfig, build_optimizers
+from folio.train.plan import Plan
+from folio.train.plot import plot_losses
+from folio.train.run import RunDirectory, read_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(PreferenceConfig):
+    """Everything that decides the training of a reward model."""
+
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=0.002, embedding_learning_rate=0.002, head_learning_rate=0.002, eps=1e-5
+        )
+    )
+
+
+def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepared:
+    """Pairs as tokens, and a model that reads as the given one does, with a scalar head."""
+    learned, measured = find_preferences(config)
+    start = find_model(config.model)
+    digest = digest_of(learned, measured, start)
+    base, tokenizer = load_for_inference(start)
+    block_size, pad_id = base.config.block_size, tokenizer.special_ids["<|pad|>"]
+    pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
+    source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)
+
+    def plan() -> Plan:
+        steps = max(1, round(config.epochs * source.batches_per_epoch))
+        return Plan(model=base.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=steps)
+
+    runtime, decided = choices(run, config.runtime, digest, plan)
+    torch.manual_seed(config.seed)
+    checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
+    model = load_score_model(checkpoint) if checkpoint else ScoreModel.like(base)
+    model.to(runtime.device).train()
+    model.compute_dtype = runtime.compute_dtype
+    training = Training(
+        model=model,
+        tokenizer=tokenizer,
+        source=source,
+        groups=accumulate(source, 1),
+        loss_function=reward_loss,
+        evaluation=HeldOutPairs(batches_of(held_out, pad_id), margins),
+        optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
+        runtime=runtime,
+        plan=decided,
+    )
+    facts = {
+        "preferences": f"{len(pairs):,} pairs, and {len(held_out):,} to measure on: {config.data}",
+        "longer wins": f"right in {longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in held_out]):.1%} "
+        "of those: what a judge of lengths alone would reach",
+        "machine": f"{describe(runtime.device)}; {runtime}",
+        "training": f"{decided.steps:,} steps, each pair {config.epochs:g} times",
+    }
+    shown = ("loss", "val_loss", "val_accuracy")
+    return Prepared(training, Verdicts(held_out[:3]), facts, str(config.data), digest, shown)
+
+
+def margins(model: nn.Module, batch: Completions) -> Tensor:
+    """By how much the model prefers each chosen answer."""
+    chosen, rejected = scores(model, batch).chunk(2)
+    return chosen - rejected
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the model makes of a few pairs that it does not learn from."""
+
+    pairs: Sequence[Pair]
+
+    @torch.inference_mode()
+    def write(self, model: ScoreModel, tokenizer: CharTokenizer) -> list[tuple[str, str]]:
+        """Each prompt, and with it both answers, each after its score."""
+        device = model.score.weight.device
+        batch = pair_batch(self.pairs, tokenizer.special_ids["<|pad|>"]).to(device)
+        given = scores(model, batch).tolist()
+        written = []
+        for i, pair in enumerate(self.pairs):
+            prompt, chosen, rejected = (
+                tokenizer.decode(ids) for ids in (pair.prompt, pair.chosen[:-1], pair.rejected[:-1])
+            )
+            other = given[len(self.pairs) + i]
+            written.append((prompt, f"chosen {given[i]:+.2f}: {chosen}\nrejected {other:+.2f}: {rejected}"))
+        return written
+
+
+def finish(run: RunDirectory, prepared: Prepared) -> None:
+    """Bring the best model's scores to mean 0 and standard deviation 1 on the held-out answers, and draw loss.png.
+
+    A comparison fixes neither; reinforcement learning needs both to mean the same from one reward model to the next
+    (Ziegler et al., 2019). The scale goes into the head, the mean stands beside it.
+    """
+    training = prepared.training
+    assert isinstance(training.evaluation, HeldOutPairs)
+    model = load_score_model(run.best).to(training.runtime.device).eval()
+    with torch.inference_mode():
+        batches = [batch.to(training.runtime.device) for batch in training.evaluation.batches]
+        given = torch.cat([scores(model, batch) for batch in batches])
+    with torch.no_grad():
+        deviation = given.std().clamp(min=1e-6)
+        model.score.weight /= deviation
+    model.mean = float((given.mean() + model.mean) / deviation)
+    training.model = model
+    write_directory(run.best, training.save_model)
+    records = read_lines(run.metrics_file)
+    plot_losses(records, records[-1]["tokens"], run.plot, None)
+
+
+def show_result(run: RunDirectory, console: Console) -> None:
+    """How often it is right about pairs that it has not seen, and what to do next."""
+    info, records = run.read_info(), read_lines(run.metrics_file)
+    evaluated = [record for record in records if "val_loss" in record]
+    if not evaluated:
+        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
+    best = min(evaluated, key=lambda record: record["val_loss"])
+    console.print()
+    show_table(
+        {
+            "accuracy": f"{best['val_accuracy']:.1%} of held-out pairs, at step {best['step']:,}; "
+            f"{info['before']['val_accuracy']:.1%} before",
+            "margin": f"{best['val_margin']:.2f}; confidence is off by {best['val_calibration_error']:.1%} on average",
+            "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
+            "reward model": str(run.best),
+            "curve": str(run.plot),
+        },
+        console,
+    )
+    console.print()
+    console.print(Text("Next", style="bold"))
+    console.print(f"  folio ppo {info['config']['model']} --reward {run.path}", soft_wrap=True)
+
+
+STAGE = Stage("reward", __doc__, RewardConfig, prepare, finish, show_result)
+main = STAGE.main
