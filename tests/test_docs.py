@@ -215,7 +215,8 @@ def test_flags_named_alone_exist(page):
 
 
 @each_page
-def test_sessions_give_what_they_show(page):
+def test_sessions_give_what_they_show(page, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where their reader is
     session = "\n".join(text for kind, text in fences(page) if kind == "python" and ">>>" in text)
     known = KNOWN_CORPORA["shakespeare"]
     if "shakespeare" in session and not any((folder / known.path).exists() for folder in data_folders()):
