@@ -16,6 +16,7 @@ VERBS = {
     "pretrain": ("folio.stages.pretrain", "train a GPT on a text"),
     "ladder": ("folio.stages.ladder", "climb from a bigram to a GPT, and see what each part buys"),
     "sft": ("folio.stages.sft", "teach a model to answer, with conversations"),
+    "label": ("folio.stages.label", "let a judge compare a model's answers: preferences to learn from"),
     "reward": ("folio.stages.reward", "learn from preferences which of two answers is better"),
     "ppo": ("folio.stages.ppo", "improve a model's answers by what a reward says of them (PPO)"),
     "grpo": ("folio.stages.grpo", "the same, comparing answers to the same prompt (GRPO)"),

@@ -1,0 +1,168 @@
+"""Preferences, made: a model answers every prompt twice, and a judge says which answer is better."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from folio.config import read_config
+from folio.errors import UserError
+from folio.log import Progress, clock, make_console
+from folio.model.gpt import GPT
+from folio.rl.rewards import RewardSource, Sample
+from folio.rl.rollouts import Prompt, write_samples
+from folio.runtime import RuntimeConfig, start_runtime
+from folio.stages.models import load_for_inference
+from folio.stages.policy import load_rewards
+from folio.stages.recipes import take_recipe
+from folio.stages.sft import SFTConfig, find_conversations
+from folio.stages.show import show_table
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
+from folio.train.run import replace_file
+
+TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+Conversation = Sequence[Message]
+BATCH = 128
+"""Answers that are written together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """Who answers what, and who judges."""
+
+    model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
+    """Who answers: a run, a checkpoint in it, or any model directory. Or a recipe (.toml), or a folder with one."""
+    judge: str = ""
+    """Who judges: file.py:name, or the run or directory of a reward model."""
+    data: str = "shakespeare"
+    """Conversations: a .jsonl file or a folder of them; their first turns are the prompts, the replies to them are
+    compared with the model's own. shakespeare makes them of the plays' speeches."""
+    validation: Path | None = None
+    """Conversations for the pairs to measure on; by default the last tenth of the data."""
+    out: Path = Path("runs/shakespeare-label")
+    """Folder for train.jsonl and validation.jsonl, which folio reward and folio dpo read."""
+    prompts: int | None = None
+    """How many conversations of the data to take, evenly spread; all if not given."""
+    validation_prompts: int | None = 300
+    """The same for the pairs to measure on."""
+    tie: float = 0.02
+    """Answers whose scores differ by no more are not paired: a judge would toss a coin."""
+    max_new_tokens: int = 120
+    """Most tokens in an answer."""
+    temperature: float = 1.0
+    seed: int = 1
+    resume: bool = False
+    """Taken for the other stages' sake: what is there is never made again."""
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""
+    recipe, flags = take_recipe("label", arguments)
+    prog = f"folio label {recipe or ''}".strip()
+    config = read_config(LabelConfig, flags, recipe=recipe, prog=prog, description=__doc__)
+    label(config, make_console())
+
+
+def label(config: LabelConfig, console: Console) -> None:
+    """Write both files, unless they are there."""
+    if not config.judge:
+        raise UserError("nobody judges: name file.py:name or a reward model with --judge.")
+    made = [config.out / name for name in (TRAIN, VALIDATION)]
+    if all(os.path.exists(path) for path in made):
+        console.print(f"{config.out} holds preferences already.", soft_wrap=True)
+        return
+    found = find_conversations(SFTConfig(data=config.data, validation=config.validation))
+    parts = [spread(found.train, config.prompts), spread(found.validation, config.validation_prompts)]
+    model, tokenizer = load_for_inference(config.model)
+    judge = load_rewards([config.judge], tokenizer, seconds=10.0)
+    runtime = start_runtime(config.runtime)
+    model.to(runtime.device)
+    model.compute_dtype = runtime.compute_dtype
+    start = time.perf_counter()
+    progress = Progress(console, sum(map(len, parts)))
+    answering = Answering(config, model, tokenizer, progress)
+    with progress.shown():
+        pairs = [list(compared(answering.answers(part), judge, config.tie)) for part in parts]
+    config.out.mkdir(parents=True, exist_ok=True)
+    for path, found in zip(made, pairs, strict=True):
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
+        replace_file(path, "".join(lines).encode())
+    show_table(
+        {
+            "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} to measure on in {made[1]}",
+            "answers": f"{answering.n_answers:,} written and judged in {clock(time.perf_counter() - start)}",
+        },
+        console,
+    )
+    console.print(Text("\nNext", style="bold"))
+    console.print(f"  folio reward {config.model} --data {made[0]} --validation {made[1]}", soft_wrap=True)
+
+
+def spread(conversations: Sequence[Conversation], n: int | None) -> Sequence[Conversation]:
+    """`n` of them, from all over."""
+    n = len(conversations) if n is None else min(n, len(conversations))
+    return [conversations[i * len(conversations) // n] for i in range(n)]
+
+
+class Answering:
+    """Two answers of the model to each prompt, beside the one that the conversation has."""
+
+    def __init__(self, config: LabelConfig, model: GPT, tokenizer: CharTokenizer, progress: Progress) -> None:
+        self.config = config
+        self.model = model
+        self.tokenizer = tokenizer
+        self.progress = progress
+        self.n_prompts = 0
+        self.n_answers = 0
+
+    def answers(self, conversations: Sequence[Conversation]) -> Iterator[list[Sample]]:
+        """For each conversation that leaves room: the model's two answers, and the given one."""
+        for first in range(0, len(conversations), BATCH // 2):
+            part = [self._prompt(each) for each in conversations[first : first + BATCH // 2]]
+            part = [(prompt, reply) for prompt, reply in part if self._fits(prompt)]
+            samples = write_samples(
+                self.model,
+                self.tokenizer,
+                [prompt for prompt, _ in part for _ in range(2)],
+                max_new_tokens=self.config.max_new_tokens,
+                temperature=self.config.temperature,
+                seed=self.config.seed + self.n_prompts,
+            )
+            self.n_prompts += len(part)
+            self.n_answers += len(samples)
+            self.progress.update(self.n_prompts, {"answers": f"{self.n_answers:,}"})
+            for i, (prompt, reply) in enumerate(part):
+                given = Sample(
+                    prompt.text, reply, prompt.ids, completion_ids(self.tokenizer, reply), (), True
+                )
+                yield [*samples[2 * i : 2 * i + 2], given]
+
+    def _prompt(self, messages: Sequence[Message]) -> tuple[Prompt, str]:
+        """The conversation up to its first answer, and that."""
+        at = next(n for n, message in enumerate(messages) if message["role"] == "assistant")
+        asked = messages[:at]
+        return Prompt(asked[-1]["content"], prompt_ids(self.tokenizer, asked)), messages[at]["content"]
+
+    def _fits(self, prompt: Prompt) -> bool:
+        return len(prompt.ids) + self.config.max_new_tokens <= self.model.config.block_size
+
+
+def compared(answers: Iterator[list[Sample]], judge: RewardSource, tie: float) -> Iterator[dict[str, str]]:
+    """Two preferences from the three answers to a prompt: between the model's own, and of the first of these and the
+    given one. The judge decides both; ties, and answers without a word, are left out."""
+    for first, second, given in answers:
+        for a, b in ((first, second), (given, first)):
+            one, other = judge([a, b])
+            if abs(one - other) > tie and a.completion and b.completion:
+                better, worse = (a, b) if one > other else (b, a)
+                yield {"prompt": a.prompt, "chosen": better.completion, "rejected": worse.completion}
