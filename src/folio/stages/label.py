@@ -81,8 +81,8 @@ def label(config: LabelConfig, console: Console) -> None:
     if all(os.path.exists(path) for path in made):
         console.print(f"{config.out} holds preferences already.", soft_wrap=True)
         return
-    found = find_conversations(SFTConfig(data=config.data, validation=config.validation))
-    parts = [spread(found.train, config.prompts), spread(found.validation, config.validation_prompts)]
+    known = find_conversations(SFTConfig(data=config.data, validation=config.validation))
+    parts = [spread(known.train, config.prompts), spread(known.validation, config.validation_prompts)]
     model, tokenizer = load_for_inference(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
     runtime = start_runtime(config.runtime)
