@@ -15,6 +15,7 @@ from folio.errors import UserError
 VERBS = {
     "pretrain": ("folio.stages.pretrain", "train a GPT on a text"),
     "ladder": ("folio.stages.ladder", "climb from a bigram to a GPT, and see what each part buys"),
+    "data": ("folio.stages.data", "see what a model is trained on, and which tokens count"),
     "sft": ("folio.stages.sft", "teach a model to answer, with conversations"),
     "label": ("folio.stages.label", "let a judge compare a model's answers: preferences to learn from"),
     "reward": ("folio.stages.reward", "learn from preferences which of two answers is better"),

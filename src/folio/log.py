@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,11 @@ LIVE_SECONDS = 0.1
 def make_console() -> Console:
     """A console that never guesses: no emoji codes, no markup in what models write, no highlighted numbers."""
     return Console(emoji=False, markup=False, highlight=False, soft_wrap=False)
+
+
+def tell(notice: str) -> None:
+    """A line of folio's own, apart from what was asked for."""
+    print(f"folio: {notice}", file=sys.stderr)
 
 
 def clock(seconds: float) -> str:

@@ -13,6 +13,7 @@ from folio.data.conversations import (
     pack,
     read_conversations,
     tokenize,
+    tokenize_all,
 )
 from folio.errors import UserError
 from folio.model.config import GPTConfig
@@ -128,6 +129,28 @@ def test_files_and_folders_are_read(tmp_path):
     write_lines(tmp_path / "b.jsonl", {"messages": talk("ok", "go")})
     assert read_conversations(tmp_path) == [talk("hi", "yo"), talk("why?", "so!"), talk("ok", "go")]
     assert len(read_conversations(tmp_path / "a.jsonl")) == 2
+
+
+def test_a_conversation_knows_where_it_was_found(tmp_path):
+    path = write_lines(
+        tmp_path / "a.jsonl", {"messages": talk("hi", "yo")}, "", {"messages": talk("hi", "ξ")}
+    )
+    found = read_conversations(tmp_path)
+    assert [each.where for each in found] == [f"{path}, line 1", f"{path}, line 3"]
+    with pytest.raises(UserError, match=r"a\.jsonl, line 3: The tokenizer does not know 'ξ'"):
+        tokenize_all(TOKENIZER, found, 20)
+
+
+def test_conversations_that_do_not_fit_are_none(tmp_path):
+    path = write_lines(
+        tmp_path / "a.jsonl", {"messages": talk("hi", "yo")}, {"messages": talk("hi", "yo yo")}
+    )
+    one, two = tokenize_all(
+        TOKENIZER, read_conversations(path), 8
+    )  # 9 tokens, of which the last is a target only
+    assert (len(one.ids), two) == (9, None)
+    with pytest.raises(UserError, match="none of 2 conversations has a first answer within 7 tokens"):
+        tokenize_all(TOKENIZER, read_conversations(path), 7)
 
 
 MISTAKES = {

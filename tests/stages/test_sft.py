@@ -118,7 +118,7 @@ def test_what_stands_in_for_a_play_is_no_conversation(tune, run, monkeypatch):
     assert not run.exists()
 
 
-def test_an_unknown_character_is_named_with_its_conversation(tune, talk):
+def test_an_unknown_character_is_named_with_its_line(tune, talk):
     lines = talk.read_text().splitlines()
     talk.write_text(
         "\n".join(
@@ -133,7 +133,7 @@ def test_an_unknown_character_is_named_with_its_conversation(tune, talk):
             ]
         )
     )
-    assert "conversation 40: The tokenizer does not know" in tune().mistake
+    assert f"{talk}, line 40: The tokenizer does not know" in tune().mistake
 
 
 def test_bits_per_byte_are_those_of_what_is_measured(tune, run, talk):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,14 @@ from folio.batch import Batch
 from folio.data.corpora import unix_lines
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, Tokenizer, check_messages, turns
+
+
+class Conversation(list[Message]):
+    """A conversation's messages. where: words for the person on where it was found, as file and line."""
+
+    def __init__(self, messages: Iterable[Message], where: str) -> None:
+        super().__init__(messages)
+        self.where = where
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Example:
     is_cut: bool = False
 
 
-def read_conversations(path: Path) -> list[list[Message]]:
+def read_conversations(path: Path) -> list[Conversation]:
     """The conversations of a .jsonl file, or of all in a folder: `messages`, or `prompt` and `completion`.
 
     Raises UserError, naming file and line, for what is not a conversation with an answer in it.
@@ -43,7 +51,7 @@ def read_conversations(path: Path) -> list[list[Message]]:
     return conversations
 
 
-def _read_file(path: Path) -> Iterator[list[Message]]:
+def _read_file(path: Path) -> Iterator[Conversation]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -51,15 +59,16 @@ def _read_file(path: Path) -> Iterator[list[Message]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        where = f"{path}, line {number}"
         try:
-            yield _conversation(json.loads(line))
+            yield Conversation(_messages(json.loads(line)), where)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error}).") from None
+            raise UserError(f"{where}: not JSON ({error}).") from None
         except UserError as error:
-            raise UserError(f"{path}, line {number}: {error}") from None
+            raise UserError(f"{where}: {error}") from None
 
 
-def _conversation(record: object) -> list[Message]:
+def _messages(record: object) -> list[Message]:
     if not isinstance(record, Mapping):
         raise UserError("it must be an object with `messages`, or with `prompt` and `completion`.")
     messages = record.get("messages")
@@ -93,6 +102,26 @@ def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int)
     if not n_kept:
         return None
     return Example(np.concatenate(ids[:n_kept]), np.concatenate(weights[:n_kept]), is_cut)
+
+
+def tokenize_all(
+    tokenizer: Tokenizer, conversations: Sequence[Conversation], block_size: int
+) -> list[Example | None]:
+    """Conversations as tokens for a model that reads block_size of them; None for those that do not fit (see `tokenize`).
+
+    Raises UserError for a character that the model does not know, saying where, and where nothing fits.
+    """
+    examples: list[Example | None] = []
+    for conversation in conversations:
+        try:
+            examples.append(tokenize(tokenizer, conversation, block_size + 1))  # the last is a target only
+        except UserError as error:
+            raise UserError(f"{conversation.where}: {error}") from None
+    if all(example is None for example in examples):
+        raise UserError(
+            f"none of {len(examples)} conversations has a first answer within {block_size} tokens, the model's context."
+        )
+    return examples
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from folio.tokenizer.chat_template import Message
+from folio.data.conversations import Conversation
 
 SPEECH = re.compile(r"(?P<speaker>[^\n:]+):\n(?P<words>.+)", re.DOTALL)
 
@@ -18,11 +18,13 @@ def speeches(text: str) -> list[tuple[str, str]]:
     return [(match["speaker"], match["words"]) for match in found if match]
 
 
-def dialogues(text: str, max_characters: int) -> list[list[Message]]:
+def dialogues(text: str, max_characters: int) -> list[Conversation]:
     """Every speech with the reply to it, where neither is longer than max_characters. The speakers' names are left out."""
-    pairs = zip(speeches(text), speeches(text)[1:], strict=False)
+    pairs = enumerate(zip(speeches(text), speeches(text)[1:], strict=False), start=1)
     return [
-        [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]
-        for (speaker, said), (other, reply) in pairs
+        Conversation(
+            [{"role": "user", "content": said}, {"role": "assistant", "content": reply}], f"speech {number}"
+        )
+        for number, ((speaker, said), (other, reply)) in pairs
         if speaker != other and max(len(said), len(reply)) <= max_characters
     ]

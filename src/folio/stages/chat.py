@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +17,10 @@ from folio.errors import UserError
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
+from folio.log import tell
 from folio.model.gpt import GPT
 from folio.runtime import choose_device
+from folio.stages.compare import add_line, compare
 from folio.stages.models import load_for_inference, stage_of
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import Message, prompt_ids
@@ -27,6 +28,8 @@ from folio.tokenizer.chat_template import Message, prompt_ids
 HELP = """\
 /system TEXT       tell the model who it is; without a text, no longer
 /retry             another answer to the same question
+/compare RUN       two answers to each question, one by that model; which is better?
+                   without a run, no longer
 /reset             begin anew
 /temperature T     0 always the likeliest, 1 as the model has learned
 /save FILE.jsonl   keep the conversation
@@ -45,6 +48,10 @@ class ChatConfig:
     """Most tokens in an answer."""
     seed: int = 1
     """The same seed and questions give the same answers."""
+    compare: Path | None = None
+    """Another model, or the same once more: each question gets two answers, in random order, and you choose."""
+    save: Path = Path("preferences.jsonl")
+    """Where your choices between two answers are kept."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.8))
 
@@ -53,10 +60,14 @@ class ChatConfig:
             raise UserError(f"tokens is {self.tokens}: it must be at least 1.")
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}: it must be at least 0.")
+        if self.save.suffix != ".jsonl" or not os.path.isdir(self.save.parent):
+            raise UserError(
+                f"--save {self.save}: name a file that ends in .jsonl, in a folder that there is."
+            )
 
 
 class Chat:
-    """A conversation with one model."""
+    """A conversation with one model, and with another where answers are compared."""
 
     def __init__(self, model: GPT, tokenizer: CharTokenizer, config: ChatConfig) -> None:
         self.model = model
@@ -66,6 +77,10 @@ class Chat:
         self.seed = config.seed
         self.system = self.known(config.system)
         self.messages: list[Message] = []
+        self.n_forgotten = 0
+        """Turns that the context has no room for; the person knows."""
+        self.other: Chat | None = None
+        """Who answers as well, to be compared."""
 
     def known(self, text: str) -> str:
         """The text without what the model has never seen, which is told."""
@@ -74,18 +89,20 @@ class Chat:
             tell(f"the model has never seen {', '.join(map(repr, dropped))}; left out.")
         return text
 
-    def ask(self, question: str) -> Iterator[str]:
-        """Take a turn, and give the answer in pieces, as it is written."""
+    def hear(self, question: str) -> bool:
+        """Take a turn, in what all who are to answer know of it. False if that is nothing."""
         question = self.known(question)
+        if self.other is not None:
+            question = self.other.known(question)
         if not question:
             tell("nothing is left of that; say something else.")
-            return
+            return False
         self.messages.append({"role": "user", "content": question})
-        yield from self.answer()
+        return True
 
     def answer(self) -> Iterator[str]:
-        """Answer the last turn, and remember it, even where writing was broken off. A question that gets no answer, or
-        is too long for one, is taken back."""
+        """Answer the last turn in pieces, as it is written, and remember it, even where writing was broken off. A
+        question that gets no answer, or is too long for one, is taken back."""
         pieces: list[str] = []
         prompt = self.prompt()
         steps = stream_text(
@@ -109,6 +126,12 @@ class Chat:
                 self.messages.pop()
                 tell("no answer; the question is taken back.")
 
+    @property
+    def said(self) -> list[Message]:
+        """The whole conversation, with the system turn."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, *self.messages]
+
     def prompt(self) -> list[int]:
         """The conversation as ids, without its oldest turns if the context has no room for them and an answer."""
         room = self.model.config.block_size - min(self.config.tokens, self.model.config.block_size // 2)
@@ -122,9 +145,19 @@ class Chat:
             raise UserError(
                 f"that is too long: the model reads {self.model.config.block_size} tokens, the system turn and all."
             )
-        if first:
+        if first > self.n_forgotten:
             tell(f"the context is full: the oldest {first} turns are no longer seen.")
+        self.n_forgotten = first
         return ids
+
+    def follow(self, chat: Chat) -> None:
+        """Come to the question that another model has just answered, in what this one knows of the conversation."""
+        self.system, _ = self.tokenizer.drop_unknown(chat.system)
+        self.sampling, self.seed, self.n_forgotten = chat.sampling, chat.seed, chat.n_forgotten
+        self.messages = [
+            {"role": each["role"], "content": self.tokenizer.drop_unknown(each["content"])[0]}
+            for each in chat.messages[:-1]
+        ]
 
     def take_back(self) -> bool:
         """Forget the last answer. False where there is none."""
@@ -137,10 +170,9 @@ class Chat:
 def main(arguments: Sequence[str]) -> None:
     """`folio chat RUN [flags]`."""
     config = read_config(ChatConfig, arguments, recipe=None, prog="folio chat", description=__doc__)
-    model, tokenizer = load_for_inference(config.run)
-    if stage_of(config.run) == "pretrain":
-        tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
-    chat = Chat(model.to(choose_device(config.device)), tokenizer, config)
+    chat = meet(config)
+    if config.compare is not None:
+        begin_comparing(chat, config.compare)
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(
             errors="surrogateescape"
@@ -151,6 +183,25 @@ def main(arguments: Sequence[str]) -> None:
         print("Say something. /help tells what else there is; Ctrl-D ends.")
     for line in lines():
         take(chat, line)
+
+
+def meet(config: ChatConfig) -> Chat:
+    """A chat with the model of `config.run`."""
+    model, tokenizer = load_for_inference(config.run)
+    if stage_of(config.run) == "pretrain":
+        tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
+    return Chat(model.to(choose_device(config.device)), tokenizer, config)
+
+
+def begin_comparing(chat: Chat, run: Path) -> None:
+    """From now on, let the model of a run answer as well. It may be the same: then it answers twice."""
+    config = replace(chat.config, run=run, system="")  # it follows what is said to the first
+    is_same = run.resolve() == chat.config.run.resolve()
+    chat.other = Chat(chat.model, chat.tokenizer, config) if is_same else meet(config)
+    tell(
+        f"each question gets two answers, in random order. Say 1 or 2 for the better one, 0 for neither; "
+        f"the pairs are added to {config.save}."
+    )
 
 
 def lines() -> Iterator[str]:
@@ -173,12 +224,20 @@ def take(chat: Chat, line: str) -> None:
         if line.startswith("/"):
             command, _, rest = line.partition(" ")
             COMMANDS.get(command, unknown)(chat, rest.strip())
-        else:
-            show(chat.ask(line))
+        elif chat.hear(line):
+            reply(chat)
     except KeyboardInterrupt:
         print()
     except UserError as error:
         tell(str(error))
+
+
+def reply(chat: Chat) -> None:
+    """Answer the last turn, alone or in comparison."""
+    if chat.other is None:
+        show(chat.answer())
+    else:
+        compare(chat, chat.other)
 
 
 def show(pieces: Iterator[str]) -> None:
@@ -187,11 +246,6 @@ def show(pieces: Iterator[str]) -> None:
         sys.stdout.write(piece)
         sys.stdout.flush()
     print()
-
-
-def tell(notice: str) -> None:
-    """A line of folio's own, apart from the conversation."""
-    print(f"folio: {notice}", file=sys.stderr)
 
 
 def unknown(chat: Chat, rest: str) -> None:
@@ -218,7 +272,18 @@ def retry(chat: Chat, rest: str) -> None:
     """Answer once more: the seed has moved on, and so the answer differs."""
     if not chat.take_back():
         raise UserError("there is no answer yet.")
-    show(chat.answer())
+    reply(chat)
+
+
+def set_other(chat: Chat, rest: str) -> None:
+    """Compare with another model from the next answer on, or no longer."""
+    if rest:
+        begin_comparing(chat, Path(rest).expanduser())
+    elif chat.other is None:
+        raise UserError("with which model? Name a run, as in /compare runs/shakespeare-sft.")
+    else:
+        chat.other = None
+        tell("one answer to each question again.")
 
 
 def set_temperature(chat: Chat, rest: str) -> None:
@@ -235,23 +300,15 @@ def save(chat: Chat, rest: str) -> None:
         raise UserError("name a file that ends in .jsonl, as in /save talk.jsonl.")
     if not chat.messages:
         raise UserError("there is nothing to save yet.")
-    system = [{"role": "system", "content": chat.system}] if chat.system else []
-    path = Path(rest)
-    line = json.dumps({"messages": [*system, *chat.messages]}, ensure_ascii=False)
-    try:
-        before = path.read_bytes() if os.path.exists(path) else b""
-        gap = b"" if before.endswith(b"\n") or not before else b"\n"
-        with path.open("ab") as file:
-            file.write(gap + line.encode() + b"\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}).") from None
-    tell(f"saved in {path}.")
+    add_line(Path(rest), {"messages": chat.said})
+    tell(f"saved in {rest}.")
 
 
 COMMANDS: dict[str, Callable[[Chat, str], None]] = {
     "/help": show_help,
     "/system": set_system,
     "/retry": retry,
+    "/compare": set_other,
     "/reset": reset,
     "/temperature": set_temperature,
     "/save": save,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from rich.cells import cell_len
 
 from folio.errors import UserError
 from folio.inference.inspection import Inspection, inspect
+from folio.log import tell
 from folio.model.architectures import architecture_of
 from folio.model.config import GPTConfig
 from folio.stages.models import load_for_inference
@@ -182,11 +182,6 @@ def known_ids(tokenizer: CharTokenizer, text: str, path: Path) -> list[int]:
     if dropped:
         tell(f"{path} has never seen {', '.join(map(repr, dropped))}; left out of the text.")
     return tokenizer.encode(known).tolist()
-
-
-def tell(notice: str) -> None:
-    """A line for the person, apart from what is asked for."""
-    print(f"folio: {notice}", file=sys.stderr)
 
 
 def counted(number: int, name: str) -> str:

@@ -16,12 +16,13 @@ from rich.text import Text
 
 from folio.checkpoint import newest_whole
 from folio.data.conversations import (
+    Conversation,
     Example,
     PackedConversations,
     batch_of,
     pack,
     read_conversations,
-    tokenize,
+    tokenize_all,
 )
 from folio.data.corpora import KNOWN_CORPORA, load_corpus
 from folio.data.plays import dialogues
@@ -36,7 +37,6 @@ from folio.stages.show import show_table
 from folio.stages.training import Answers, Training
 from folio.stages.tuning import Prepared, Stage, TuningConfig, choices
 from folio.tokenizer.char import CharTokenizer
-from folio.tokenizer.chat_template import Message
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
@@ -81,8 +81,8 @@ class SFTConfig(TuningConfig):
 class Conversations:
     """train, validation: lists of conversations. origin: where they are from."""
 
-    train: Sequence[Sequence[Message]]
-    validation: Sequence[Sequence[Message]]
+    train: Sequence[Conversation]
+    validation: Sequence[Conversation]
     origin: str
 
     @cached_property
@@ -120,10 +120,8 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
     checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
     model, tokenizer = load_for_inference(checkpoint or config.model)
     block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
-    learned = tokenized(conversations.train, 1, tokenizer, block_size, console)
-    measured = tokenized(
-        conversations.validation, 1 + len(conversations.train), tokenizer, block_size, console
-    )
+    learned = tokenized(conversations.train, tokenizer, block_size, console)
+    measured = tokenized(conversations.validation, tokenizer, block_size, console)
     rows, validation = (pack(examples, block_size, pad_id) for examples in (learned, measured))
 
     def plan() -> Plan:
@@ -159,27 +157,11 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
 
 
 def tokenized(
-    conversations: Sequence[Sequence[Message]],
-    first: int,
-    tokenizer: CharTokenizer,
-    block_size: int,
-    console: Console,
+    conversations: Sequence[Conversation], tokenizer: CharTokenizer, block_size: int, console: Console
 ) -> list[Example]:
-    """Conversations as tokens, numbered from `first`. Says how many were cut or left out.
-
-    Raises UserError for a character that the model does not know, and where none is left.
-    """
-    examples = []
-    for number, messages in enumerate(conversations, start=first):
-        try:
-            examples.append(tokenize(tokenizer, messages, block_size + 1))
-        except UserError as error:
-            raise UserError(f"conversation {number}: {error}") from None
+    """Conversations as tokens (see `tokenize_all`). Says how many were cut or left out."""
+    examples = tokenize_all(tokenizer, conversations, block_size)
     kept = [example for example in examples if example is not None]
-    if not kept:
-        raise UserError(
-            f"none of {len(examples)} conversations has a first answer within {block_size} tokens, the model's context."
-        )
     n_cut = sum(example.is_cut for example in kept)
     if n_cut or len(kept) < len(examples):
         console.print(
