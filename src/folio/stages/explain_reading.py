@@ -18,7 +18,8 @@ from folio.inference.inspection import Inspection, inspect
 from folio.model.architectures import architecture_of
 from folio.model.config import GPTConfig
 from folio.stages.models import load_for_inference
-from folio.tokenizer.char import SPECIAL_TOKENS, CharTokenizer
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
 Item = TypeVar("Item")
 
