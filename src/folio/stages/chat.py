@@ -20,9 +20,9 @@ from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
 from folio.runtime import choose_device
-from folio.stages.models import load_for_inference, stage_of
-from folio.tokenizer.char import CharTokenizer
+from folio.stages.models import load_for_chat, stage_of
 from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.tokenizer.protocol import Tokenizer
 
 HELP = """\
 /system TEXT       tell the model who it is; without a text, no longer
@@ -58,7 +58,7 @@ class ChatConfig:
 class Chat:
     """A conversation with one model."""
 
-    def __init__(self, model: GPT, tokenizer: CharTokenizer, config: ChatConfig) -> None:
+    def __init__(self, model: GPT, tokenizer: Tokenizer, config: ChatConfig) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.config = config
@@ -137,7 +137,7 @@ class Chat:
 def main(arguments: Sequence[str]) -> None:
     """`folio chat RUN [flags]`."""
     config = read_config(ChatConfig, arguments, recipe=None, prog="folio chat", description=__doc__)
-    model, tokenizer = load_for_inference(config.run)
+    model, tokenizer = load_for_chat(config.run)
     if stage_of(config.run) == "pretrain":
         tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
     chat = Chat(model.to(choose_device(config.device)), tokenizer, config)

@@ -32,14 +32,15 @@ from folio.evaluation.loss import validation_loss
 from folio.log import Progress, clock, make_console, size
 from folio.model.gpt import GPT
 from folio.runtime import Runtime, RuntimeConfig, describe, peak_memory, restore_runtime, start_runtime
-from folio.stages.models import load_for_inference
+from folio.stages.models import load_to_teach_chat
 from folio.stages.rehearsal import rehearse
 from folio.stages.running import begin_run, resume, train
 from folio.stages.show import show_table
 from folio.stages.stored import stored_config
 from folio.stages.training import Training, Watch, write_on
-from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
 from folio.train.plot import plot_losses
@@ -109,11 +110,11 @@ class Answer:
 
     prompt: str
 
-    def write(self, model: GPT, tokenizer: CharTokenizer) -> str:
+    def write(self, model: GPT, tokenizer: Tokenizer) -> str:
         """Question and answer."""
         question, _ = tokenizer.drop_unknown(self.prompt)
         ids = prompt_ids(tokenizer, [{"role": "user", "content": question}])
-        answer = write_on(model, tokenizer, ids, ANSWER_TOKENS, [tokenizer.special_ids["<|end|>"]])
+        answer = write_on(model, tokenizer, ids, ANSWER_TOKENS, [tokenizer.special_ids["<|end|>"]])  # type: ignore[arg-type]
         return f"> {question}\n{answer}"
 
 
@@ -178,7 +179,7 @@ def carry_out(config: SFTConfig, conversations: Conversations, run: RunDirectory
             f"{conversations.origin}",
             "machine": f"{describe(training.runtime.device)}; {training.runtime}",
             "training": f"{training.plan.steps:,} steps, each conversation {config.epochs:g} times: {clock(seconds)}",
-            "loss before": f"{before:.4f} nats a character of the answers",
+            "loss before": f"{before:.4f} nats a {training.tokenizer.unit} of the answers",
         },
         console,
     )
@@ -192,7 +193,7 @@ def carry_out(config: SFTConfig, conversations: Conversations, run: RunDirectory
 def build(config: SFTConfig, conversations: Conversations, run: RunDirectory, console: Console) -> Training:
     """All that a run needs, with the choices that run.json holds, or new ones."""
     checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
-    model, tokenizer = load_for_inference(checkpoint or config.model)
+    model, tokenizer = load_to_teach_chat(checkpoint or config.model)
     block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
     learned = tokenized(conversations.train, 1, tokenizer, block_size, console)
     measured = tokenized(
@@ -212,7 +213,7 @@ def build(config: SFTConfig, conversations: Conversations, run: RunDirectory, co
     batches = [batch_of(validation[first : first + n_rows]) for first in range(0, len(validation), n_rows)]
     return Training(
         model=model,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer,  # type: ignore[arg-type]
         source=PackedConversations(rows, batch_size=n_rows, seed=config.seed),
         validation=batches,
         validation_bytes=sum(answer_bytes(example, tokenizer) for example in measured),
@@ -225,7 +226,7 @@ def build(config: SFTConfig, conversations: Conversations, run: RunDirectory, co
 def tokenized(
     conversations: Sequence[Sequence[Message]],
     first: int,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     block_size: int,
     console: Console,
 ) -> list[Example]:
@@ -254,7 +255,7 @@ def tokenized(
     return kept
 
 
-def answer_bytes(example: Example, tokenizer: CharTokenizer) -> int:
+def answer_bytes(example: Example, tokenizer: Tokenizer) -> int:
     """UTF-8 bytes of the answers in an example, without special tokens."""
     special = set(tokenizer.special_ids.values())
     counted = [i for i, weight in zip(example.ids.tolist(), example.weights, strict=True) if weight]
@@ -278,10 +279,11 @@ def show_result(run: RunDirectory, console: Console) -> None:
     if not evaluated:
         raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
     best = min(evaluated, key=lambda record: record["val_loss"])
+    unit = load_tokenizer(run.best).unit
     console.print()
     show_table(
         {
-            "validation loss": f"{best['val_loss']:.4f} nats a character of the answers, at step {best['step']:,}; "
+            "validation loss": f"{best['val_loss']:.4f} nats a {unit} of the answers, at step {best['step']:,}; "
             f"{info['val_loss_before']:.4f} before",
             "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
             "model": str(run.best),
