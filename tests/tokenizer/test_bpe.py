@@ -140,6 +140,12 @@ def test_chat_tokens_are_new_ids_and_change_no_old_one(directory):
     assert chat.end_ids == [chat.special_ids["<|end|>"]]
 
 
+def test_added_tokens_that_are_not_special_are_text():
+    tokenizer = BPETokenizer(LIKE["qwen3"]().to_str())
+    assert list(tokenizer.special_ids) == ["<|endoftext|>"]
+    assert len(tokenizer.encode("<think>")) == 1
+
+
 def test_chat_tokens_that_are_there_keep_their_ids():
     library = gpt2_like()
     library.add_tokens(["<|user|>"])
