@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folio.errors import UserError
-from folio.tokenizer.char import SPECIAL_TOKENS, CharTokenizer
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
 AWKWARD = "a b\r\n\n\t .,' n't  e\u0301é\u200d\u2028\x85\x00<|😀👩‍👩‍👧\U0010ffff"
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from folio.batch import Batch
 from folio.data.corpora import unix_lines
 from folio.errors import UserError
-from folio.tokenizer.chat_template import Message, Tokenizer, check_messages, turns
+from folio.tokenizer.chat_template import Message, check_messages, turns
+from folio.tokenizer.protocol import Tokenizer
 
 
 class Conversation(list[Message]):

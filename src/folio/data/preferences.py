@@ -13,7 +13,8 @@ from folio.batch import Completions
 from folio.data.corpora import unix_lines
 from folio.data.jsonl import read_jsonl
 from folio.errors import UserError
-from folio.tokenizer.chat_template import Message, Tokenizer, check_messages, completion_ids, prompt_ids
+from folio.tokenizer.chat_template import Message, check_messages, completion_ids, prompt_ids
+from folio.tokenizer.protocol import Tokenizer
 
 GROUPED_BATCHES = 16
 """Batches whose pairs are sorted by length together: padding costs as much as text, and order still matters little."""

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol
 
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
-
-
-class Tokenizer(Protocol):
-    """What is needed of a tokenizer here."""
-
-    @property
-    def special_ids(self) -> dict[str, int]: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
+from folio.tokenizer.protocol import Tokenizer
 
 
 def stream_text(

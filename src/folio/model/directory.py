@@ -7,6 +7,7 @@ scalar `score` head, for `AutoModelForSequenceClassification`. Nothing is ever u
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -110,6 +111,15 @@ def _load(cls: type[Model], directory: Path, dropout: float | None) -> Model:
     model.tie_weights()  # to_empty makes two of a shared parameter
     load_weights(model, directory)
     return model
+
+
+def weights_digest(directory: Path) -> str:
+    """A SHA-256 that tells the weights of a model directory from others. Raises UserError where there are none."""
+    digest = hashlib.sha256()
+    for path in _weight_files(directory):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def read_config(directory: Path) -> GPTConfig:

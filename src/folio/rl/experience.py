@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions
-from folio.inference.text import Tokenizer
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.objectives.grpo import GRPOBatch, kl_k3
@@ -18,6 +17,7 @@ from folio.objectives.ppo import PPOBatch
 from folio.rl.advantages import gae, group_advantages, token_rewards, whiten
 from folio.rl.rewards import Sample, WeightedSum
 from folio.rl.rollouts import PromptOrder, write_samples
+from folio.tokenizer.protocol import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ import torch
 from folio.batch import Completions
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
-from folio.inference.text import Tokenizer
 from folio.model.gpt import GPT
 from folio.rl.rewards import Sample
+from folio.tokenizer.protocol import Tokenizer
 
 
 @dataclass(frozen=True)

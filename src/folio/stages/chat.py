@@ -21,9 +21,9 @@ from folio.log import tell
 from folio.model.gpt import GPT
 from folio.runtime import choose_device
 from folio.stages.compare import add_line, compare
-from folio.stages.models import load_for_inference, stage_of
-from folio.tokenizer.char import CharTokenizer
+from folio.stages.models import load_for_chat, stage_of
 from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.tokenizer.protocol import Tokenizer
 
 HELP = """\
 /system TEXT       tell the model who it is; without a text, no longer
@@ -69,7 +69,7 @@ class ChatConfig:
 class Chat:
     """A conversation with one model, and with another where answers are compared."""
 
-    def __init__(self, model: GPT, tokenizer: CharTokenizer, config: ChatConfig) -> None:
+    def __init__(self, model: GPT, tokenizer: Tokenizer, config: ChatConfig) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.config = config
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def meet(config: ChatConfig) -> Chat:
     """A chat with the model of `config.run`."""
-    model, tokenizer = load_for_inference(config.run)
+    model, tokenizer = load_for_chat(config.run)
     if stage_of(config.run) == "pretrain":
         tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
     return Chat(model.to(choose_device(config.device)), tokenizer, config)

@@ -22,7 +22,8 @@ from folio.log import make_console
 from folio.model.directory import read_config as read_model_config
 from folio.stages.models import find_model
 from folio.stages.sft import SFTConfig, find_conversations
-from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
 
 TRAINED, GIVEN = "bold green", "dim"
 OPEN, CLOSE = "⟦", "⟧"
@@ -69,7 +70,7 @@ def show(arguments: Sequence[str]) -> None:
     console = make_console()
     conversations = find_conversations(SFTConfig(data=config.data, validation=config.validation))
     directory = find_model(config.run)
-    block_size, tokenizer = read_model_config(directory).block_size, CharTokenizer.load(directory)
+    block_size, tokenizer = read_model_config(directory).block_size, load_tokenizer(directory)
     parts = {"train": conversations.train, "validation": conversations.validation}
     examples = {name: tokenize_all(tokenizer, part, block_size) for name, part in parts.items()}
     pairs = [pair for name in parts for pair in zip(parts[name], examples[name], strict=True)]
@@ -113,9 +114,7 @@ def explanation(config: ShowConfig, n_shown: int, total: int, in_colors: bool) -
     )
 
 
-def facts(
-    conversation: Conversation, example: Example | None, tokenizer: CharTokenizer, block_size: int
-) -> str:
+def facts(conversation: Conversation, example: Example | None, tokenizer: Tokenizer, block_size: int) -> str:
     """How long an example is, and what is missing from it."""
     if example is None:
         return f"left out: its first answer does not fit into {block_size:,} tokens"
@@ -131,12 +130,12 @@ def facts(
     return f"{len(example.ids):,} tokens, {int(example.weights.sum()):,} trained{missing}"
 
 
-def count_turns(example: Example, tokenizer: CharTokenizer) -> int:
+def count_turns(example: Example, tokenizer: Tokenizer) -> int:
     """The turns that an example has kept."""
     return int((example.ids == tokenizer.special_ids["<|end|>"]).sum())
 
 
-def marked(example: Example, tokenizer: CharTokenizer, in_colors: bool) -> Text:
+def marked(example: Example, tokenizer: Tokenizer, in_colors: bool) -> Text:
     """An example to be read, with a line for each turn, and its trained tokens in colour or between marks."""
     text = Text()
     for piece, is_role, is_trained in pieces(example, tokenizer):
@@ -149,7 +148,7 @@ def marked(example: Example, tokenizer: CharTokenizer, in_colors: bool) -> Text:
     return text
 
 
-def pieces(example: Example, tokenizer: CharTokenizer) -> Iterator[tuple[str, bool, bool]]:
+def pieces(example: Example, tokenizer: Tokenizer) -> Iterator[tuple[str, bool, bool]]:
     """The tokens between two changes of weight as text, whether they begin a turn, and whether they are trained."""
     roles = {tokenizer.special_ids[name] for name in ("<|user|>", "<|assistant|>")}
     tokens = zip(example.ids.tolist(), example.weights.tolist(), strict=True)
@@ -165,7 +164,7 @@ def visible(text: str) -> str:
     )
 
 
-def figures(examples: Sequence[Example | None], tokenizer: CharTokenizer, block_size: int) -> dict[str, str]:
+def figures(examples: Sequence[Example | None], tokenizer: Tokenizer, block_size: int) -> dict[str, str]:
     """What there is to know of all examples together, rows as they are packed for training."""
     kept = [example for example in examples if example is not None]
     lengths = np.array([len(example.ids) for example in kept])

@@ -17,16 +17,14 @@ from folio.data.preferences import PairBatches
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
 from folio.log import clock, size
-from folio.model.directory import load_model
 from folio.model.gpt import GPT
 from folio.objectives.preference import completion_logprobs, dpo_loss
 from folio.runtime import describe
-from folio.stages.models import find_model
+from folio.stages.models import find_model, load_for_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
 from folio.stages.show import show_table
 from folio.stages.training import Answers, Training
 from folio.stages.tuning import Prepared, Stage, choices
-from folio.tokenizer.char import CharTokenizer
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
@@ -65,8 +63,8 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
     start = find_model(config.model)
     checkpoint = newest_whole(run.checkpoints)[0] if run.exists else None
     # No dropout: the margins compare the model with its reference, and only the weights should differ.
-    model, reference = (load_model(each, dropout=0.0) for each in (checkpoint or start, start))
-    tokenizer = CharTokenizer.load(start)
+    model, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
+    reference, _ = load_for_chat(start, dropout=0.0)
     block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
     pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
     source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)

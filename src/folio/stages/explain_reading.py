@@ -18,7 +18,8 @@ from folio.log import tell
 from folio.model.architectures import architecture_of
 from folio.model.config import GPTConfig
 from folio.stages.models import load_for_inference
-from folio.tokenizer.char import SPECIAL_TOKENS, CharTokenizer
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
 Item = TypeVar("Item")
 
@@ -146,10 +147,14 @@ def read_text(path: Path, text: str, *, layer: int | None, head: int, device: to
     little better and almost the same.) A model whose text had no line ends never met `<|bos|>`, and is given
     none. The model reads its last block_size tokens of all this; what is left out is told on stderr.
 
-    layer: the last one if None. Raises UserError where the model, the layer or the head does not exist, and
-    where no character is left.
+    layer: the last one if None. Raises UserError where the model, the layer or the head does not exist, where
+    a token is more than a character, and where no character is left.
     """
     model, tokenizer = load_for_inference(path)
+    if not isinstance(tokenizer, CharTokenizer):
+        raise UserError(
+            f"{path} reads tokens of several characters: folio explain shows models of single characters only."
+        )
     layer = model.config.n_layer - 1 if layer is None else layer
     for name, number, count in (("layer", layer, model.config.n_layer), ("head", head, model.config.n_head)):
         if not 0 <= number < count:

@@ -20,13 +20,13 @@ from folio.model.gpt import GPT
 from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, write_samples
 from folio.runtime import RuntimeConfig, start_runtime
-from folio.stages.models import load_for_inference
+from folio.stages.models import load_for_chat
 from folio.stages.policy import load_rewards
 from folio.stages.recipes import take_recipe
 from folio.stages.sft import SFTConfig, find_conversations
 from folio.stages.show import show_table
-from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
+from folio.tokenizer.protocol import Tokenizer
 from folio.train.run import replace_file
 
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
@@ -83,7 +83,7 @@ def label(config: LabelConfig, console: Console) -> None:
         return
     known = find_conversations(SFTConfig(data=config.data, validation=config.validation))
     parts = [spread(known.train, config.prompts), spread(known.validation, config.validation_prompts)]
-    model, tokenizer = load_for_inference(config.model)
+    model, tokenizer = load_for_chat(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
     runtime = start_runtime(config.runtime)
     model.to(runtime.device)
@@ -117,7 +117,7 @@ def spread(conversations: Sequence[Conversation], n: int | None) -> Sequence[Con
 class Answering:
     """Two answers of the model to each prompt, beside the one that the conversation has."""
 
-    def __init__(self, config: LabelConfig, model: GPT, tokenizer: CharTokenizer, progress: Progress) -> None:
+    def __init__(self, config: LabelConfig, model: GPT, tokenizer: Tokenizer, progress: Progress) -> None:
         self.config = config
         self.model = model
         self.tokenizer = tokenizer

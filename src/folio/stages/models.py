@@ -11,7 +11,10 @@ from folio.checkpoint import damage, newest_whole, surviving
 from folio.errors import UserError
 from folio.model.directory import load_model
 from folio.model.gpt import GPT
-from folio.tokenizer.char import CharTokenizer
+from folio.model.grow import grown
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 from folio.train.run import RunDirectory
 
 
@@ -50,7 +53,30 @@ def stage_of(path: Path) -> str:
     return ""
 
 
-def load_for_inference(path: Path) -> tuple[GPT, CharTokenizer]:
-    """Model and tokenizer of a run or a model directory."""
+def load_for_inference(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
+    """Model and tokenizer of a run or a model directory. dropout: for training, where it is not the model's own."""
     directory = find_model(path)
-    return load_model(directory).eval(), CharTokenizer.load(directory)
+    model, tokenizer = load_model(directory, dropout=dropout).eval(), load_tokenizer(directory)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise UserError(
+            f"{directory} has a tokenizer of {tokenizer.vocab_size:,} tokens and a model of "
+            f"{model.config.vocab_size:,}: they do not belong together."
+        )
+    return model, tokenizer
+
+
+def load_for_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
+    """The same, of a model that has the tokens of conversations. Raises UserError where it lacks one."""
+    model, tokenizer = load_for_inference(path, dropout=dropout)
+    if not tokenizer.special_ids.keys() >= set(SPECIAL_TOKENS):
+        raise UserError(f"{path} has no chat tokens: `folio sft {path}` teaches it to answer.")
+    return model, tokenizer
+
+
+def load_to_teach_chat(path: Path) -> tuple[GPT, Tokenizer]:
+    """The same, to be trained on conversations: the tokens for them are added where they are missing."""
+    model, tokenizer = load_for_inference(path)
+    taught = tokenizer.with_chat_tokens()
+    if taught.vocab_size > tokenizer.vocab_size:
+        model = grown(model, tokenizer.vocab_size, taught.vocab_size)
+    return model, taught

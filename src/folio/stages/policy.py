@@ -20,17 +20,18 @@ from folio.data.corpora import KNOWN_CORPORA
 from folio.data.prompts import read_prompts, up_to_the_user
 from folio.errors import UserError
 from folio.evaluation.diversity import distinct_n
-from folio.model.directory import WEIGHTS, load_model, load_score_model
+from folio.model.directory import load_score_model, weights_digest
 from folio.model.gpt import GPT
 from folio.rl.experience import Writing
 from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum, load_function
 from folio.rl.rollouts import Prompt, write_samples
 from folio.runtime import Runtime, RuntimeConfig
-from folio.stages.models import find_model
+from folio.stages.models import find_model, load_for_chat
 from folio.stages.sft import SFTConfig, find_conversations
 from folio.stages.tuning import TuningConfig
-from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
 from folio.train.run import RunDirectory
 
 VALIDATION_SHARE = 0.1
@@ -97,7 +98,7 @@ class Policy:
     writing: Writing
     prompts: Sequence[Prompt]
     evaluation: PolicyEvaluation
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     digest: str
     facts: dict[str, str]
 
@@ -149,8 +150,8 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
     start = find_model(config.model)
     # No dropout: the policy that learns must be the one that wrote, or the first ratios are not 1.
     checkpoint = newest_whole(run.checkpoints)[0] if run.exists else None
-    policy, reference = (load_model(each, dropout=0.0) for each in (checkpoint or start, start))
-    tokenizer = CharTokenizer.load(start)
+    policy, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
+    reference, _ = load_for_chat(start, dropout=0.0)
     learned, measured = find_prompts(config)
     room = policy.config.block_size - config.max_new_tokens
     prompts, held_out = (fitting(each, tokenizer, room, console) for each in (learned, measured))
@@ -168,10 +169,10 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
         missing_stop_penalty=config.missing_stop_penalty,
     )
     evaluation = PolicyEvaluation(writing, held_out, gold if config.gold else None, config.seed)
-    parts = [json.dumps([learned, measured]).encode(), (start / WEIGHTS).read_bytes()]
+    parts = [json.dumps([learned, measured]), weights_digest(start)]
     names = [split_weight(spec)[0] for spec in (*config.reward, *config.gold)]
-    parts += [(find_model(Path(name)) / WEIGHTS).read_bytes() for name in names if not is_function(name)]
-    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    parts += [weights_digest(find_model(Path(name))) for name in names if not is_function(name)]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     facts = {
         "prompts": f"{len(prompts):,}, and {len(held_out):,} to measure on: {config.data}",
         "reward": ", ".join(config.reward) + (f"; gold: {', '.join(config.gold)}" if config.gold else ""),
@@ -199,7 +200,7 @@ def find_prompts(config: PolicyConfig) -> tuple[Sequence[list[Message]], Sequenc
 
 
 def fitting(
-    prompts: Sequence[Sequence[Message]], tokenizer: CharTokenizer, room: int, console: Console
+    prompts: Sequence[Sequence[Message]], tokenizer: Tokenizer, room: int, console: Console
 ) -> list[Prompt]:
     """Prompts as ids, without those that leave no room for an answer, which are counted.
 
@@ -220,7 +221,7 @@ def fitting(
     return kept
 
 
-def load_rewards(specs: Sequence[str], tokenizer: CharTokenizer, seconds: float) -> WeightedSum:
+def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> WeightedSum:
     """What `--reward` names. Raises UserError where one of them is missing or has another tokenizer."""
     parts = []
     for spec in specs:
@@ -246,16 +247,16 @@ def is_function(name: str) -> bool:
     return re.search(r"\.py(:|$)", name) is not None
 
 
-def load_function_reward(name: str, tokenizer: CharTokenizer, seconds: float) -> RewardSource:
+def load_function_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
     """A reward from a function."""
     return FunctionReward(name, load_function(name), seconds)
 
 
-def load_model_reward(name: str, tokenizer: CharTokenizer, seconds: float) -> RewardSource:
+def load_model_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
     """A reward from a model. Raises UserError where it reads other tokens than the policy writes."""
     directory = find_model(Path(name))
     model = load_score_model(directory, dropout=0.0).eval().requires_grad_(False)
-    if CharTokenizer.load(directory) != tokenizer:
+    if load_tokenizer(directory) != tokenizer:
         raise UserError(
             f"{name} has another tokenizer than the policy: train the reward model from the same model."
         )

@@ -15,10 +15,10 @@ from rich.console import Console
 from folio.batch import Completions
 from folio.data.preferences import Pair, Preference, pair_batch, read_preferences, tokenize_pair
 from folio.errors import UserError
-from folio.model.directory import WEIGHTS
+from folio.model.directory import weights_digest
 from folio.runtime import RuntimeConfig
 from folio.stages.tuning import TuningConfig
-from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.protocol import Tokenizer
 
 VALIDATION_SHARE = 0.1
 """Of the pairs of a file, where nothing else is named: the last ones."""
@@ -65,12 +65,12 @@ def find_preferences(config: PreferenceConfig) -> tuple[Sequence[Preference], Se
 
 def digest_of(learned: Sequence[Preference], measured: Sequence[Preference], start: Path) -> str:
     """What tells preferences and the model that a run starts from, a model directory, from others."""
-    texts = json.dumps([list(map(asdict, each)) for each in (learned, measured)]).encode()
-    return hashlib.sha256(hashlib.sha256(texts).digest() + (start / WEIGHTS).read_bytes()).hexdigest()
+    parts = [list(map(asdict, learned)), list(map(asdict, measured)), weights_digest(start)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def tokenized(
-    preferences: Sequence[Preference], tokenizer: CharTokenizer, block_size: int, console: Console
+    preferences: Sequence[Preference], tokenizer: Tokenizer, block_size: int, console: Console
 ) -> list[Pair]:
     """Preferences as ids, without those that are longer than the context, which are counted.
 

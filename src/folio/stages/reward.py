@@ -20,12 +20,12 @@ from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
 from folio.objectives.preference import reward_loss, scores
 from folio.runtime import describe
-from folio.stages.models import find_model, load_for_inference
+from folio.stages.models import find_model, load_to_teach_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
 from folio.stages.show import show_table
 from folio.stages.training import Training
 from folio.stages.tuning import Prepared, Stage, choices
-from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.protocol import Tokenizer
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
@@ -49,7 +49,7 @@ def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepar
     learned, measured = find_preferences(config)
     start = find_model(config.model)
     digest = digest_of(learned, measured, start)
-    base, tokenizer = load_for_inference(start)
+    base, tokenizer = load_to_teach_chat(start)
     block_size, pad_id = base.config.block_size, tokenizer.special_ids["<|pad|>"]
     pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
     source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)
@@ -99,7 +99,7 @@ class Verdicts:
     pairs: Sequence[Pair]
 
     @torch.inference_mode()
-    def write(self, model: ScoreModel, tokenizer: CharTokenizer) -> list[tuple[str, str]]:
+    def write(self, model: ScoreModel, tokenizer: Tokenizer) -> list[tuple[str, str]]:
         """Each prompt, and with it both answers, each after its score."""
         device = model.score.weight.device
         batch = pair_batch(self.pairs, tokenizer.special_ids["<|pad|>"]).to(device)

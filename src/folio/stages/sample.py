@@ -17,7 +17,6 @@ from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.runtime import choose_device
 from folio.stages.models import load_for_inference
-from folio.stages.training import prompt_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +61,11 @@ def main(arguments: Sequence[str]) -> None:
     steps = stream_text(
         Engine(model),
         tokenizer,
-        [prompt_ids(tokenizer, prompt)] * config.num,
+        [tokenizer.prompt(prompt)] * config.num,
         max_new_tokens=config.tokens,
         sampling=config.sampling,
         seed=config.seed,
-        stop_ids=[tokenizer.special_ids["<|end|>"]],
+        stop_ids=tokenizer.end_ids,
         stop=config.stop,
     )
     # The first answer is shown as it is written; the others, written beside it, when it is complete.

@@ -31,12 +31,13 @@ from folio.evaluation.loss import HeldOut
 from folio.log import clock, size
 from folio.objectives.next_token import next_token_loss
 from folio.runtime import describe
-from folio.stages.models import load_for_inference
+from folio.stages.models import load_to_teach_chat
 from folio.stages.rehearsal import rehearse
 from folio.stages.show import show_table
 from folio.stages.training import Answers, Training
 from folio.stages.tuning import Prepared, Stage, TuningConfig, choices
-from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
@@ -118,7 +119,7 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
     """Conversations as rows of tokens, a model to learn them, and how long it will take."""
     conversations = find_conversations(config)
     checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
-    model, tokenizer = load_for_inference(checkpoint or config.model)
+    model, tokenizer = load_to_teach_chat(checkpoint or config.model)
     block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
     learned = tokenized(conversations.train, tokenizer, block_size, console)
     measured = tokenized(conversations.validation, tokenizer, block_size, console)
@@ -157,7 +158,7 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
 
 
 def tokenized(
-    conversations: Sequence[Conversation], tokenizer: CharTokenizer, block_size: int, console: Console
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, block_size: int, console: Console
 ) -> list[Example]:
     """Conversations as tokens (see `tokenize_all`). Says how many were cut or left out."""
     examples = tokenize_all(tokenizer, conversations, block_size)
@@ -172,7 +173,7 @@ def tokenized(
     return kept
 
 
-def answer_bytes(example: Example, tokenizer: CharTokenizer) -> int:
+def answer_bytes(example: Example, tokenizer: Tokenizer) -> int:
     """UTF-8 bytes of the answers in an example, without special tokens."""
     special = set(tokenizer.special_ids.values())
     counted = [i for i, weight in zip(example.ids.tolist(), example.weights, strict=True) if weight]
@@ -192,10 +193,11 @@ def show_result(run: RunDirectory, console: Console) -> None:
     if not evaluated:
         raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
     best = min(evaluated, key=lambda record: record["val_loss"])
+    unit = load_tokenizer(run.best).unit
     console.print()
     show_table(
         {
-            "validation loss": f"{best['val_loss']:.4f} nats a character of the answers, at step {best['step']:,}; "
+            "validation loss": f"{best['val_loss']:.4f} nats a {unit} of the answers, at step {best['step']:,}; "
             f"{info['before']['val_loss']:.4f} before",
             "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
             "model": str(run.best),

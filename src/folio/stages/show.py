@@ -56,9 +56,8 @@ def show_result(run: RunDirectory, reference: Reference | None, console: Console
     model, tokenizer = load_for_inference(run.path)
 
     console.print()
-    console.print(
-        write_text(model, tokenizer, info["config"]["prompt"], SCENE_TOKENS).strip(), soft_wrap=True
-    )
+    scene = write_text(model, tokenizer, info["config"]["prompt"], SCENE_TOKENS)
+    console.print(scene.strip(), soft_wrap=True)
     console.print()
     lines = {"validation loss": f"{best['val_loss']:.4f} nats a character, at step {best['step']:,}"}
     mismatch = reference.mismatch(info) if reference else None

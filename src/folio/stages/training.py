@@ -32,7 +32,8 @@ from folio.model.score import ActorCritic, ScoreModel
 from folio.model.transformer import Transformer
 from folio.runtime import Runtime
 from folio.tokenizer import chat_template
-from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.protocol import Tokenizer
+from folio.tokenizer.special_tokens import STANDARD_NAMES
 from folio.train.best import Best
 from folio.train.loop import Counted, LossFunction, StepReport
 from folio.train.plan import Plan
@@ -55,7 +56,7 @@ class Source(Protocol):
 class Writer(Protocol):
     """What writes samples along the way, always to the same prompts and with the same seed."""
 
-    def write(self, model: Any, tokenizer: CharTokenizer) -> Iterable[tuple[str, str]]:
+    def write(self, model: Any, tokenizer: Tokenizer) -> Iterable[tuple[str, str]]:
         """Each prompt, and what is to be shown of it."""
 
 
@@ -71,7 +72,7 @@ class Training:
     """
 
     model: Transformer
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     source: Source
     groups: Iterable[Sequence[Counted]]
     loss_function: LossFunction
@@ -125,8 +126,7 @@ class Training:
 
     def save_model(self, directory: Path) -> None:
         """Write model and tokenizer, as `transformers` reads them."""
-        names = {"bos": "<|bos|>", "eos": "<|end|>", "pad": "<|pad|>"}
-        special_ids = {name: self.tokenizer.special_ids[token] for name, token in names.items()}
+        special_ids = {name: self.tokenizer.special_ids[token] for name, token in STANDARD_NAMES.items()}
         save_model(self.model, directory, special_ids=special_ids)
         self.tokenizer.save(directory)
 
@@ -205,7 +205,7 @@ class Watch:
         newest = list(self._measured.values())[-1] if self._measured else {}
         known = {"loss": report.loss, **report.metrics, **self.training.figures(), **newest}
         figures = {name: f"{known[name]:.3f}" for name in self.shown if name in known}
-        figures |= {"tokens/s": f"{tokens_per_second:,.0f}", "left": clock(left)}
+        figures |= {f"{self.training.tokenizer.unit}s/s": f"{tokens_per_second:,.0f}", "left": clock(left)}
         self.progress.update(report.step, figures)
 
     def sample(self, report: StepReport) -> None:
@@ -229,7 +229,7 @@ class Continuation:
 
     prompt: str
 
-    def write(self, model: GPT, tokenizer: CharTokenizer) -> list[tuple[str, str]]:
+    def write(self, model: GPT, tokenizer: Tokenizer) -> list[tuple[str, str]]:
         """The prompt, and with it what the model adds to it."""
         return [(self.prompt, write_text(model, tokenizer, self.prompt, SAMPLE_TOKENS))]
 
@@ -240,11 +240,11 @@ class Answers:
 
     prompts: Sequence[str]
 
-    def write(self, model: GPT, tokenizer: CharTokenizer) -> list[tuple[str, str]]:
+    def write(self, model: GPT, tokenizer: Tokenizer) -> list[tuple[str, str]]:
         """Each question, and with it its answer."""
         return [(prompt, self._answered(prompt, model, tokenizer)) for prompt in self.prompts]
 
-    def _answered(self, prompt: str, model: GPT, tokenizer: CharTokenizer) -> str:
+    def _answered(self, prompt: str, model: GPT, tokenizer: Tokenizer) -> str:
         question, _ = tokenizer.drop_unknown(prompt)
         ids = chat_template.prompt_ids(tokenizer, [{"role": "user", "content": question}])
         room = min(ANSWER_TOKENS, model.config.block_size - len(ids))
@@ -252,19 +252,14 @@ class Answers:
         return f"> {question}\n{answer}"
 
 
-def prompt_ids(tokenizer: CharTokenizer, prompt: str) -> list[int]:
-    """What the engine reads: the ids of a prompt, or <|bos|> where there is none."""
-    return tokenizer.encode(prompt).tolist() or [tokenizer.special_ids["<|bos|>"]]
-
-
-def write_text(model: GPT, tokenizer: CharTokenizer, prompt: str, n_tokens: int) -> str:
+def write_text(model: GPT, tokenizer: Tokenizer, prompt: str, n_tokens: int) -> str:
     """Prompt and continuation, the same for the same model."""
     prompt, _ = tokenizer.drop_unknown(prompt)
-    return prompt + write_on(model, tokenizer, prompt_ids(tokenizer, prompt), n_tokens)
+    return prompt + write_on(model, tokenizer, tokenizer.prompt(prompt), n_tokens)
 
 
 def write_on(
-    model: GPT, tokenizer: CharTokenizer, ids: Sequence[int], n_tokens: int, stop_ids: Sequence[int] = ()
+    model: GPT, tokenizer: Tokenizer, ids: Sequence[int], n_tokens: int, stop_ids: Sequence[int] = ()
 ) -> str:
     """What the model writes after `ids`, the same for the same model."""
     steps = stream_text(

@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 
 from folio.errors import UserError
 from folio.tokenizer.chat_template import save_template
-
-SPECIAL_TOKENS = ("<|bos|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
-"""Reserved from the start, so that a model of plain text can go on to chat with the embedding it has."""
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES, save_settings
 
 
 @dataclass(frozen=True)
 class CharTokenizer:
     """One id for each Unicode code point: characters in sorted order, then the special tokens.
 
-    A character is one code point: "\\r\\n", a letter with a combining accent and a joined emoji are several.
-    Two tokenizers with the same characters are equal.
+    A character is one code point: "\\r\\n", a letter with a combining accent and a joined emoji are several. The
+    special tokens are reserved from the start, so that a model of plain text can go on to chat with the embedding it
+    has. Two tokenizers with the same characters are equal.
 
     characters: single characters in any order; repeats count once.
     """
@@ -41,6 +40,10 @@ class CharTokenizer:
         return cls(tuple(set(text)))
 
     @property
+    def unit(self) -> str:
+        return "character"
+
+    @property
     def vocab_size(self) -> int:
         """Characters and special tokens together (V)."""
         return len(self.characters) + len(SPECIAL_TOKENS)
@@ -49,6 +52,10 @@ class CharTokenizer:
     def special_ids(self) -> dict[str, int]:
         """The id of each special token, by name."""
         return {token: len(self.characters) + i for i, token in enumerate(SPECIAL_TOKENS)}
+
+    @property
+    def end_ids(self) -> list[int]:
+        return [self.special_ids[STANDARD_NAMES["eos"]]]
 
     @cached_property
     def _tokens(self) -> dict[int, str]:
@@ -83,6 +90,10 @@ class CharTokenizer:
             )
         return ids
 
+    def prompt(self, text: str) -> list[int]:
+        """What a model reads to continue a text: its ids, or `<|bos|>` where it is empty."""
+        return self.encode(text).tolist() or [self.special_ids[STANDARD_NAMES["bos"]]]
+
     def drop_unknown(self, text: str) -> tuple[str, str]:
         """For where a person is typing: the text without unknown characters, and those, each once, in order."""
         codes = _code_points(text)
@@ -92,6 +103,10 @@ class CharTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids, special tokens by name. Raises KeyError for an id that is no token."""
         return "".join(self._tokens[int(i)] for i in ids)
+
+    def with_chat_tokens(self) -> CharTokenizer:
+        """Itself: it has them."""
+        return self
 
     def save(self, directory: Path) -> None:
         """Write `tokenizer.json`, its settings and the chat template, as `transformers.AutoTokenizer` reads them.
@@ -108,18 +123,9 @@ class CharTokenizer:
         tokenizer.add_special_tokens(
             [AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS]
         )
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": "<|bos|>",
-            "eos_token": "<|end|>",
-            "pad_token": "<|pad|>",
-            "clean_up_tokenization_spaces": False,
-        }
         directory.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(directory / "tokenizer.json"))
-        (directory / "tokenizer_config.json").write_text(
-            json.dumps(config, indent=2) + "\n", encoding="utf-8"
-        )
+        save_settings(directory, STANDARD_NAMES)
         save_template(directory)
 
     @classmethod

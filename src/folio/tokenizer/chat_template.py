@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from folio.errors import UserError
+from folio.tokenizer.protocol import Tokenizer
 
 ROLES = ("system", "user", "assistant")
 FILE = "chat_template.jinja"
@@ -31,15 +31,6 @@ TEMPLATE = (
 
 Message = Mapping[str, str]
 """`role`, one of ROLES, and `content`."""
-
-
-class Tokenizer(Protocol):
-    """What is needed of a tokenizer here."""
-
-    @property
-    def special_ids(self) -> dict[str, int]: ...
-
-    def encode(self, text: str) -> NDArray[np.int32]: ...
 
 
 def check_messages(messages: Sequence[Message]) -> None:

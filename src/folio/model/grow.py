@@ -1,0 +1,42 @@
+"""A larger vocabulary for a model that has learned one already."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from folio.model.gpt import GPT
+
+
+@torch.no_grad()
+def grown(model: GPT, n_known: int, vocab_size: int) -> GPT:
+    """A copy of the model in which ids n_known to vocab_size - 1 are new tokens; all other rows are bit for bit the same.
+
+    Rows that the model has beyond n_known, as embeddings padded to a round number do, are used first; then embedding and
+    head get longer. Each new row is the mean of the first n_known (Hewitt, 2021, "Initializing new word embeddings for
+    pretrained language models"), in the embedding and in the head. A new token's score is then the mean of the old
+    scores, and as exp is convex, its probability at most that of an average token: the model goes on as it did, where a
+    row of small random numbers, with a score about 0, can outdo all old ones. Hewitt's noise is left out. It would only
+    tell the new tokens apart, which the first step does, for they stand at different places. So nothing is random here.
+    """
+    config = replace(model.config, vocab_size=max(vocab_size, model.config.vocab_size))
+    larger = copy.deepcopy(model)
+    larger.config = config
+    larger.embedding.weight = nn.Parameter(_with_mean_rows(model.embedding.weight, n_known, vocab_size))
+    larger.embedding.num_embeddings = config.vocab_size
+    larger.head.weight = (
+        larger.embedding.weight
+        if config.tied_embeddings
+        else nn.Parameter(_with_mean_rows(model.head.weight, n_known, vocab_size))
+    )
+    larger.head.out_features = config.vocab_size
+    return larger
+
+
+def _with_mean_rows(weight: Tensor, n_known: int, vocab_size: int) -> Tensor:
+    """(V_old, C) -> (V, C)."""
+    mean = weight[:n_known].mean(0, keepdim=True)
+    return torch.cat([weight[:n_known], mean.expand(vocab_size - n_known, -1), weight[vocab_size:]])

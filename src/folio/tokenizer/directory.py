@@ -1,0 +1,44 @@
+"""The tokenizer of a model directory, of whatever kind it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from folio.errors import UserError
+from folio.tokenizer.bpe import FILE, BPETokenizer, old_pair
+from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.protocol import Tokenizer
+
+KINDS: Mapping[str, Callable[[Path], Tokenizer]] = {
+    "BPE": BPETokenizer.load,
+    "WordLevel": CharTokenizer.load,
+}
+"""By what `tokenizer.json` calls them."""
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """Read the tokenizer of a model directory: byte-level BPE, or folio's own of characters.
+
+    Raises UserError where there is none, it is damaged, or of another kind.
+    """
+    kind = "BPE" if old_pair(directory) else _kind(directory / FILE)
+    if kind not in KINDS:
+        raise UserError(
+            f"{directory / FILE} holds a tokenizer of kind {kind}: folio reads byte-level BPE, and its own of characters."
+        )
+    return KINDS[kind](directory)
+
+
+def _kind(path: Path) -> str:
+    try:
+        model = json.loads(path.read_text(encoding="utf-8"))["model"]
+        # GPT-2's file is older than the entry.
+        return str(model.get("type") or ("BPE" if "merges" in model else None))
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): name a model directory with its tokenizer in it."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: copy it again, or save the model again.") from error

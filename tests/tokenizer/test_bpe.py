@@ -1,0 +1,248 @@
+import copy
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Library
+from tokenizers import decoders, models
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from byte_level import LIKE, LINES, OWN, TRICKY, gpt2_like
+from folio.data.corpora import data_folders
+from folio.errors import UserError
+from folio.tokenizer.bpe import BPETokenizer
+from folio.tokenizer.chat_template import prompt_ids
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS
+
+TRAINED = BPETokenizer.train(LINES, 300)
+MESSAGES = [
+    {"role": "system", "content": " be\nbrief "},
+    {"role": "user", "content": "What is 😀?"},
+    {"role": "assistant", "content": "  the cat."},
+    {"role": "user", "content": "\n and then"},
+]
+
+
+@pytest.fixture(params=LIKE)
+def directory(request, tmp_path):
+    """A tokenizer as `transformers` saves it."""
+    PreTrainedTokenizerFast(tokenizer_object=LIKE[request.param](), **OWN[request.param]).save_pretrained(
+        tmp_path
+    )
+    return tmp_path
+
+
+def saved(tokenizer, path):
+    tokenizer.save(path)
+    return path
+
+
+# Oracles
+
+
+def test_ids_and_texts_are_those_of_transformers(directory):
+    theirs, ours = AutoTokenizer.from_pretrained(directory), BPETokenizer.load(directory)
+    for text in TRICKY:
+        text = text.replace("<|endoftext|>", "")  # noqa: PLW2901  # theirs finds special tokens in text
+        ids = theirs.encode(text, add_special_tokens=False)
+        assert ours.encode(text).tolist() == ids
+        for end in range(len(ids) + 1):  # half characters as well
+            assert ours.decode(ids[:end]) == theirs.decode(ids[:end], clean_up_tokenization_spaces=False)
+        if text:
+            assert ours.prompt(text) == theirs.encode(text)
+    assert ours.encode("the").dtype == np.int32
+
+
+def test_with_chat_tokens_the_template_gives_transformers_the_same_ids(directory, tmp_path):
+    ours = BPETokenizer.load(directory).with_chat_tokens()
+    theirs = AutoTokenizer.from_pretrained(saved(ours, tmp_path / "chat"))
+    ids = theirs.apply_chat_template(MESSAGES, add_generation_prompt=True, return_dict=False)
+    assert ids == prompt_ids(ours, MESSAGES)
+    rendered = theirs.apply_chat_template(MESSAGES, add_generation_prompt=True, tokenize=False)
+    assert theirs.encode(rendered) == ids, "nothing is put before <|bos|>"
+    assert (theirs.bos_token, theirs.eos_token, theirs.pad_token) == ("<|bos|>", "<|end|>", "<|pad|>")
+    assert len(theirs) == ours.vocab_size
+
+
+def test_gpt2s_own_vocabulary(tmp_path):
+    found = [folder / "tokenizer/gpt2" for folder in data_folders()]
+    source = next((folder for folder in found if (folder / "encoder.json").exists()), None)
+    if source is None:
+        pytest.skip("GPT-2's vocabulary is not in a data folder")
+    tokenizer = BPETokenizer.load(source)
+    assert (tokenizer.vocab_size, tokenizer.special_ids) == (50257, {"<|endoftext|>": 50256})
+    assert tokenizer.encode("Hello world").tolist() == [15496, 995]
+    assert tokenizer.encode(" Hello world").tolist() == [18435, 995]
+    assert tokenizer.encode("<|endoftext|>").tolist() == [27, 91, 437, 1659, 5239, 91, 29]
+    assert tokenizer.prompt("") == tokenizer.end_ids == [50256]
+    for name, old in (("vocab.json", "encoder.json"), ("merges.txt", "vocab.bpe")):
+        shutil.copy(source / old, tmp_path / name)
+    assert BPETokenizer.load(tmp_path) == tokenizer
+    theirs = AutoTokenizer.from_pretrained(saved(tokenizer, tmp_path / "new"))
+    text = " ".join(LINES) + "I'll've, naïve Ünïcode\n\n\t   ½ 한국어 👩‍🚀"
+    assert theirs.encode(text) == tokenizer.encode(text).tolist()
+    assert BPETokenizer.load(tmp_path / "new") == tokenizer
+
+
+# Invariants
+
+
+@given(st.text())
+def test_decode_undoes_encode(text):
+    assert TRAINED.decode(TRAINED.encode(text)) == text
+    assert TRAINED.drop_unknown(text) == (text, "")
+
+
+@given(st.text(), st.sampled_from(SPECIAL_TOKENS), st.text())
+def test_what_is_typed_never_becomes_special(before, token, after):
+    special = set(TRAINED.special_ids.values())
+    for tokenizer in (TRAINED, copy.deepcopy(TRAINED)):
+        assert not special & set(tokenizer.encode(before + token + after).tolist())
+
+
+@given(st.text(min_size=1))
+def test_a_text_is_certain_at_some_id_and_half_before(text):
+    """What `stream_text` relies on: a text that does not end in U+FFFD is a beginning of the whole."""
+    ids = TRAINED.encode(text).tolist()
+    for end in range(len(ids)):
+        part = TRAINED.decode(ids[:end])
+        assert part.endswith("\ufffd") or text.startswith(part)
+
+
+def test_special_ids_are_decoded_by_name_and_ids_without_a_token_to_nothing():
+    assert TRAINED.decode([TRAINED.special_ids["<|end|>"], *TRAINED.encode("cat")]) == "<|end|>cat"
+    assert TRAINED.decode([TRAINED.vocab_size + 5]) == ""
+
+
+def test_load_undoes_save(directory, tmp_path):
+    plain = BPETokenizer.load(directory)
+    assert BPETokenizer.load(saved(plain, tmp_path / "plain")) == plain
+    assert not (tmp_path / "plain" / "chat_template.jinja").exists()
+    chat = plain.with_chat_tokens()
+    assert BPETokenizer.load(saved(chat, tmp_path / "chat")) == chat != plain
+    assert chat.with_chat_tokens() == chat
+
+
+def test_chat_tokens_are_new_ids_and_change_no_old_one(directory):
+    plain = BPETokenizer.load(directory)
+    chat = plain.with_chat_tokens()
+    assert [chat.special_ids[token] for token in SPECIAL_TOKENS] == [
+        *range(plain.vocab_size, chat.vocab_size)
+    ]
+    assert chat.vocab_size == plain.vocab_size + 5
+    assert plain.special_ids.items() <= chat.special_ids.items()
+    for text in TRICKY:
+        assert chat.encode(text).tolist() == plain.encode(text).tolist()
+    assert chat.prompt("") == [chat.special_ids["<|bos|>"]]
+    assert chat.end_ids == [chat.special_ids["<|end|>"]]
+
+
+def test_added_tokens_that_are_not_special_are_text():
+    tokenizer = BPETokenizer(LIKE["qwen3"]().to_str())
+    assert list(tokenizer.special_ids) == ["<|endoftext|>"]
+    assert len(tokenizer.encode("<think>")) == 1
+
+
+def test_chat_tokens_that_are_there_keep_their_ids():
+    library = gpt2_like()
+    library.add_tokens(["<|user|>"])
+    plain = BPETokenizer(library.to_str())
+    chat = plain.with_chat_tokens()
+    assert chat.special_ids["<|user|>"] == library.token_to_id("<|user|>") == plain.vocab_size - 1
+    assert chat.vocab_size == plain.vocab_size + 4
+    assert chat.special_ids["<|user|>"] not in chat.encode("<|user|>").tolist()
+
+
+# Its own training
+
+
+def test_training_makes_as_many_tokens_as_asked_the_same_each_time():
+    assert TRAINED.vocab_size == 300
+    assert list(TRAINED.special_ids.values()) == [295, 296, 297, 298, 299]
+    assert BPETokenizer.train(LINES, 300) == TRAINED != BPETokenizer.train(LINES, 290)
+    assert len(TRAINED.encode(LINES[0])) < len(LINES[0])
+    assert BPETokenizer.train(["ab"], 300).vocab_size == 256 + 1 + 5, "there is one pair to merge"
+    with pytest.raises(UserError, match="vocab_size is 260: bytes and special tokens alone need 261"):
+        BPETokenizer.train(LINES, 260)
+
+
+# What begins and ends a text
+
+
+@pytest.mark.parametrize(
+    ("files", "prompt", "ends"),
+    [
+        ({"tokenizer_config.json": {"eos_token": {"content": "<|endoftext|>"}}}, [0], [0]),
+        ({"config.json": {"bos_token_id": 0, "eos_token_id": [7, 0]}}, [0], [0]),
+        ({"config.json": {"bos_token_id": 0, "eos_token_id": 50256}}, [0], []),
+        ({"tokenizer_config.json": {"eos_token": "</s>"}, "config.json": {"eos_token_id": 0}}, [0], [0]),
+        ({"config.json": {"bos_token_id": 1, "eos_token_id": 2}}, None, []),  # these are letters
+        ({"config.json": []}, None, []),
+        ({}, None, []),
+    ],
+)
+def test_the_own_tokens_are_found_wherever_they_are_named(tmp_path, files, prompt, ends):
+    gpt2_like().save(str(tmp_path / "tokenizer.json"))
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    tokenizer = BPETokenizer.load(tmp_path)
+    assert tokenizer.end_ids == ends
+    assert tokenizer.prompt("a") == tokenizer.encode("a").tolist()
+    if prompt is None:
+        with pytest.raises(UserError, match="no token to begin a text with: give it a prompt"):
+            tokenizer.prompt("")
+    else:
+        assert tokenizer.prompt("") == prompt
+
+
+# Mistakes
+
+
+def test_half_a_character_is_named_with_its_place_and_can_be_dropped():
+    with pytest.raises(UserError, match=r"does not know '\\udcff' \(character 5, line 2\)"):
+        TRAINED.encode("ab\nc\udcff\ud83d")
+    assert TRAINED.drop_unknown("a\udcffb\ud83d\udcff") == ("ab", "\udcff\ud83d")
+
+
+SENTENCE_PIECES = Library(models.BPE({"▁": 0, "a": 1}, []))
+SENTENCE_PIECES.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"model": {"type": "BPE", "vo', "is damaged"),
+        ("{}", "is damaged"),
+        ('{"model": {"type": "BPE", "vocab": {}, "merges": [["a", "b"]]}}', "is damaged"),
+        (Library(models.WordLevel({"a": 0})).to_str(), "of kind WordLevel, not BPE"),
+        (Library(models.BPE({"a": 0}, [])).to_str(), "not byte-level"),
+        (SENTENCE_PIECES.to_str(), "not byte-level"),
+    ],
+)
+def test_a_bad_file_is_the_users_to_mend(tmp_path, content, message):
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match=rf"tokenizer\.json .*{message}"):
+        BPETokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("vocab", "merges", "message"),
+    [
+        ("{", "", "is damaged"),
+        ('{"a": 0}', "#version: 0.2\nq z\n", "is damaged"),
+        ('{"a": 0}', "#version: 0.2\n", "is not GPT-2's"),
+    ],
+)
+def test_a_bad_pair_is_the_users_to_mend(tmp_path, vocab, merges, message):
+    (tmp_path / "vocab.json").write_text(vocab)
+    (tmp_path / "merges.txt").write_text(merges)
+    with pytest.raises(UserError, match=rf"vocab\.json .*{message}"):
+        BPETokenizer.load(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"tokenizer\.json cannot be read \(No such file"):
+        BPETokenizer.load(tmp_path)
