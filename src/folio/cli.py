@@ -13,6 +13,7 @@ from folio import __version__
 from folio.errors import UserError
 
 VERBS = {
+    "run": ("folio.stages.chain", "go the whole way, from a text to an assistant"),
     "pretrain": ("folio.stages.pretrain", "train a GPT on a text"),
     "ladder": ("folio.stages.ladder", "climb from a bigram to a GPT, and see what each part buys"),
     "data": ("folio.stages.data", "see what a model is trained on, and which tokens count"),

@@ -1,0 +1,124 @@
+"""The whole way, from a text to an assistant: every stage that a folder of recipes has, one after another."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from folio.config import read_config
+from folio.errors import UserError
+from folio.log import clock, make_console
+from folio.stages import chat
+from folio.stages.models import load_for_chat
+from folio.stages.show import show_table
+from folio.stages.training import Answers
+from folio.train.run import RunDirectory, read_lines
+
+STAGES = ("pretrain", "sft", "label", "reward", "dpo", "ppo", "grpo")
+"""In the order in which each needs what the ones before have made."""
+TALKERS = ("sft", "dpo", "ppo", "grpo")
+"""Those that make a model which answers."""
+FIGURES = {
+    "pretrain": {"val_loss": "validation loss"},
+    "sft": {"val_loss": "loss of held-out answers"},
+    "reward": {"val_accuracy": "right about held-out pairs"},
+    "dpo": {"val_accuracy": "right about held-out pairs"},
+    "ppo": {"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL"},
+    "grpo": {"val_reward": "reward", "val_gold": "gold reward"},
+}
+"""What tells how a stage went, by its name in metrics.jsonl."""
+QUESTIONS = ("What is thy name?", "Where is the king?", "How now, my lord?", "Farewell.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainConfig:
+    """Which way to go."""
+
+    recipes: tyro.conf.Positional[Path] = Path("recipes/shakespeare")
+    """A folder of recipes, each named after its stage: pretrain.toml, sft.toml, ..."""
+    chat: bool = True
+    """At the end, talk with what was made, where there is a terminal."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio run [FOLDER]`."""
+    config = read_config(ChainConfig, arguments, recipe=None, prog="folio run", description=__doc__)
+    run_chain(config, make_console())
+
+
+def run_chain(config: ChainConfig, console: Console) -> None:
+    """Carry out what is not done yet, tell what each stage brought, and begin to talk."""
+    stages = [stage for stage in STAGES if os.path.exists(config.recipes / f"{stage}.toml")]
+    if not stages:
+        known = ", ".join(sorted({str(path.parent) for path in Path("recipes").glob("*/pretrain.toml")}))
+        raise UserError(f"{config.recipes} has no recipe. {f'There is {known}.' if known else ''}".rstrip())
+    for number, stage in enumerate(stages, start=1):
+        console.rule(Text(f"{number} of {len(stages)}: {stage}", style="bold"), align="left")
+        recipe = config.recipes / f"{stage}.toml"
+        import_module(f"folio.stages.{stage}").main([str(recipe), "--resume"])
+    made = {stage: made_by(config.recipes / f"{stage}.toml") for stage in stages}
+    console.rule(Text("What each stage brought", style="bold"), align="left")
+    show_table({stage: told for stage, path in made.items() if (told := outcome(stage, path))}, console)
+    talkers = {stage: path for stage, path in made.items() if stage in TALKERS}
+    if not talkers:
+        return
+    console.rule(Text("The same questions to each", style="bold"), align="left")
+    show_answers(talkers, console)
+    *_, last = talkers.values()
+    if config.chat and sys.stdin.isatty() and sys.stdout.isatty():
+        console.rule(Text("Now you", style="bold"), align="left")
+        chat.main([str(last)])
+    else:
+        console.print(Text("\nNext", style="bold"))
+        console.print(f"  folio chat {last}", soft_wrap=True)
+
+
+def made_by(recipe: Path) -> Path:
+    """Where a recipe puts what it makes. Raises UserError where it does not say."""
+    table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    place = table.get("run") or table.get("out")
+    if not isinstance(place, str):
+        raise UserError(
+            f'{recipe} must say where its run goes, as in run = "runs/name": others go on from there.'
+        )
+    return Path(place)
+
+
+def outcome(stage: str, path: Path) -> str:
+    """What a stage brought, in figures: before, after, and how long it took."""
+    if stage not in FIGURES:
+        return ""
+    run = RunDirectory(path)
+    info, records = run.read_info(), read_lines(run.metrics_file)
+    evaluated = [record for record in records if any(name in record for name in FIGURES[stage])]
+    if not evaluated:
+        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation.")
+    # Where there is a validation loss, the model with the lowest is kept; else the newest.
+    kept = min(evaluated, key=lambda record: record.get("val_loss", -record["step"]))
+    before = info.get("before", {})
+    told = [
+        f"{words} {before[name]:.3f} → {kept[name]:.3f}" if name in before else f"{words} {kept[name]:.3f}"
+        for name, words in FIGURES[stage].items()
+        if name in kept
+    ]
+    return f"{', '.join(told)}; {clock(records[-1]['train_seconds'])}"
+
+
+def show_answers(runs: dict[str, Path], console: Console) -> None:
+    """What the model of each stage says to the same questions."""
+    answers = {}
+    for stage, path in runs.items():
+        model, tokenizer = load_for_chat(path)
+        answers[stage] = [text.split("\n", 1)[1] for _, text in Answers(QUESTIONS).write(model, tokenizer)]
+    for number, question in enumerate(QUESTIONS):
+        console.print(Text(f"\n> {question}", style="bold"))
+        show_table({stage: said[number].strip() for stage, said in answers.items()}, console)
