@@ -45,7 +45,10 @@ def test_help_imports_nothing_slow():
     ("verb", "hint"),
     [
         ("pretain", "Did you mean pretrain?"),
-        ("zzz", "There is run, pretrain, ladder, data, sft, label, reward, ppo, grpo, dpo, sample, chat, explain, doctor."),
+        (
+            "zzz",
+            "There is run, pretrain, ladder, data, sft, label, reward, ppo, grpo, dpo, sample, chat, explain, doctor.",
+        ),
     ],
 )
 def test_an_unknown_verb_is_a_mistake(verb, hint, capsys):

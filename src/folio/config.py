@@ -90,7 +90,9 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
     if get_origin(kind) is tuple:  # of any length; TOML and JSON call it a list
         if not isinstance(value, list | tuple):
             raise UserError(f"{where} is {value!r}; it must be a list.")
-        return tuple(_checked(item, get_args(kind)[0], f"{where}, item {n}") for n, item in enumerate(value, 1))
+        return tuple(
+            _checked(item, get_args(kind)[0], f"{where}, item {n}") for n, item in enumerate(value, 1)
+        )
     accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,7 @@ class Writing:
     max_new_tokens: int
     temperature: float
     missing_stop_penalty: float
-    batch_size: int = 64
+    batch_size: int = 16
 
     def written(self, order: PromptOrder, iteration: int, n_prompts: int, each: int = 1) -> Written:
         """A rollout: `each` answers to each of the next prompts, side by side, with all that is known of them."""
@@ -64,13 +64,22 @@ class Writing:
         logprobs = torch.zeros(completions.mask[:, 1:].shape)
         drawn = [logprob for sample in samples for logprob in sample.logprobs]
         logprobs[completions.mask[:, 1:].bool()] = torch.tensor(drawn)
-        parts = [
-            token_logprobs(self.reference(rows[:, :-1]), rows[:, 1:], self.temperature).cpu()
-            for rows in torch.split(
-                completions.ids.to(self.reference.embedding.weight.device), self.batch_size
-            )
-        ]
-        return Written(samples, completions, rewards, rewards - penalty, logprobs, torch.cat(parts))
+        ref_logprobs = self.each_token(
+            completions,
+            lambda ids: token_logprobs(self.reference(ids[:, :-1]), ids[:, 1:], self.temperature),
+        )
+        return Written(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
+
+    def each_token(self, completions: Completions, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `compute` makes of ids (b, t) -> (b, t - 1), for all rows: (B, T - 1) on the CPU, 0 in the padding."""
+        device = self.reference.embedding.weight.device
+        found = torch.zeros(completions.mask[:, 1:].shape)
+        order = completions.by_length
+        for first in range(0, len(order), self.batch_size):
+            rows = order[first : first + self.batch_size]
+            computed = compute(completions.rows(rows).ids.to(device)).cpu()
+            found[rows, : computed.shape[1]] = computed
+        return found
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ class PPOExperience:
         """A rollout and its figures."""
         written = self.writing.written(self.order, iteration, self.rollout_size)
         mask = written.mask
-        values = self._values(written.completions.ids) * mask
+        values = self._values(written.completions) * mask
         rewards = token_rewards(written.scores, written.logprobs, written.ref_logprobs, mask, self.kl_coef)
         if self.whiten_rewards:
             rewards = whiten(rewards, mask, mean=None)
@@ -138,10 +147,9 @@ class PPOExperience:
         return batch, {**written.figures(), "explained_variance": explained_variance(values, returns, mask)}
 
     @torch.inference_mode()
-    def _values(self, ids: Tensor) -> Tensor:
-        """What the critic expects before each token but the first: (B, T) -> (B, T - 1)."""
-        rows = torch.split(ids[:, :-1].to(self.critic.score.weight.device), self.writing.batch_size)
-        return torch.cat([self.critic(each).cpu() for each in rows])
+    def _values(self, completions: Completions) -> Tensor:
+        """What the critic expects before each token but the first: (B, T - 1)."""
+        return self.writing.each_token(completions, lambda ids: self.critic(ids[:, :-1]))
 
 
 @dataclass(frozen=True, kw_only=True)

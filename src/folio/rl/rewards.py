@@ -57,18 +57,22 @@ class ModelReward:
 
     model: ScoreModel
     pad_id: int
-    batch_size: int = 64
+    batch_size: int = 16
 
     @torch.inference_mode()
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
         device = self.model.score.weight.device
-        given: list[float] = []
-        for first in range(0, len(samples), self.batch_size):
-            pairs = [
-                (sample.prompt_ids, sample.completion_ids)
-                for sample in samples[first : first + self.batch_size]
-            ]
-            given += scores(self.model, Completions.of(pairs, self.pad_id).to(device)).tolist()
+        completions = Completions.of(
+            [(sample.prompt_ids, sample.completion_ids) for sample in samples], self.pad_id
+        )
+        order = completions.by_length
+        given = [0.0] * len(samples)
+        for first in range(0, len(order), self.batch_size):
+            rows = order[first : first + self.batch_size]
+            for row, score in zip(
+                rows, scores(self.model, completions.rows(rows).to(device)).tolist(), strict=True
+            ):
+                given[row] = score
         return given
 
 

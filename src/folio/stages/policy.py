@@ -63,7 +63,7 @@ class PolicyConfig(TuningConfig):
     """Answers in a rollout."""
     minibatch_size: int = 64
     """Answers in an optimizer step."""
-    micro_batch_size: int = 64
+    micro_batch_size: int = 16
     """Answers that go through the model together; fewer need less memory and change nothing else."""
     max_new_tokens: int = 120
     """Most tokens in an answer."""

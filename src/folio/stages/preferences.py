@@ -38,7 +38,7 @@ class PreferenceConfig(TuningConfig):
     """Preferences to measure on; by default the last tenth of the data."""
     epochs: float = 1.0
     """How often each pair is seen: more than once, and it is learned by heart."""
-    micro_batch_size: int = 16
+    micro_batch_size: int = 8
     """Pairs that go through the model together; a step is one such batch."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
