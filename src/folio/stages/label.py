@@ -159,10 +159,12 @@ class Answering:
 
 def compared(answers: Iterator[list[Sample]], judge: RewardSource, tie: float) -> Iterator[dict[str, str]]:
     """Two preferences from the three answers to a prompt: between the model's own, and of the first of these and the
-    given one. The judge decides both; ties, and answers without a word, are left out."""
+    given one. The judge decides both. Left out are ties, and answers without a word or without an end: what is cut off
+    is worse for a reason that has nothing to do with what it says, and the stages that follow punish it anyway."""
     for first, second, given in answers:
         for a, b in ((first, second), (given, first)):
             one, other = judge([a, b])
-            if abs(one - other) > tie and a.completion and b.completion:
+            is_whole = all(each.completion and each.is_stopped for each in (a, b))
+            if is_whole and abs(one - other) > tie:
                 better, worse = (a, b) if one > other else (b, a)
                 yield {"prompt": a.prompt, "chosen": better.completion, "rejected": worse.completion}
