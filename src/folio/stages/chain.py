@@ -19,6 +19,7 @@ from folio.errors import UserError
 from folio.log import clock, make_console
 from folio.stages import chat
 from folio.stages.models import load_for_chat
+from folio.stages.pretrain import PretrainConfig, default_run
 from folio.stages.show import show_table
 from folio.stages.training import Answers
 from folio.train.run import RunDirectory, read_lines
@@ -61,11 +62,11 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     if not stages:
         known = ", ".join(sorted({str(path.parent) for path in Path("recipes").glob("*/pretrain.toml")}))
         raise UserError(f"{config.recipes} has no recipe. {f'There is {known}.' if known else ''}".rstrip())
+    made = {stage: made_by(config.recipes / f"{stage}.toml") for stage in stages}
     for number, stage in enumerate(stages, start=1):
         console.rule(Text(f"{number} of {len(stages)}: {stage}", style="bold"), align="left")
         recipe = config.recipes / f"{stage}.toml"
         import_module(f"folio.stages.{stage}").main([str(recipe), "--resume"])
-    made = {stage: made_by(config.recipes / f"{stage}.toml") for stage in stages}
     console.rule(Text("What each stage brought", style="bold"), align="left")
     show_table({stage: told for stage, path in made.items() if (told := outcome(stage, path))}, console)
     talkers = {stage: path for stage, path in made.items() if stage in TALKERS}
@@ -86,6 +87,8 @@ def made_by(recipe: Path) -> Path:
     """Where a recipe puts what it makes. Raises UserError where it does not say."""
     table = tomllib.loads(recipe.read_text(encoding="utf-8"))
     place = table.get("run") or table.get("out")
+    if place is None and recipe.stem == "pretrain":
+        return default_run(table.get("data", PretrainConfig.data))
     if not isinstance(place, str):
         raise UserError(
             f'{recipe} must say where its run goes, as in run = "runs/name": others go on from there.'

@@ -88,10 +88,15 @@ def main(arguments: Sequence[str]) -> None:
     pretrain(config, recipe, make_console())
 
 
+def default_run(data: str) -> Path:
+    """runs/ and the text's name."""
+    return Path("runs") / Path(data).resolve().stem
+
+
 def pretrain(config: PretrainConfig, recipe: Path | None, console: Console) -> None:
     """Find the text, choose sizes, train, and show what came of it."""
     reference = Reference.beside(recipe) if recipe else None
-    run = RunDirectory(config.run or Path("runs") / Path(config.data).resolve().stem)
+    run = RunDirectory(config.run or default_run(config.data))
     if run.exists:
         with run.owned():
             config = stored_config(run, config, stage="pretrain", resume=config.resume)
