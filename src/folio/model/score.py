@@ -27,7 +27,8 @@ class ScoreModel(Transformer):
     def like(cls, model: Transformer) -> ScoreModel:
         """One that reads as `model` does, with its weights copied; only the head is new."""
         scorer = cls(model.config)
-        copied = {name: value for name, value in model.state_dict().items() if not name.startswith("head.")}
+        heads = ("head.", "score.")
+        copied = {name: value for name, value in model.state_dict().items() if not name.startswith(heads)}
         scorer.load_state_dict({"score.weight": scorer.score.weight, **copied})
         scorer.compute_dtype = model.compute_dtype
         return scorer

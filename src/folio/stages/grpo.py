@@ -48,7 +48,9 @@ class GRPOConfig(PolicyConfig):
             eps=1e-5,
         )
     )
-    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(warmup_steps=2, decay_fraction=1.0)
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
