@@ -181,8 +181,9 @@ def unknown_words(words: list[str]) -> list[str]:
     if words[0].endswith("folio"):
         verb = next(iter(words[1:]), "--help")
         if verb in VERBS:
-            recipes = [word for word in words if word.startswith("recipes/") and not is_known(word)]
-            return recipes + [flag for flag in flags if flag not in flags_of(verb)]
+            recipes = [word for word in words if word.startswith("recipes/")]
+            strange = [word for word in recipes if not is_known(word.partition(":")[0])]  # of file.py:name
+            return strange + [flag for flag in flags if flag not in flags_of(verb)]
         return [] if is_placeholder(verb) or verb in ("--help", "--version", "-h", "-V") else [verb]
     if (
         words[0].startswith("python")
