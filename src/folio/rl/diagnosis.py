@@ -43,6 +43,8 @@ EQUAL_GROUPS = 0.8
 """Share of GRPO's groups without a difference: of five prompts only one teaches."""
 TINY_KL = 0.1
 """Nats an answer: the policy is where it began."""
+BLIND = -0.05
+"""Explained variance: one that has learned nothing yet lies at 0, a little to either side."""
 HIGH_CLIP_FRACTION = 0.3
 """Of the tokens in the last step on a rollout; 0.05 to 0.2 is usual."""
 GOLD_ERRORS = 3.0
@@ -208,7 +210,7 @@ def flat_reward(history: History) -> Finding | None:
     if reward is None or spread is None:
         return None
     gain, typical = reward.late - reward.early, fmean(spread.values)
-    if gain > FLAT * typical or gain < FALLEN * typical:
+    if not FALLEN * typical <= gain <= FLAT * typical:
         return None
     equal, kl = history.over_rollouts("equal_groups"), history.over_rollouts("kl")
     causes = (
@@ -260,14 +262,16 @@ def fallen_reward(history: History) -> Finding | None:
 def blind_critic(history: History) -> Finding | None:
     """PPO's critic foresees less than a constant would."""
     explained = trend(history, "explained_variance")
-    if explained is None or not explained.late < 0:
+    if explained is None or not explained.late < BLIND:
         return None
     return Finding(
         "warning",
         "The critic explains nothing",
         f"Explained variance is {explained.late:.2f} at the end; a constant would have 0.",
-        "Advantages are noisier than without a critic. It learns too slowly, or what it learned is out of date.",
-        "Raise --vf-coef or --value-clip-range, begin from a reward model (--reward RUN), or use grpo, which has none.",
+        "Advantages are noisier than without a critic. It follows the policy too slowly, or it began as a reward model, "
+        "which has seen whole answers only and guesses in the middle of one.",
+        "Raise --value-clip-range or --ppo-epochs, or use grpo, which has no critic. (--vf-coef changes little: the critic "
+        "has an optimizer of its own, and Adam's steps do not grow with a loss.)",
     )
 
 

@@ -22,6 +22,8 @@ DPI = 100
 GREY = "0.45"
 OTHER_SCALE = 3.0
 """Times as wide as the gold reward's range: then one axis would flatten one of them."""
+LEGEND_ROOM = 0.18
+"""Of the height: no place is free of curves for sure where two axes share a panel."""
 STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -144,11 +146,13 @@ def draw_panel(axes: Axes, panel: Panel, history: History) -> None:
     series = {curve: points for curve in panel.curves if (points := curve.series(history))}
     if panel.level is not None:
         axes.axhline(panel.level, color=GREY, linewidth=1, linestyle=":")
+    twin = beside(axes, GOLD.color) if GOLD in series and needs_own_axis(series) else None
     lines = []
     for curve, points in series.items():
-        is_apart = curve is GOLD and needs_own_axis(series)
-        target = beside(axes, curve) if is_apart else axes
-        lines += draw_curve(target, curve, points, f"{curve.label} (right)" if is_apart else curve.label)
+        target = twin if twin is not None and curve is GOLD else axes
+        lines += draw_curve(
+            target, curve, points, f"{curve.label} (right)" if target is twin else curve.label
+        )
         if curve is GOLD:
             highest = points.values.index(max(points.values))  # what follows it may be over-optimisation
             draw_ring(target, points.rollouts[highest], points.values[highest], curve.color)
@@ -158,7 +162,12 @@ def draw_panel(axes: Axes, panel: Panel, history: History) -> None:
     axes.set_title(panel.title)
     axes.set_title(panel.unit, loc="right", fontsize=9, fontweight="normal", color=GREY)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(lines) > 1:
+    if twin is not None:
+        for each in (axes, twin):
+            low, high = each.get_ylim()
+            each.set_ylim(low, high + LEGEND_ROOM * (high - low))
+        twin.legend(handles=lines, loc="upper left", ncols=len(lines))
+    elif len(lines) > 1:
         axes.legend(handles=lines)
 
 
@@ -194,10 +203,10 @@ def span(values: Sequence[float]) -> float:
     return max(values, default=0.0) - min(values, default=0.0)
 
 
-def beside(axes: Axes, curve: Curve) -> Axes:
-    """A second axis on the right, in the colour of its curve."""
+def beside(axes: Axes, color: str) -> Axes:
+    """A second axis on the right, in the colour of what it is for."""
     twin = axes.twinx()
-    twin.spines["right"].set(visible=True, color=curve.color)
-    twin.tick_params(axis="y", colors=curve.color)
+    twin.spines["right"].set(visible=True, color=color)
+    twin.tick_params(axis="y", colors=color)
     twin.grid(visible=False)
     return twin

@@ -129,10 +129,10 @@ def praise(history: History) -> str:
     told = [f"The reward went from {reward.early:.3f} to {reward.late:.3f}"] if reward else []
     if gold:
         told.append(f"the gold reward from {gold.values[0]:.3f} to {gold.values[-1]:.3f}")
+    if entropy:
+        told.append(f"the entropy from {entropy.early:.2f} to {entropy.late:.2f} nats a token")
     if kl and length:
         told.append(f"the KL is {kl.late:.1f} nats an answer, {kl.late / length.late:.2f} a token")
-    if entropy:
-        told.append(f"the entropy is {entropy.late / entropy.early:.0%} of what it was")
     if ratio:
         off = max(abs(value - 1) for value in ratio.values)
         told.append(f"on first passes the ratio is within {off:.1g} of 1")
