@@ -95,6 +95,7 @@ def test_gains_are_in_standard_deviations_of_the_start():
     assert run.kl == pytest.approx([0.6 * n for n in range(11)])
     assert run.gains["val_reward"] == pytest.approx([0.11 * n for n in range(11)])
     assert run.gains["val_gold"] == pytest.approx([0.015 / 0.15 * n for n in range(11)])
+    assert run.gold_errors == pytest.approx([1 / 8] * 11), "of 64 answers"
     assert run.highest("val_gold") == 10
 
 

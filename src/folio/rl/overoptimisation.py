@@ -31,7 +31,7 @@ class Climb:
     """A run's evaluations, the start among them. What was not measured is not a number.
 
     kl: nats an answer, never below 0. gains: of reward and gold reward over the start, by name, in standard deviations
-    of the answers at the start: so different rewards share an axis.
+    of the answers at the start: so different rewards share an axis. gold_errors: standard errors of the gold gains.
     """
 
     label: str
@@ -39,6 +39,7 @@ class Climb:
     rollouts: Sequence[int]
     kl: Sequence[float]
     gains: Mapping[str, Sequence[float]]
+    gold_errors: Sequence[float]
 
     @classmethod
     def of(cls, history: History, label: str) -> Climb:
@@ -46,19 +47,22 @@ class Climb:
         points = history.evaluations
         if not points:
             raise UserError(f"{label} has not been evaluated yet: wait for its first evaluation.")
-        gains = {}
+        n_answers = max(1.0, history.setting("validation_prompts", 1))
+        gains, errors = {}, {}
         for name in FIGURES:
             values = [point.get(name, math.nan) for point in points]
             spreads = [point.get(f"{name}_std", 0.0) for point in points]
             # Where all answers were worth the same at the start, the widest spread there was.
             unit = spreads[0] or max(spreads) or 1.0
             gains[name] = [(value - values[0]) / unit for value in values]
+            errors[name] = [spread / unit / math.sqrt(n_answers) for spread in spreads]
         return cls(
             label,
             history,
             [round(point["rollout"]) for point in points],
             [max(0.0, point["val_kl"]) for point in points],
             gains,
+            errors["val_gold"],
         )
 
     def highest(self, name: str) -> int | None:
@@ -102,7 +106,7 @@ def draw_climbs(runs: Sequence[Climb], path: Path) -> None:
         axes.set_title("What the reward says, and what is true")
         kinds = [
             Line2D([], [], color=GREY, linestyle="--", marker="o", markerfacecolor="white", label="reward"),
-            Line2D([], [], color=GREY, marker="D", label="gold reward; its highest is ringed"),
+            Line2D([], [], color=GREY, marker="D", label="gold reward ± standard error; highest ringed"),
         ]
         colors = [
             Line2D([], [], color=COLORS[i % len(COLORS)], linewidth=3, label=run.label)
@@ -116,7 +120,9 @@ def draw_climb(axes: Axes, run: Climb, color: str) -> None:
     """The reward dashed, the gold reward solid."""
     reward, gold = (run.gains[name] for name in FIGURES)
     axes.plot(run.kl, reward, color=color, linestyle="--", marker="o", markersize=5, markerfacecolor="white")
-    axes.plot(run.kl, gold, color=color, linewidth=2, marker="D", markersize=5)
+    axes.errorbar(
+        run.kl, gold, run.gold_errors, color=color, linewidth=2, elinewidth=1, marker="D", markersize=5
+    )
     highest = run.highest("val_gold")
     if highest is not None:
         draw_ring(axes, run.kl[highest], gold[highest], color)
