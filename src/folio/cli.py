@@ -22,6 +22,7 @@ VERBS = {
     "reward": ("folio.stages.reward", "learn from preferences which of two answers is better"),
     "ppo": ("folio.stages.ppo", "improve a model's answers by what a reward says of them (PPO)"),
     "grpo": ("folio.stages.grpo", "the same, comparing answers to the same prompt (GRPO)"),
+    "rl-report": ("folio.stages.rl_report", "tell what is wrong with a run of ppo or grpo"),
     "dpo": ("folio.stages.dpo", "learn from preferences without a reward model (DPO)"),
     "sample": ("folio.stages.sample", "let a trained model write"),
     "chat": ("folio.stages.chat", "talk with a model"),

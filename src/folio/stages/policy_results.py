@@ -7,6 +7,8 @@ from rich.text import Text
 
 from folio.errors import UserError
 from folio.log import clock, size
+from folio.rl.history import History
+from folio.rl.picture import draw_history
 from folio.stages.show import show_table
 from folio.stages.tuning import Prepared
 from folio.train.run import RunDirectory, read_lines
@@ -23,6 +25,7 @@ SHOWN = {
 
 def finish(run: RunDirectory, prepared: Prepared) -> None:
     """Draw rl.png."""
+    draw_history(History.of(run), str(run.path), run.rl_plot)
 
 
 def show_result(run: RunDirectory, console: Console) -> None:
@@ -43,9 +46,11 @@ def show_result(run: RunDirectory, console: Console) -> None:
             **figures,
             "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
             "model": str(run.best),
+            "curves": str(run.rl_plot),
         },
         console,
     )
     console.print()
     console.print(Text("Next", style="bold"))
+    console.print(f"  folio rl-report {run.path}", soft_wrap=True)
     console.print(f"  folio chat {run.path}", soft_wrap=True)

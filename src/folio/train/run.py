@@ -27,7 +27,7 @@ class RunDirectory:
     samples.jsonl       what the model wrote along the way
     checkpoints/step-N  to resume from, and model directories as well
     best/               the model with the lowest validation loss
-    loss.png            the curves
+    loss.png, rl.png    the curves; the second where a policy learned from rewards
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,6 +38,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.best = path / "best"
         self.plot = path / "loss.png"
+        self.rl_plot = path / "rl.png"
 
     @property
     def exists(self) -> bool:
