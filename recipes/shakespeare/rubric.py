@@ -76,12 +76,12 @@ def relevance(prompt: str, completion: str) -> float:
 
 CRITERIA: dict[str, tuple[float, Callable[[str, str], float]]] = {
     "vocabulary": (0.15, vocabulary),
-    "phrasing": (0.20, phrasing),
-    "sentences": (0.15, sentences),
-    "novelty": (0.15, novelty),
-    "length": (0.15, length),
-    "verse": (0.05, verse),
-    "relevance": (0.15, relevance),
+    "phrasing": (0.10, phrasing),
+    "sentences": (0.25, sentences),
+    "novelty": (0.10, novelty),
+    "length": (0.25, length),
+    "verse": (0.10, verse),
+    "relevance": (0.05, relevance),
 }
 """What counts, and how much."""
 
