@@ -42,8 +42,10 @@ class PPOConfig(PolicyConfig):
     """How far an update may take the critic's value of a token."""
     vf_coef: float = 0.1
     """Weight of the critic's loss."""
-    critic_rate: float = 3.0
-    """The critic's learning rates, in those of the policy: it has to follow what the policy does."""
+    critic_learning_rate: float = 1e-3
+    """Of all of the critic but its head: it has to follow what the policy does."""
+    critic_head_learning_rate: float = 1e-2
+    """Of its head, which begins at 0."""
     whiten_rewards: bool = False
     """Bring rewards to a standard deviation of 1 in each rollout."""
     optimizer: OptimizerConfig = field(
@@ -120,7 +122,7 @@ def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
             optimizer
             for model, rates in (
                 (made.model, config.optimizer),
-                (critic, faster(config.optimizer, config.critic_rate)),
+                (critic, critic_rates(config)),
             )
             for optimizer in build_optimizers(model, rates, muon_dtype=runtime.compute_dtype)
         ],
@@ -138,10 +140,14 @@ def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
     return Prepared(training, Answers(config.prompt), facts, config.data, made.digest, shown)
 
 
-def faster(config: OptimizerConfig, factor: float) -> OptimizerConfig:
-    """The same with all learning rates times a factor."""
-    names = ("learning_rate", "embedding_learning_rate", "head_learning_rate")
-    return replace(config, **{name: factor * getattr(config, name) for name in names})
+def critic_rates(config: PPOConfig) -> OptimizerConfig:
+    """The policy's optimizer, with the critic's learning rates."""
+    return replace(
+        config.optimizer,
+        learning_rate=config.critic_learning_rate,
+        embedding_learning_rate=config.critic_learning_rate,
+        head_learning_rate=config.critic_head_learning_rate,
+    )
 
 
 def start_critic(reward: object, policy: GPT) -> ScoreModel:
