@@ -35,7 +35,7 @@ from folio.train.run import RunDirectory, read_lines
 RECIPES = Path("recipes/shakespeare")
 RUBRIC = "recipes/shakespeare/rubric.py:score"
 BEST_OF = 8
-BEST_OF_PROMPTS = 128
+BEST_OF_PROMPTS = 64
 NEW_TOKENS = 120
 RESULTS = Path(__file__).with_suffix(".json")
 

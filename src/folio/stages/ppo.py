@@ -30,7 +30,7 @@ from folio.train.schedule import ScheduleConfig
 class PPOConfig(PolicyConfig):
     """Everything that decides a run of PPO."""
 
-    ppo_epochs: int = 2
+    ppo_epochs: int = 1
     """How often a rollout is learned from."""
     kl_coef: float = 0.05
     """What a nat of distance from the reference costs, in rewards."""
@@ -44,16 +44,16 @@ class PPOConfig(PolicyConfig):
     """Weight of the critic's loss."""
     critic_learning_rate: float = 1e-3
     """Of all of the critic but its head: it has to follow what the policy does."""
-    critic_head_learning_rate: float = 1e-2
+    critic_head_learning_rate: float = 5e-3
     """Of its head, which begins at 0."""
     whiten_rewards: bool = False
     """Bring rewards to a standard deviation of 1 in each rollout."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             optimizer="adamw",
-            learning_rate=1e-4,
-            embedding_learning_rate=1e-4,
-            head_learning_rate=1e-4,
+            learning_rate=3e-4,
+            embedding_learning_rate=3e-4,
+            head_learning_rate=3e-4,
             beta1=0.9,
             beta2=0.95,
             eps=1e-5,

@@ -39,7 +39,7 @@ class RewardConfig(PreferenceConfig):
 
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
-            learning_rate=0.002, embedding_learning_rate=0.002, head_learning_rate=0.002, eps=1e-5
+            learning_rate=0.005, embedding_learning_rate=0.005, head_learning_rate=0.002, eps=1e-5
         )
     )
 
