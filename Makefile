@@ -1,4 +1,4 @@
-# make demo    train a GPT on Tiny Shakespeare and let it write
+# make demo    from Tiny Shakespeare to an assistant that you can talk with
 # make test    every test
 # make check   format, lint, types, import floors
 # make docs    fill in what the pages of the lecture take from the code and the benchmarks
@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: demo test check docs format clean
 
 demo: .venv/installed
-	$(BIN)/folio pretrain recipes/shakespeare --resume
+	$(BIN)/folio run recipes/shakespeare
 
 test: .venv/installed-dev
 	$(BIN)/pytest

@@ -44,8 +44,8 @@ usage: folio VERB ...
 
 folio VERB --help tells more. To begin:
 
-  folio pretrain recipes/shakespeare
-  folio sample runs/shakespeare --prompt "JULIET:"
+  folio run recipes/shakespeare
+  folio chat runs/shakespeare-ppo
 """
 
 
