@@ -37,6 +37,8 @@ RUBRIC = "recipes/shakespeare/rubric.py:score"
 BEST_OF = 8
 BEST_OF_PROMPTS = 64
 NEW_TOKENS = 120
+KL_COEFS = (0.0, 0.2)
+"""Beside the recipe's 0.05."""
 RESULTS = Path(__file__).with_suffix(".json")
 
 
@@ -52,6 +54,18 @@ def main() -> None:
     results["hardware"] = {"machine": describe(runtime.device), "torch": torch.__version__}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show([results[f"seed {seed}"] for seed in arguments.seeds])
+    follow_kl(arguments.out, arguments.seeds[0])
+
+
+def follow_kl(out: Path, seed: int) -> None:
+    """The same PPO with other prices for distance, and a picture of reward and gold reward against that distance."""
+    sft, reward = (out / f"{name}-{seed}" for name in ("sft", "reward"))
+    runs = [out / f"ppo-{seed}"]
+    for kl_coef in KL_COEFS:
+        runs.append(out / f"ppo-{seed}-kl-{kl_coef}")
+        common = ("--kl-coef", str(kl_coef), "--seed", str(seed), "--resume")
+        folio("ppo", RECIPES, sft, "--reward", reward, "--run", runs[-1], *common)
+    folio("rl-report", *runs, "--png", out / "overoptimisation.png")
 
 
 def folio(*words: str | Path) -> None:
