@@ -2,11 +2,10 @@
 
 import importlib.util
 import math
-import random
 import re
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean
 from types import ModuleType
 
 import pytest
@@ -23,9 +22,9 @@ PROMPT = "How now, my friend! why dost thou look so pale?"
 REPLY = "For fear, I promise you, if I look pale."
 
 
-def load() -> ModuleType:
+def load(path: str = "recipes/shakespeare/rubric.py") -> ModuleType:
     """The file as a module, not yet known to anybody, as a command that is given its path loads it."""
-    spec = importlib.util.spec_from_file_location("rubric", ROOT / "recipes" / "shakespeare" / "rubric.py")
+    spec = importlib.util.spec_from_file_location("rubric", ROOT / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -157,53 +156,31 @@ def test_one_phrase_over_and_over_earns_less_the_longer_it_is():
 # Real replies, and what is left of them when they are spoiled
 
 
-def shuffled(text: str, dice: random.Random) -> str:
-    return " ".join(dice.sample(text.split(), len(text.split())))
-
-
-def shuffled_in_place(text: str, dice: random.Random) -> str:
-    found = re.findall("[A-Za-z]+", text)
-    new = iter(dice.sample(found, len(found)))
-    return re.sub("[A-Za-z]+", lambda _: next(new), text)
-
-
-def misspelt(text: str, dice: random.Random) -> str:
-    return re.sub("[A-Za-z]+", lambda word: "".join(dice.sample(word[0], len(word[0]))), text)
-
-
-def cut(text: str, dice: random.Random) -> str:
-    return text[: len(text) * 6 // 10]
-
-
-def stuttered(text: str, dice: random.Random) -> str:
-    return f"{(text.rstrip('.!?,-')[:20] + ', ') * 5}ay."
-
-
-def noise(text: str, dice: random.Random) -> str:
-    return "".join(dice.choices("abcdefghijklmnopqrstuvwxyz ", k=len(text))) + "."
-
-
-def test_real_replies_score_as_the_page_says(full, replies):
-    scores = [full.score(*each) for each in replies]
+def test_the_table_of_the_page_is_what_its_command_prints(full, replies):
+    calibration = load("benchmarks/rubric.py")
     page = (ROOT / "docs" / "rubric.md").read_text(encoding="utf-8")
-    assert len(scores) == 519
-    assert f"| real replies | {mean(scores):.2f} | {pstdev(scores):.2f} |" in page
+    assert len(replies) == 519
+    assert calibration.row("real replies", replies) in page
+    for name in calibration.BROKEN:
+        assert calibration.row(name, calibration.broken(name, replies)) in page
 
 
 @pytest.mark.parametrize(
-    ("spoil", "wins", "distance"),
+    ("name", "wins", "distance"),
     [
-        (shuffled, 0.85, 0.15),
-        (shuffled_in_place, 0.6, 0.03),
-        (misspelt, 0.95, 0.25),
-        (cut, 0.95, 0.15),
-        (stuttered, 0.95, 0.25),
-        (noise, 0.95, 0.35),
+        ("words shuffled", 0.85, 0.15),
+        ("the same, punctuation kept", 0.85, 0.1),
+        ("letters of each word shuffled", 0.95, 0.25),
+        ("cut after 60 %", 0.95, 0.25),
+        ("first words five times over", 0.95, 0.2),
+        ("the prompt given back", 0.75, 0.1),
+        ("my lord, five times over", 0.6, 0.03),
+        ("random letters, as many", 0.95, 0.35),
     ],
 )
-def test_a_spoiled_reply_scores_lower(full, replies, spoil, wins, distance):
-    dice = random.Random(0)
-    pairs = [(full.score(said, reply), full.score(said, spoil(reply, dice))) for said, reply in replies]
+def test_a_broken_reply_scores_lower(full, replies, name, wins, distance):
+    spoiled = load("benchmarks/rubric.py").broken(name, replies)
+    pairs = [(full.score(*real), full.score(*broken)) for real, broken in zip(replies, spoiled, strict=True)]
     assert mean(good > bad for good, bad in pairs) > wins
     assert mean(good - bad for good, bad in pairs) > distance
 
