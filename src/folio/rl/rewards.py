@@ -98,7 +98,7 @@ class FunctionReward:
         if not isinstance(given, numbers.Real):
             hint = " Give its .item()." if isinstance(given, torch.Tensor) else ""
             raise RewardError(f"{self.name} gave {type(given).__name__}, not a number, {where}.{hint}")
-        if not -LARGEST <= given <= LARGEST:  # NaN is neither
+        if not -LARGEST <= given <= LARGEST:  # type: ignore[operator]  # NaN is neither
             raise RewardError(f"{self.name} gave {given} {where}: a reward must be finite.")
         return float(given)
 
