@@ -49,7 +49,8 @@ def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepar
     learned, measured = find_preferences(config)
     start = find_model(config.model)
     digest = digest_of(learned, measured, start)
-    base, tokenizer = load_to_teach_chat(start)
+    # No dropout: two scores should differ by what was said, not by which units were left out.
+    base, tokenizer = load_to_teach_chat(start, dropout=0.0)
     block_size, pad_id = base.config.block_size, tokenizer.special_ids["<|pad|>"]
     pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
     source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)
