@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -61,6 +62,15 @@ class PPOConfig(PolicyConfig):
         super().__post_init__()
         if self.ppo_epochs < 1:
             raise UserError(f"ppo_epochs is {self.ppo_epochs}: it must be at least 1.")
+        for name, is_right, allowed in (
+            ("kl_coef", 0 <= self.kl_coef < math.inf, "at least 0"),
+            ("gamma", 0 <= self.gamma <= 1, "between 0 and 1"),
+            ("gae_lambda", 0 <= self.gae_lambda <= 1, "between 0 and 1"),
+            ("value_clip_range", self.value_clip_range > 0, "above 0"),
+            ("vf_coef", 0 <= self.vf_coef < math.inf, "at least 0"),
+        ):
+            if not is_right:
+                raise UserError(f"{name} is {getattr(self, name)}: it must be {allowed}.")
 
 
 def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
@@ -134,11 +144,11 @@ def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
 def start_critic(reward: object, policy: GPT) -> ScoreModel:
     """A critic that begins as the reward model, which knows already what is liked; where there is none, as the
     policy, with a head that expects nothing."""
-    critic = ScoreModel.like(policy)
     if isinstance(reward, ModelReward):
-        critic.load_state_dict(reward.model.state_dict())
+        critic = ScoreModel.like(reward.model)
         critic.mean = reward.model.mean
     else:
+        critic = ScoreModel.like(policy)
         torch.nn.init.zeros_(critic.score.weight)
     return critic.to(policy.embedding.weight.device)
 
