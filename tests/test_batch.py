@@ -27,3 +27,18 @@ def test_they_go_to_a_device_as_they_are():
     there = batch.to(torch.device("cpu"))
     assert type(there) is Completions
     assert torch.equal(there.ids, batch.ids)
+
+
+def test_some_rows_lose_the_columns_that_none_of_them_needs():
+    batch = Completions.of(PAIRS, pad_id=99).rows([2])
+    assert batch.ids.tolist() == [[11, 12, 13]]
+    assert batch.mask.tolist() == [[0, 0, 1]]
+    assert Completions.of([*PAIRS[:2], ([1, 2], [3])], pad_id=99).rows([2, 0]).ids.tolist() == [
+        [1, 2, 3, 99, 99],
+        [1, 2, 3, 4, 5],
+    ]
+
+
+def test_rows_by_length():
+    batch = Completions.of([([1], [2] * n) for n in (3, 1, 5, 2)], pad_id=0)
+    assert batch.by_length == [1, 3, 0, 2]

@@ -177,7 +177,11 @@ def test_a_list_is_a_tuple_and_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [('words = "a"', "words is 'a'; it must be a list"), ("words = [1]", "words is 1; it")]
+    ("text", "told"),
+    [
+        ('words = "a"', "words is 'a'; it must be a list"),
+        ("words = [1]", "words, item 1 is 1; it must be of type str"),
+    ],
 )
 def test_what_is_no_list_is_told(tmp_path, text, told):
     with pytest.raises(UserError, match=told):

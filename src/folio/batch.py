@@ -77,6 +77,22 @@ class Completions(Tensors):
             mask[row, len(prompt) : end] = 1
         return cls(ids, mask)
 
+    def rows(self, rows: Sequence[int]) -> Self:
+        """Some of the rows, without the columns in which none of them has a token.
+
+        What a subclass has for each predicted token, (B, T - 1), loses as many.
+        """
+        width = int(self.last[rows].max()) + 1
+        lost = self.ids.shape[1] - width
+        kept = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{name: value[rows, : value.shape[1] - lost] for name, value in kept.items()})
+
+    @property
+    def by_length(self) -> list[int]:
+        """The rows, the shortest first: taken together, those of like length need little padding."""
+        order: list[int] = self.last.argsort().tolist()
+        return order
+
     @property
     def last(self) -> Tensor:
         """(B) int64: where the last token of each completion stands."""

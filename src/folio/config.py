@@ -77,20 +77,22 @@ def from_table(cls: type[Config], table: dict[str, Any], where: str, prefix: str
 
 
 def _checked(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind`, where a whole number may stand for a float, a string for a path, and a list for a tuple."""
+    """`value` as `kind`, where a whole number may stand for a float and a string for a path."""
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise UserError(f"{where} is {value!r}; it can be {', '.join(map(repr, get_args(kind)))}.")
         return value
-    if get_origin(kind) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise UserError(f"{where} is {value!r}; it must be a list.")
-        return tuple(_checked(each, get_args(kind)[0], where) for each in value)
     if get_origin(kind) in (Union, types.UnionType):
         if value is None:
             return value
         (kind,) = (part for part in get_args(kind) if part is not type(None))
         return _checked(value, kind, where)
+    if get_origin(kind) is tuple:  # of any length; TOML and JSON call it a list
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{where} is {value!r}; it must be a list.")
+        return tuple(
+            _checked(item, get_args(kind)[0], f"{where}, item {n}") for n, item in enumerate(value, 1)
+        )
     accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")

@@ -12,7 +12,6 @@ from folio.model.score import ActorCritic
 from folio.objectives.grpo import GRPOBatch, grpo_loss
 from folio.objectives.ppo import PPOBatch, ppo_loss
 from folio.objectives.preference import completion_logprobs, reward_loss, scores
-from folio.rl.rollouts import rows_of
 from random_models import END, PAD, random_gpt, random_scorer
 
 PAIRS = [
@@ -102,7 +101,7 @@ def test_padding_gets_no_gradient(plain, ppo_batch, grpo_batch, learner):
     rows = [row for row in range(len(PAIRS)) if row != 4]
     for function, model, batch in losses(plain, ppo_batch, grpo_batch, learner):
         model.zero_grad()
-        function(model, widened(rows_of(batch, rows[1:]), 3)).total.backward()
+        function(model, widened(batch.rows(rows[1:]), 3)).total.backward()
         for name, parameter in model.named_parameters():
             if name.endswith("embedding.weight"):
                 assert (parameter.grad[PAD] == 0).all()
@@ -187,7 +186,7 @@ def test_the_cut_into_micro_batches_changes_no_gradient(ppo_batch, grpo_batch, l
         gradients = []
         for n in (len(PAIRS), size):
             model.zero_grad()
-            parts = [rows_of(batch, list(range(len(PAIRS)))[first : first + n]) for first in range(0, 8, n)]
+            parts = [batch.rows(list(range(len(PAIRS)))[first : first + n]) for first in range(0, 8, n)]
             found = [function(model, part) for part in parts]
             for loss in found:
                 loss.total.backward()
@@ -209,7 +208,7 @@ def test_every_token_weighs_the_same_however_long_its_completion(grpo_batch):
     """Not a mean of each completion, which would make wrong long answers cheap (Liu et al., 2025)."""
     model = random_gpt()
     function = partial(grpo_loss, clip_range=0.2, kl_coef=0.0, temperature=1.0)
-    parts = [function(model, rows_of(grpo_batch, [row])) for row in range(len(PAIRS))]
+    parts = [function(model, grpo_batch.rows([row])) for row in range(len(PAIRS))]
     assert [part.count.item() for part in parts] == [len(completion) for _, completion in PAIRS]
     whole = function(model, grpo_batch)
     assert whole.total.item() == pytest.approx(sum(part.total.item() for part in parts), rel=1e-4)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from folio.checkpoint import load_state, save_state
 from folio.objectives.grpo import GRPOBatch
 from folio.objectives.logprobs import token_logprobs
-from folio.rl.rollouts import Prompt, PromptOrder, Rollouts, rows_of, write_samples
+from folio.rl.rollouts import Prompt, PromptOrder, Rollouts, write_samples
 from folio.tokenizer.chat_template import prompt_ids
 from random_models import END, PAD, TOKENIZER, random_gpt
 
@@ -143,13 +143,15 @@ def test_micro_batches_are_parts_of_a_minibatch_and_change_no_order():
     for _ in range(8):
         parts, whole = next(small), next(large)
         assert (len(whole), rows_in(parts)) == (1, rows_in(whole))
+        lengths = whole[0].last.tolist()
+        assert lengths == sorted(lengths), "rows of like length share a micro-batch"
         assert all(len(batch.ids) == 1 for batch in parts)
     assert [len(batch.ids) for batch in next(rollouts())] == [3, 1]
 
 
 def test_rows_keep_what_belongs_to_them_and_lose_empty_columns():
     whole, _ = experience(0)
-    part = rows_of(whole, [5, 1, 0])
+    part = whole.rows([5, 1, 0])
     width = int(whole.mask[[5, 1, 0]].sum(1).max()) + 1
     assert part.ids.shape == part.mask.shape == (3, width) < whole.ids.shape
     assert part.old_logprobs.shape == (3, width - 1)

@@ -8,7 +8,9 @@ from tiny_rl import PAIRS, POLICY, RATES, make_function, make_pairs, make_prompt
 
 from folio import cli
 from folio.model.directory import load_score_model
+from folio.rl.rewards import ModelReward
 from folio.stages.models import load_for_inference
+from folio.stages.ppo import start_critic
 from folio.train.run import read_lines
 
 BOTH = pytest.mark.parametrize("stage", ["ppo", "grpo"])
@@ -141,28 +143,21 @@ def test_what_it_makes_is_open_to_transformers_and_shown_again(learn, run, stage
     assert "finished already" in again.out
 
 
-def test_the_critic_begins_as_the_reward_model(learn, run, reward_model, monkeypatch):
-    from folio.stages import ppo
-
-    started = []
-    original = ppo.start_critic
-    monkeypatch.setattr(ppo, "start_critic", lambda *given: started.append(original(*given)) or started[-1])
-    assert learn("ppo", "--reward", reward_model, "--rollouts", 1, "--learning-rate", 1e-12,
-                 "--embedding-learning-rate", 1e-12, "--head-learning-rate", 1e-12).code == 0  # fmt: skip
-    (critic,), expected = started, load_score_model(reward_model / "best").eval()
-    ids = torch.randint(0, 10, (2, 9))
-    torch.testing.assert_close(critic.eval()(ids), expected(ids), atol=1e-5, rtol=0)
-    assert all(parameter.requires_grad for parameter in critic.parameters())
-
-
-def test_without_a_reward_model_the_critic_expects_nothing(finished):
-    from folio.stages.ppo import start_critic
-
+def test_the_critic_reads_as_the_reward_model_does_and_expects_nothing(finished, reward_model):
+    """Where there is no reward model, it reads as the policy. What it learns reaches neither of them."""
     policy, _ = load_for_inference(finished, dropout=0.0)
-    critic = start_critic(None, policy)
+    scorer = load_score_model(reward_model / "best").eval().requires_grad_(False)
     ids = torch.randint(0, 10, (2, 9))
-    assert (critic(ids) == 0).all()
-    assert torch.equal(critic.hidden(ids), policy.hidden(ids))
+    for reward, read in ((ModelReward(scorer, 0), scorer), (None, policy)):
+        critic = start_critic(reward, policy)
+        assert (critic(ids) == 0).all()
+        assert torch.equal(critic.hidden(ids), read.hidden(ids))
+        assert all(parameter.requires_grad for parameter in critic.parameters())
+        before = read.hidden(ids)
+        with torch.no_grad():
+            for parameter in critic.parameters():
+                parameter.add_(1)
+        assert torch.equal(read.hidden(ids), before)
 
 
 def test_a_reward_model_may_be_of_another_size(learn, folio, text_file, tmp_path, run):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 
 from folio.batch import Completions
 from folio.inference.engine import Engine
@@ -125,10 +124,12 @@ class Rollouts(Generic[Experience]):
         n_rows = len(self.experience.ids)
         which_pass, minibatch = divmod(self.taken, self._n_minibatches(self.experience))
         order = np.random.default_rng((self.seed, self.iteration, which_pass)).permutation(n_rows)
-        rows = order[minibatch * self.minibatch_size : (minibatch + 1) * self.minibatch_size]
+        chosen = order[minibatch * self.minibatch_size : (minibatch + 1) * self.minibatch_size]
         self.taken += 1
+        group = self.experience.rows(chosen.tolist())
+        rows = group.by_length  # how a group is cut changes no gradient
         return [
-            rows_of(self.experience, rows[first : first + self.micro_batch_size].tolist())
+            group.rows(rows[first : first + self.micro_batch_size])
             for first in range(0, len(rows), self.micro_batch_size)
         ]
 
@@ -152,15 +153,3 @@ class Rollouts(Generic[Experience]):
         """Go on where a source with the same settings was when it gave `state`."""
         self.iteration, self.taken, self.metrics = state["iteration"], state["taken"], state["metrics"]
         self.experience = self.kind(**state["experience"]) if state["experience"] else None
-
-
-def rows_of(experience: Experience, rows: Sequence[int]) -> Experience:
-    """Some rows, without the columns in which none of them has a token."""
-    width = int(experience.last[rows].max()) + 1
-    kept: dict[str, torch.Tensor] = {}
-    for each in fields(experience):
-        value = getattr(experience, each.name)
-        # What belongs to the prediction of a token has a column less than the tokens.
-        missing = experience.ids.shape[1] - value.shape[1]
-        kept[each.name] = value[rows, : width - missing]
-    return replace(experience, **kept)
