@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,16 @@ class LabelConfig:
     """Taken for the other stages' sake: what is there is never made again."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
+    def __post_init__(self) -> None:
+        for name in ("prompts", "validation_prompts", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}: it must be at least 1.")
+        if not 0 < self.temperature < math.inf:
+            raise UserError(f"temperature is {self.temperature}: it must be above 0.")
+        if not 0 <= self.tie < math.inf:
+            raise UserError(f"tie is {self.tie}: it must be at least 0.")
+
 
 def main(arguments: Sequence[str]) -> None:
     """`folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""
@@ -93,6 +104,16 @@ def label(config: LabelConfig, console: Console) -> None:
     answering = Answering(config, model, tokenizer, progress)
     with progress.shown():
         pairs = [list(compared(answering.answers(part), judge, config.tie)) for part in parts]
+    if not answering.n_prompts:
+        raise UserError(
+            f"no prompt leaves room for {config.max_new_tokens} tokens in the model's context of "
+            f"{model.config.block_size}: make --max-new-tokens smaller."
+        )
+    if not all(pairs):
+        raise UserError(
+            "the judge finds no answer better than another: give more prompts, or a smaller --tie, or let the model "
+            "learn to end its answers."
+        )
     config.out.mkdir(parents=True, exist_ok=True)
     for path, found in zip(made, pairs, strict=True):
         lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
@@ -125,15 +146,16 @@ class Answering:
         self.n_prompts = 0
         self.n_answers = 0
 
-    def answers(self, conversations: Sequence[Conversation]) -> Iterator[list[Sample]]:
-        """For each conversation that leaves room: the model's two answers, and the given one."""
+    def answers(self, conversations: Sequence[Conversation]) -> Iterator[tuple[Conversation, list[Sample]]]:
+        """For each conversation that leaves room, up to its first answer: the model's two answers, and the given one."""
         for first in range(0, len(conversations), BATCH // 2):
-            part = [self._prompt(each) for each in conversations[first : first + BATCH // 2]]
-            part = [(prompt, reply) for prompt, reply in part if self._fits(prompt)]
+            asked = [up_to_the_answer(each) for each in conversations[first : first + BATCH // 2]]
+            part = [(messages, reply, self._prompt(messages)) for messages, reply in asked]
+            part = [each for each in part if self._fits(*each[1:])]
             samples = write_samples(
                 self.model,
                 self.tokenizer,
-                [prompt for prompt, _ in part for _ in range(2)],
+                [prompt for _, _, prompt in part for _ in range(2)],
                 max_new_tokens=self.config.max_new_tokens,
                 temperature=self.config.temperature,
                 seed=self.config.seed + self.n_prompts,
@@ -141,28 +163,37 @@ class Answering:
             self.n_prompts += len(part)
             self.n_answers += len(samples)
             self.progress.update(self.n_prompts, {"answers": f"{self.n_answers:,}"})
-            for i, (prompt, reply) in enumerate(part):
+            for i, (messages, reply, prompt) in enumerate(part):
                 given = Sample(
                     prompt.text, reply, prompt.ids, completion_ids(self.tokenizer, reply), (), True
                 )
-                yield [*samples[2 * i : 2 * i + 2], given]
+                yield messages, [*samples[2 * i : 2 * i + 2], given]
 
-    def _prompt(self, messages: Sequence[Message]) -> tuple[Prompt, str]:
-        """The conversation up to its first answer, and that."""
-        at = next(n for n, message in enumerate(messages) if message["role"] == "assistant")
-        asked = messages[:at]
-        return Prompt(asked[-1]["content"], prompt_ids(self.tokenizer, asked)), messages[at]["content"]
+    def _prompt(self, messages: Conversation) -> Prompt:
+        return Prompt(messages[-1]["content"], prompt_ids(self.tokenizer, messages))
 
-    def _fits(self, prompt: Prompt) -> bool:
-        return len(prompt.ids) + self.config.max_new_tokens <= self.model.config.block_size
+    def _fits(self, reply: str, prompt: Prompt) -> bool:
+        longest = max(self.config.max_new_tokens, len(completion_ids(self.tokenizer, reply)))
+        return len(prompt.ids) + longest <= self.model.config.block_size
 
 
-def compared(answers: Iterator[list[Sample]], judge: RewardSource, tie: float) -> Iterator[dict[str, str]]:
+def up_to_the_answer(messages: Conversation) -> tuple[Conversation, str]:
+    """A conversation before its first answer, and that."""
+    at = next(n for n, message in enumerate(messages) if message["role"] == "assistant")
+    return messages[:at], messages[at]["content"]
+
+
+def compared(
+    answers: Iterator[tuple[Conversation, list[Sample]]], judge: RewardSource, tie: float
+) -> Iterator[dict[str, object]]:
     """Two preferences from the three answers to a prompt: between the model's own, and of the first of these and the
-    given one. The judge decides both; ties, and answers without a word, are left out."""
-    for first, second, given in answers:
+    given one. The judge decides both. Left out are ties, equal answers, and those without a word or without an end: what is cut off
+    is worse for a reason that has nothing to do with what it says, and the stages that follow punish it anyway."""
+    for messages, (first, second, given) in answers:
+        prompt = messages[0]["content"] if len(messages) == 1 else messages
         for a, b in ((first, second), (given, first)):
             one, other = judge([a, b])
-            if abs(one - other) > tie and a.completion and b.completion:
+            is_whole = all(each.completion and each.is_stopped for each in (a, b))
+            if is_whole and a.completion != b.completion and abs(one - other) > tie:
                 better, worse = (a, b) if one > other else (b, a)
-                yield {"prompt": a.prompt, "chosen": better.completion, "rejected": worse.completion}
+                yield {"prompt": prompt, "chosen": better.completion, "rejected": worse.completion}
