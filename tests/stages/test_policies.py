@@ -9,8 +9,11 @@ from tiny_rl import PAIRS, POLICY, RATES, make_function, make_pairs, make_prompt
 from folio import cli
 from folio.model.directory import load_score_model
 from folio.rl.rewards import ModelReward
+from folio.stages.dpo import DPOConfig
+from folio.stages.grpo import GRPOConfig
 from folio.stages.models import load_for_inference
-from folio.stages.ppo import start_critic
+from folio.stages.ppo import PPOConfig, start_critic
+from folio.stages.reward import RewardConfig
 from folio.train.run import read_lines
 
 BOTH = pytest.mark.parametrize("stage", ["ppo", "grpo"])
@@ -341,3 +344,10 @@ OWN_NUMBERS = [
 def test_so_are_those_of_one_stage(learn, run, stage, flag, value, told):
     assert told in learn(stage, flag, value).mistake
     assert not run.exists()
+
+
+@pytest.mark.parametrize("config", [PPOConfig, GRPOConfig, RewardConfig, DPOConfig])
+def test_adams_eps_is_the_papers(config):
+    """Gradients are tiny near convergence, and a smaller one would make large steps of them."""
+    assert config().optimizer.eps == 1e-5
+    assert config().schedule.decay_fraction == 1.0
