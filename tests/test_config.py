@@ -1,5 +1,6 @@
 """Settings: a dataclass from a recipe and from flags, and what is said of mistakes in either."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -158,3 +159,30 @@ def test_there_are_recipes():
 def test_every_recipe_loads(recipe):
     config = {"pretrain": PretrainConfig}[recipe.stem]
     assert isinstance(read_recipe(config, recipe), config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    words: tuple[str, ...] = ("one",)
+    rates: tuple[float, ...] = ()
+
+
+def test_a_list_is_a_tuple_and_comes_back(tmp_path):
+    config = read_recipe(Listing, write(tmp_path / "r.toml", 'words = ["a", "b"]\nrates = [1, 0.5]\n'))
+    assert config == Listing(words=("a", "b"), rates=(1.0, 0.5))
+    assert from_table(Listing, json.loads(json.dumps(to_table(config))), "it") == config
+    assert read_config(Listing, ["--words", "c", "d"], recipe=None, prog="it", description="") == Listing(
+        words=("c", "d")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('words = "a"', "words is 'a'; it must be a list"),
+        ("words = [1]", "words, item 1 is 1; it must be of type str"),
+    ],
+)
+def test_what_is_no_list_is_told(tmp_path, text, told):
+    with pytest.raises(UserError, match=told):
+        read_recipe(Listing, write(tmp_path / "r.toml", text))

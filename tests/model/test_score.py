@@ -77,3 +77,11 @@ def test_dropout_can_be_left_out(tmp_path):
     save_model(model, tmp_path)
     assert load_model(tmp_path, dropout=0.0).config.dropout == 0.0
     assert load_model(tmp_path).config.dropout == 0.5
+
+
+def test_the_head_starts_small_and_without_a_bias():
+    """N(0, 1 / sqrt(C + 1)): a larger one would begin with verdicts that it must unlearn (Stiennon et al., 2020)."""
+    wide = ScoreModel(GPTConfig(**{**SIZES, "n_embd": 4096, "n_layer": 1}))
+    assert wide.score.bias is None
+    assert wide.score.weight.std().item() == pytest.approx(4097**-0.5, rel=0.05)
+    assert wide.score.weight.mean().item() == pytest.approx(0, abs=0.05 * 4097**-0.5 * 10)

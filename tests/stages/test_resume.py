@@ -1,24 +1,22 @@
 """Resume is exact: a run that was killed, wherever, and resumed is the run that never was, to the last bit."""
 
 import json
-import multiprocessing
-import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from killing import at, die, in_a_process, interrupt, nth, run_until, without_times, wrap
 from tiny import STEPS, TINY, make_text
 
-from folio import checkpoint, cli
+from folio import checkpoint
 from folio.checkpoint import load_state
 from folio.evaluation.loss import HeldOut
 from folio.runtime import can_compile
 from folio.stages import pretrain as stage
-from folio.stages import show, training
+from folio.stages import training
 from folio.stages.rehearsal import REHEARSAL_STEPS
 from folio.stages.training import STATE_FILE, Watch
 from folio.train import run as run_module
@@ -26,46 +24,6 @@ from folio.train.muon import Muon
 from folio.train.run import RunDirectory, read_lines
 
 FLAGS = (*TINY, "--dropout", "0.2", "--micro-batch-size", "1", "--prompt", "the ")
-PROCESSES = multiprocessing.get_context("forkserver")
-"""One clean process that has imported folio; each run is a fork of it, and so starts at once."""
-PROCESSES.set_forkserver_preload(["folio.stages.pretrain", "torch._dynamo", "matplotlib.pyplot", "pytest"])
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def wrap(
-    owner: Any, name: str, when: Callable[..., bool], *, after: bool = False, do: Callable[[], None] = die
-) -> None:
-    """Replace a function by one that ends its process before, or after, a call for which `when` is true."""
-    original = getattr(owner, name)
-
-    def wrapper(*arguments: Any, **more: Any) -> Any:
-        is_time = when(*arguments)
-        if is_time and not after:
-            do()
-        result = original(*arguments, **more)
-        if is_time and after:
-            do()
-        return result
-
-    setattr(owner, name, wrapper)
-
-
-def nth(number: int) -> Callable[..., bool]:
-    """True for the n-th call."""
-    calls = iter(range(1, 10_000))
-    return lambda *arguments: next(calls) == number
-
-
-def at(step: int) -> Callable[..., bool]:
-    """True for an action of `Watch` on that step."""
-    return lambda watch, report: report.step == step
 
 
 def half_a_line(step: int) -> None:
@@ -113,36 +71,13 @@ MOMENTS: dict[str, Callable[[], None]] = {
 
 
 def child(moment: str, arguments: list[str], output: str) -> None:
-    """In a process of its own: run the command line up to the moment."""
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    training.SAMPLE_TOKENS = show.SCENE_TOKENS = 8
-    MOMENTS[moment]()
-    sys.exit(cli.main(arguments))
+    run_until(MOMENTS[moment], arguments, output)
 
 
 def start(moment: str, text: Path, run: Path, *flags: str) -> tuple[int, str]:
     """The exit code, and all that was written."""
-    output = run.parent / "output.txt"
-    output.unlink(missing_ok=True)
     arguments = ["pretrain", "--data", str(text), "--run", str(run), *FLAGS, *flags]
-    process = PROCESSES.Process(target=child, args=(moment, arguments, str(output)))
-    process.start()
-    process.join(200)
-    assert process.exitcode is not None, "it hangs"
-    return process.exitcode, output.read_text(encoding="utf-8")
-
-
-def without_times(state: Any) -> Any:
-    match state:
-        case dict():
-            return {k: without_times(v) for k, v in state.items() if k not in ("train_seconds", "seconds")}
-        case list():
-            return [without_times(each) for each in state]
-        case _:
-            return state.tolist() if hasattr(state, "tolist") else state
+    return in_a_process(child, moment, arguments, run.parent)
 
 
 def trace(run: Path) -> dict[str, Any]:

@@ -84,12 +84,20 @@ class Pair:
 
 
 def tokenize_pair(tokenizer: Tokenizer, preference: Preference) -> Pair:
-    """A preference as ids: both answers after the same prompt, each with its `<|end|>`."""
-    return Pair(
-        prompt_ids(tokenizer, preference.prompt),
-        completion_ids(tokenizer, preference.chosen),
-        completion_ids(tokenizer, preference.rejected),
-    )
+    """A preference as ids: both answers after the same prompt, each with its `<|end|>`.
+
+    Raises UserError, naming the prompt, for a character that the tokenizer does not know.
+    """
+    try:
+        return Pair(
+            prompt_ids(tokenizer, preference.prompt),
+            completion_ids(tokenizer, preference.chosen),
+            completion_ids(tokenizer, preference.rejected),
+        )
+    except UserError as error:
+        raise UserError(
+            f"a pair with the prompt {preference.prompt[-1]['content'][:60]!r}: {error}"
+        ) from None
 
 
 def pair_batch(pairs: Sequence[Pair], pad_id: int) -> Completions:

@@ -26,7 +26,9 @@ def read_prompts(path: Path) -> list[list[Message]]:
 
 
 def _prompt(record: object) -> list[Message]:
-    found = record.get("prompt", record.get("messages")) if isinstance(record, Mapping) else None
+    columns = record if isinstance(record, Mapping) else {}
+    # Files that come from tables have every column in every line, with null where there is nothing.
+    found = columns.get("messages") if columns.get("prompt") is None else columns["prompt"]
     messages = [{"role": "user", "content": found}] if isinstance(found, str) else found
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
         raise UserError("it must have `prompt`, a text or a list of messages, or `messages`.")

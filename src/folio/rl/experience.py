@@ -50,7 +50,7 @@ class Writing:
         )
         return self.judged(samples)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: what comes of it is learned from
     def judged(self, samples: Sequence[Sample]) -> Written:
         """Samples with their rewards, and how likely policy and reference find each token."""
         pad_id = self.tokenizer.special_ids["<|pad|>"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import numbers
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +23,8 @@ from folio.objectives.preference import scores
 RewardFunction = Callable[[str, str], float]
 SHOWN = 60
 """Characters of a prompt, in a message."""
+LARGEST = torch.finfo(torch.float32).max
+"""Rewards become float32."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,12 @@ class FunctionReward:
                 given: object = self.function(sample.prompt, sample.completion)
         except _TimeUpError:
             raise RewardError(f"{self.name} took more than {self.timeout:g} seconds {where}.") from None
-        except Exception as error:
-            raise RewardError(f"{self.name} raised {type(error).__name__} ({error}) {where}.") from error
+        except (Exception, SystemExit) as error:
+            raise RewardError(f"{self.name} raised {in_a_line(error)} {where}.") from error
         if not isinstance(given, numbers.Real):
             hint = " Give its .item()." if isinstance(given, torch.Tensor) else ""
             raise RewardError(f"{self.name} gave {type(given).__name__}, not a number, {where}.{hint}")
-        if not math.isfinite(given):
+        if not -LARGEST <= given <= LARGEST:  # type: ignore[operator]  # NaN is neither
             raise RewardError(f"{self.name} gave {given} {where}: a reward must be finite.")
         return float(given)
 
@@ -120,20 +122,28 @@ class WeightedSum:
 
 def load_function(spec: str) -> RewardFunction:
     """The function that `file.py:name` means. Raises UserError where there is none."""
-    file, _, name = spec.rpartition(":")
-    module_spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    file, colon, name = spec.rpartition(":")
+    if not colon:
+        raise UserError(f"{spec}: name a function in it, as {spec}:NAME.")
+    module_spec = importlib.util.spec_from_file_location(f"reward:{file}", file)
     if not Path(file).is_file() or module_spec is None or module_spec.loader is None:
         raise UserError(f"{spec}: there is no Python file {file}.")
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # where dataclasses look for it; no other module has such a name
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{file} cannot be imported: {type(error).__name__} ({error}).") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{file} cannot be imported: {in_a_line(error)}.") from error
     function = getattr(module, name, None)
     if not callable(function):
         known = ", ".join(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
         raise UserError(f"{file} has no function {name!r}. It has {known or 'none'}.")
     return function
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error's name and its text, which may have many lines."""
+    return f"{type(error).__name__} ({' '.join(str(error).split())})"
 
 
 class _TimeUpError(BaseException):
@@ -142,12 +152,16 @@ class _TimeUpError(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise _TimeUpError in the block after so many seconds. Only the main thread can be interrupted so."""
+    """Raise _TimeUpError in the block after so many seconds, and after it once more if the block has swallowed it.
+    Only the main thread can be interrupted so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    is_up = threading.Event()
+
     def stop(number: int, frame: object) -> None:
+        is_up.set()
         raise _TimeUpError
 
     previous = signal.signal(signal.SIGALRM, stop)
@@ -157,3 +171,5 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+    if is_up.is_set():
+        raise _TimeUpError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -56,6 +57,8 @@ class GRPOConfig(PolicyConfig):
         super().__post_init__()
         if self.passes < 1:
             raise UserError(f"passes is {self.passes}: it must be at least 1.")
+        if not 0 <= self.kl_coef < math.inf:
+            raise UserError(f"kl_coef is {self.kl_coef}: it must be at least 0.")
         if self.group_size < 2:
             raise UserError(f"group_size is {self.group_size}: an answer needs another to be compared with.")
         if self.rollout_size % self.group_size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,16 @@ class LabelConfig:
     """Taken for the other stages' sake: what is there is never made again."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
+    def __post_init__(self) -> None:
+        for name in ("prompts", "validation_prompts", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}: it must be at least 1.")
+        if not 0 < self.temperature < math.inf:
+            raise UserError(f"temperature is {self.temperature}: it must be above 0.")
+        if not 0 <= self.tie < math.inf:
+            raise UserError(f"tie is {self.tie}: it must be at least 0.")
+
 
 def main(arguments: Sequence[str]) -> None:
     """`folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""
@@ -93,6 +104,16 @@ def label(config: LabelConfig, console: Console) -> None:
     answering = Answering(config, model, tokenizer, progress)
     with progress.shown():
         pairs = [list(compared(answering.answers(part), judge, config.tie)) for part in parts]
+    if not answering.n_prompts:
+        raise UserError(
+            f"no prompt leaves room for {config.max_new_tokens} tokens in the model's context of "
+            f"{model.config.block_size}: make --max-new-tokens smaller."
+        )
+    if not all(pairs):
+        raise UserError(
+            "the judge finds no answer better than another: give more prompts, or a smaller --tie, or let the model "
+            "learn to end its answers."
+        )
     config.out.mkdir(parents=True, exist_ok=True)
     for path, found in zip(made, pairs, strict=True):
         lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
@@ -130,7 +151,7 @@ class Answering:
         for first in range(0, len(conversations), BATCH // 2):
             asked = [up_to_the_answer(each) for each in conversations[first : first + BATCH // 2]]
             part = [(messages, reply, self._prompt(messages)) for messages, reply in asked]
-            part = [each for each in part if self._fits(each[2])]
+            part = [each for each in part if self._fits(*each[1:])]
             samples = write_samples(
                 self.model,
                 self.tokenizer,
@@ -151,8 +172,9 @@ class Answering:
     def _prompt(self, messages: Conversation) -> Prompt:
         return Prompt(messages[-1]["content"], prompt_ids(self.tokenizer, messages))
 
-    def _fits(self, prompt: Prompt) -> bool:
-        return len(prompt.ids) + self.config.max_new_tokens <= self.model.config.block_size
+    def _fits(self, reply: str, prompt: Prompt) -> bool:
+        longest = max(self.config.max_new_tokens, len(completion_ids(self.tokenizer, reply)))
+        return len(prompt.ids) + longest <= self.model.config.block_size
 
 
 def up_to_the_answer(messages: Conversation) -> tuple[Conversation, str]:
@@ -165,13 +187,13 @@ def compared(
     answers: Iterator[tuple[Conversation, list[Sample]]], judge: RewardSource, tie: float
 ) -> Iterator[dict[str, object]]:
     """Two preferences from the three answers to a prompt: between the model's own, and of the first of these and the
-    given one. The judge decides both. Left out are ties, and answers without a word or without an end: what is cut off
+    given one. The judge decides both. Left out are ties, equal answers, and those without a word or without an end: what is cut off
     is worse for a reason that has nothing to do with what it says, and the stages that follow punish it anyway."""
     for messages, (first, second, given) in answers:
         prompt = messages[0]["content"] if len(messages) == 1 else messages
         for a, b in ((first, second), (given, first)):
             one, other = judge([a, b])
             is_whole = all(each.completion and each.is_stopped for each in (a, b))
-            if is_whole and abs(one - other) > tie:
+            if is_whole and a.completion != b.completion and abs(one - other) > tie:
                 better, worse = (a, b) if one > other else (b, a)
                 yield {"prompt": prompt, "chosen": better.completion, "rejected": worse.completion}

@@ -73,9 +73,9 @@ def load_for_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tok
     return model, tokenizer
 
 
-def load_to_teach_chat(path: Path) -> tuple[GPT, Tokenizer]:
+def load_to_teach_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
     """The same, to be trained on conversations: the tokens for them are added where they are missing."""
-    model, tokenizer = load_for_inference(path)
+    model, tokenizer = load_for_inference(path, dropout=dropout)
     taught = tokenizer.with_chat_tokens()
     if taught.vocab_size > tokenizer.vocab_size:
         model = grown(model, tokenizer.vocab_size, taught.vocab_size)

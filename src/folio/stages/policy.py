@@ -79,12 +79,15 @@ class PolicyConfig(TuningConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("rollouts", "rollout_size", "minibatch_size", "micro_batch_size", "max_new_tokens"):
+        sizes = ("rollouts", "rollout_size", "minibatch_size", "micro_batch_size", "max_new_tokens")
+        for name in (*sizes, "validation_prompts"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
         for name in ("temperature", "clip_range", "reward_seconds"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be above 0.")
+        if not 0 <= self.missing_stop_penalty < math.inf:
+            raise UserError(f"missing_stop_penalty is {self.missing_stop_penalty}: it must be at least 0.")
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def fitting(
 
     Raises UserError where none is left.
     """
-    made = [Prompt(messages[-1]["content"], prompt_ids(tokenizer, messages)) for messages in prompts]
+    made = [tokenized(messages, tokenizer) for messages in prompts]
     kept = [prompt for prompt in made if len(prompt.ids) <= room]
     if not kept:
         raise UserError(
@@ -219,6 +222,15 @@ def fitting(
             soft_wrap=True,
         )
     return kept
+
+
+def tokenized(messages: Sequence[Message], tokenizer: Tokenizer) -> Prompt:
+    """A prompt as ids. Raises UserError, showing it, for a character that the tokenizer does not know."""
+    asked = messages[-1]["content"]
+    try:
+        return Prompt(asked, prompt_ids(tokenizer, messages))
+    except UserError as error:
+        raise UserError(f"the prompt {asked[:60]!r}: {error}") from None
 
 
 def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> WeightedSum:
@@ -237,9 +249,12 @@ def split_weight(spec: str) -> tuple[str, float]:
     if not equals:
         return spec, 1.0
     try:
-        return name, float(weight)
+        number = float(weight)
     except ValueError:
-        raise UserError(f"{spec}: {weight!r} is no weight; write a number after =.") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{spec}: {weight!r} is no weight; write a number after =.")
+    return name, number
 
 
 def is_function(name: str) -> bool:

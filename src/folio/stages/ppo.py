@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -67,6 +68,15 @@ class PPOConfig(PolicyConfig):
         super().__post_init__()
         if self.ppo_epochs < 1:
             raise UserError(f"ppo_epochs is {self.ppo_epochs}: it must be at least 1.")
+        for name, is_right, allowed in (
+            ("kl_coef", 0 <= self.kl_coef < math.inf, "at least 0"),
+            ("gamma", 0 <= self.gamma <= 1, "between 0 and 1"),
+            ("gae_lambda", 0 <= self.gae_lambda <= 1, "between 0 and 1"),
+            ("value_clip_range", self.value_clip_range > 0, "above 0"),
+            ("vf_coef", 0 <= self.vf_coef < math.inf, "at least 0"),
+        ):
+            if not is_right:
+                raise UserError(f"{name} is {getattr(self, name)}: it must be {allowed}.")
 
 
 def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:

@@ -49,7 +49,8 @@ def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepar
     learned, measured = find_preferences(config)
     start = find_model(config.model)
     digest = digest_of(learned, measured, start)
-    base, tokenizer = load_to_teach_chat(start)
+    # No dropout: two scores should differ by what was said, not by which units were left out.
+    base, tokenizer = load_to_teach_chat(start, dropout=0.0)
     block_size, pad_id = base.config.block_size, tokenizer.special_ids["<|pad|>"]
     pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
     source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)
@@ -123,17 +124,21 @@ def finish(run: RunDirectory, prepared: Prepared) -> None:
     training = prepared.training
     assert isinstance(training.evaluation, HeldOutPairs)
     model = load_score_model(run.best).to(training.runtime.device).eval()
-    with torch.inference_mode():
-        batches = [batch.to(training.runtime.device) for batch in training.evaluation.batches]
-        given = torch.cat([scores(model, batch) for batch in batches])
-    with torch.no_grad():
-        deviation = given.std().clamp(min=1e-6)
-        model.score.weight /= deviation
-    model.mean = float((given.mean() + model.mean) / deviation)
-    training.model = model
-    write_directory(run.best, training.save_model)
+    if model.mean == 0:  # or the run was killed after this, and twice is not the same to the last bit
+        standardise(model, [batch.to(training.runtime.device) for batch in training.evaluation.batches])
+        training.model = model
+        write_directory(run.best, training.save_model)
     records = read_lines(run.metrics_file)
     plot_losses(records, records[-1]["tokens"], run.plot, None)
+
+
+@torch.no_grad()
+def standardise(model: ScoreModel, batches: Sequence[Completions]) -> None:
+    """Bring its scores of these answers to mean 0 and standard deviation 1."""
+    given = torch.cat([scores(model, batch) for batch in batches])
+    deviation = given.std().clamp(min=1e-6)
+    model.score.weight /= deviation
+    model.mean = float((given.mean() + model.mean) / deviation)
 
 
 def show_result(run: RunDirectory, console: Console) -> None:

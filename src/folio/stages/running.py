@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from folio import __version__
-from folio.checkpoint import newest_whole
+from folio.checkpoint import newest_whole, saved_steps
 from folio.config import to_table
 from folio.errors import UserError
 from folio.rl.rewards import RewardError
@@ -92,10 +92,9 @@ def train(
     except OverfittingError as error:
         console.print(str(error))
     except RewardError as error:
-        if watch.last is not None:
-            watch.save(watch.last)
+        watch.save_last()
         run.set_status("interrupted")
-        kept = "all that was learned is saved" if watch.last else "nothing was learned yet"
+        kept = "all that was learned is saved" if saved_steps(run.checkpoints) else "nothing was learned yet"
         raise UserError(f"{error} Mend it and go on with --resume: {kept}.") from error
     except KeyboardInterrupt:
         run.set_status("interrupted")

@@ -164,6 +164,16 @@ class Watch:
         for old in saved[saved.index(new) :][KEPT_CHECKPOINTS:]:
             shutil.rmtree(old)
 
+    def save_last(self) -> None:
+        """Write a checkpoint of the last step that was recorded, unless it or a later one was saved."""
+        training, saved = self.training, saved_steps(self.run.checkpoints)
+        newest = int(saved[0].name.removeprefix("step-")) if saved else 0
+        if self.last is not None and self.last.step > newest:
+            # A checkpoint knows nothing of what followed its step: the record will be made again.
+            training.tokens -= self.last.n_tokens
+            training.train_seconds -= self.last.seconds
+            self.save(self.last)
+
     def evaluate(self, report: StepReport) -> None:
         """Measure on what is held out; keep the model if it is the best so far."""
         training = self.training

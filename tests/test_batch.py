@@ -1,0 +1,44 @@
+"""Prompts with what was written after them, as tensors."""
+
+import torch
+
+from folio.batch import Completions
+
+PAIRS = [([1, 2, 3], [4, 5]), ([6], [7, 8, 9, 10]), ([11, 12], [13])]
+
+
+def test_completions_are_padded_at_the_end_and_counted_from_first_to_last():
+    batch = Completions.of(PAIRS, pad_id=99)
+    assert batch.ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13, 99, 99]]
+    assert batch.mask.tolist() == [[0, 0, 0, 1, 1], [0, 1, 1, 1, 1], [0, 0, 1, 0, 0]]
+    assert batch.last.tolist() == [4, 4, 2]
+    assert batch.n_tokens == 15
+    assert (batch.ids.dtype, batch.mask.dtype) == (torch.int64, torch.float32)
+
+
+def test_a_token_that_looks_like_padding_counts_where_it_was_written():
+    batch = Completions.of([([1], [99, 2, 99]), ([1], [2, 3, 4, 5])], pad_id=99)
+    assert batch.mask[0].tolist() == [0, 1, 1, 1, 0]
+    assert batch.last[0] == 3
+
+
+def test_they_go_to_a_device_as_they_are():
+    batch = Completions.of(PAIRS, pad_id=0)
+    there = batch.to(torch.device("cpu"))
+    assert type(there) is Completions
+    assert torch.equal(there.ids, batch.ids)
+
+
+def test_some_rows_lose_the_columns_that_none_of_them_needs():
+    batch = Completions.of(PAIRS, pad_id=99).rows([2])
+    assert batch.ids.tolist() == [[11, 12, 13]]
+    assert batch.mask.tolist() == [[0, 0, 1]]
+    assert Completions.of([*PAIRS[:2], ([1, 2], [3])], pad_id=99).rows([2, 0]).ids.tolist() == [
+        [1, 2, 3, 99, 99],
+        [1, 2, 3, 4, 5],
+    ]
+
+
+def test_rows_by_length():
+    batch = Completions.of([([1], [2] * n) for n in (3, 1, 5, 2)], pad_id=0)
+    assert batch.by_length == [1, 3, 0, 2]
