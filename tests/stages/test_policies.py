@@ -332,7 +332,7 @@ OWN_NUMBERS = [
     ("grpo", "--group-size", "1", "group_size is 1: an answer needs another"),
     ("grpo", "--group-size", "3", "rollout_size (8) must be a multiple of group_size (3)"),
     ("grpo", "--passes", "0", "passes is 0"),
-    ("ppo", "--ppo-epochs", "0", "ppo_epochs is 0"),
+    ("ppo", "--passes", "0", "passes is 0"),
     ("ppo", "--gamma", "1.5", "gamma is 1.5"),
     ("ppo", "--gae-lambda", "-0.1", "gae_lambda is -0.1"),
     ("ppo", "--vf-coef", "nan", "vf_coef is nan"),

@@ -26,7 +26,7 @@ STAGES = ("reward", "dpo", "ppo", "grpo")
 FLAGS = {
     "reward": (*PAIRS, *RATES),
     "dpo": (*PAIRS, *RATES, "--prompt", "cat"),
-    "ppo": (*POLICY, *RATES, "--ppo-epochs", "2"),
+    "ppo": (*POLICY, *RATES, "--passes", "2"),
     "grpo": (*POLICY, *RATES, "--group-size", "4", "--passes", "2", "--kl-coef", "0.1"),
 }
 

@@ -270,7 +270,7 @@ def blind_critic(history: History) -> Finding | None:
         f"Explained variance is {explained.late:.2f} at the end; a constant would have 0.",
         "Advantages are noisier than without a critic. It follows the policy too slowly, or it began as a reward model, "
         "which has seen whole answers only and guesses in the middle of one.",
-        "Raise --value-clip-range or --ppo-epochs, or use grpo, which has no critic. (--vf-coef changes little: the critic "
+        "Raise --value-clip-range or --passes, or use grpo, which has no critic. (--vf-coef changes little: the critic "
         "has an optimizer of its own, and Adam's steps do not grow with a loss.)",
     )
 
@@ -287,7 +287,7 @@ def much_clipping(history: History) -> Finding | None:
         f"{fmean(clipped.values):.0%} of the tokens in the last step on a rollout, most in rollout "
         f"{clipped.rollouts[clipped.values.index(worst)]} ({worst:.0%}).",
         "Each rollout moves the policy further than it can be trusted for, and tokens beyond the range teach nothing.",
-        f"Learn fewer times from a rollout (--ppo-epochs, --passes), or {LOWER_RATES}.",
+        f"Learn fewer times from a rollout (--passes), or {LOWER_RATES}.",
     )
 
 

@@ -7,20 +7,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-import torch
 from rich.console import Console
 
 from folio.errors import UserError
 from folio.objectives.grpo import GRPOBatch, grpo_loss
 from folio.rl.experience import GRPOExperience
-from folio.rl.rollouts import PromptOrder, Rollouts
-from folio.runtime import describe
-from folio.stages.policy import PolicyConfig, prepare_policy
+from folio.stages.policy import PolicyConfig, prepare_policy, prepared, rollouts, start_policy
 from folio.stages.policy_results import finish, show_result
-from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, Stage, choices
+from folio.stages.training import Training
+from folio.stages.tuning import Prepared, Stage
 from folio.train.optimizer import OptimizerConfig, build_optimizers
-from folio.train.plan import Plan
 from folio.train.run import RunDirectory
 from folio.train.schedule import ScheduleConfig
 
@@ -31,8 +27,6 @@ class GRPOConfig(PolicyConfig):
 
     group_size: int = 8
     """Answers to each prompt; rollout_size must be a multiple of it."""
-    passes: int = 1
-    """How often a rollout is learned from."""
     kl_coef: float = 0.0
     """Weight of the KL to the reference in the loss; 0 where the reward cannot be fooled."""
     scale: Literal["std", "none"] = "none"
@@ -55,8 +49,6 @@ class GRPOConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.passes < 1:
-            raise UserError(f"passes is {self.passes}: it must be at least 1.")
         if not 0 <= self.kl_coef < math.inf:
             raise UserError(f"kl_coef is {self.kl_coef}: it must be at least 0.")
         if self.group_size < 2:
@@ -70,37 +62,18 @@ class GRPOConfig(PolicyConfig):
 def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared:
     """A policy, and rollouts to learn from."""
     made = prepare_policy(config, run, console)
-
-    def plan() -> Plan:
-        minibatches = -(-config.rollout_size // config.minibatch_size)
-        return Plan(
-            model=made.model.config,
-            micro_batch_size=config.micro_batch_size,
-            accumulation=-(-config.minibatch_size // config.micro_batch_size),
-            steps=config.rollouts * config.passes * minibatches,
-        )
-
-    runtime, decided = choices(run, config.runtime, made.digest, plan)
-    torch.manual_seed(config.seed)
-    made.move(runtime)
+    runtime, plan = start_policy(made, config, run)
     experience = GRPOExperience(
         writing=made.writing,
-        order=PromptOrder(made.prompts, config.seed),
+        order=made.order,
         n_prompts=config.rollout_size // config.group_size,
         group_size=config.group_size,
         scale=config.scale == "std",
     )
-    source = Rollouts(
-        experience,
-        GRPOBatch,
-        passes=config.passes,
-        minibatch_size=config.minibatch_size,
-        micro_batch_size=config.micro_batch_size,
-        seed=config.seed,
-    )
+    source = rollouts(config, experience, GRPOBatch)
     training = Training(
         model=made.model,
-        tokenizer=made.tokenizer,
+        tokenizer=made.writing.tokenizer,
         source=source,
         groups=source,
         loss_function=partial(
@@ -112,17 +85,10 @@ def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared
         evaluation=made.evaluation,
         optimizers=build_optimizers(made.model, config.optimizer, muon_dtype=runtime.compute_dtype),
         runtime=runtime,
-        plan=decided,
+        plan=plan,
         figures=source.figures,
     )
-    facts = {
-        **made.facts,
-        "machine": f"{describe(runtime.device)}; {runtime}",
-        "training": f"{config.rollouts:,} rollouts of {config.rollout_size} answers, {config.group_size} to each prompt: "
-        f"{decided.steps:,} steps",
-    }
-    shown = ("reward", "kl", "val_reward", "val_gold")
-    return Prepared(training, Answers(config.prompt), facts, config.data, made.digest, shown)
+    return prepared(config, made, training)
 
 
 STAGE = Stage("grpo", __doc__, GRPOConfig, prepare, finish, show_result)

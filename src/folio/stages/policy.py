@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,19 @@ from folio.errors import UserError
 from folio.evaluation.diversity import distinct_n
 from folio.model.directory import load_score_model, weights_digest
 from folio.model.gpt import GPT
+from folio.model.score import ScoreModel
 from folio.rl.experience import Writing
 from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum, load_function
-from folio.rl.rollouts import Prompt, write_samples
-from folio.runtime import Runtime, RuntimeConfig
+from folio.rl.rollouts import Experience, Prompt, PromptOrder, Rollouts, write_samples
+from folio.runtime import Runtime, RuntimeConfig, describe
 from folio.stages.models import find_model, load_for_chat
 from folio.stages.sft import SFTConfig, find_conversations
-from folio.stages.tuning import TuningConfig
+from folio.stages.training import Answers, Training
+from folio.stages.tuning import Prepared, TuningConfig, choices
 from folio.tokenizer.chat_template import Message, prompt_ids
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
+from folio.train.plan import Plan
 from folio.train.run import RunDirectory
 
 VALIDATION_SHARE = 0.1
@@ -65,6 +68,8 @@ class PolicyConfig(TuningConfig):
     """Answers in an optimizer step."""
     micro_batch_size: int = 16
     """Answers that go through the model together; fewer need less memory and change nothing else."""
+    passes: int = 1
+    """How often a rollout is learned from (the epochs of PPO)."""
     max_new_tokens: int = 120
     """Most tokens in an answer."""
     temperature: float = 1.0
@@ -79,7 +84,7 @@ class PolicyConfig(TuningConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = ("rollouts", "rollout_size", "minibatch_size", "micro_batch_size", "max_new_tokens")
+        sizes = ("rollouts", "rollout_size", "minibatch_size", "micro_batch_size", "passes", "max_new_tokens")
         for name in (*sizes, "validation_prompts"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
@@ -99,9 +104,8 @@ class Policy:
     """
 
     writing: Writing
-    prompts: Sequence[Prompt]
+    order: PromptOrder
     evaluation: PolicyEvaluation
-    tokenizer: Tokenizer
     digest: str
     facts: dict[str, str]
 
@@ -110,13 +114,12 @@ class Policy:
         """The policy, which learns."""
         return self.writing.policy
 
-    def move(self, runtime: Runtime) -> None:
-        """Take all models to where the run computes."""
-        sources = [*self.writing.reward.parts, *(self.evaluation.gold.parts if self.evaluation.gold else [])]
-        scorers = [source.model for source, _ in sources if isinstance(source, ModelReward)]
-        for model in (self.writing.policy, self.writing.reference, *scorers):
-            model.to(runtime.device)
-            model.compute_dtype = runtime.compute_dtype
+    @property
+    def reward_models(self) -> list[ScoreModel]:
+        """Those among the sources of the reward, and of the gold reward."""
+        gold = self.evaluation.gold
+        sources = [*self.writing.reward.parts, *(gold.parts if gold else ())]
+        return [source.model for source, _ in sources if isinstance(source, ModelReward)]
 
 
 @dataclass(frozen=True)
@@ -171,16 +174,71 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
         temperature=config.temperature,
         missing_stop_penalty=config.missing_stop_penalty,
     )
-    evaluation = PolicyEvaluation(writing, held_out, gold if config.gold else None, config.seed)
-    parts = [json.dumps([learned, measured]), weights_digest(start)]
+    return Policy(
+        writing=writing,
+        order=PromptOrder(prompts, config.seed),
+        evaluation=PolicyEvaluation(writing, held_out, gold if config.gold else None, config.seed),
+        digest=digest_of(config, [learned, measured], start),
+        facts={
+            "prompts": f"{len(prompts):,}, and {len(held_out):,} to measure on: {config.data}",
+            "reward": ", ".join(config.reward) + (f"; gold: {', '.join(config.gold)}" if config.gold else ""),
+        },
+    )
+
+
+def start_policy(made: Policy, config: PolicyConfig, run: RunDirectory) -> tuple[Runtime, Plan]:
+    """Decide where to compute and how many steps to make, and take all models there."""
+
+    def plan() -> Plan:
+        return Plan(
+            model=made.model.config,
+            micro_batch_size=config.micro_batch_size,
+            accumulation=math.ceil(config.minibatch_size / config.micro_batch_size),
+            steps=config.rollouts * config.passes * math.ceil(config.rollout_size / config.minibatch_size),
+        )
+
+    runtime, decided = choices(run, config.runtime, made.digest, plan)
+    torch.manual_seed(config.seed)
+    for model in (made.writing.policy, made.writing.reference, *made.reward_models):
+        model.to(runtime.device)
+        model.compute_dtype = runtime.compute_dtype
+    return runtime, decided
+
+
+def rollouts(
+    config: PolicyConfig,
+    make: Callable[[int], tuple[Experience, Mapping[str, float]]],
+    kind: type[Experience],
+) -> Rollouts[Experience]:
+    """The source of a run: `make` makes a rollout of this kind."""
+    return Rollouts(
+        make,
+        kind,
+        passes=config.passes,
+        minibatch_size=config.minibatch_size,
+        micro_batch_size=config.micro_batch_size,
+        seed=config.seed,
+    )
+
+
+def prepared(config: PolicyConfig, made: Policy, training: Training) -> Prepared:
+    """A run that can begin, or go on."""
+    facts = {
+        **made.facts,
+        "machine": f"{describe(training.runtime.device)}; {training.runtime}",
+        "training": f"{config.rollouts:,} rollouts of {config.rollout_size} answers, each learned from "
+        f"{config.passes} times: {training.plan.steps:,} steps",
+    }
+    shown = ("reward", "kl", "val_reward", "val_gold")
+    return Prepared(training, Answers(config.prompt), facts, config.data, made.digest, shown)
+
+
+def digest_of(config: PolicyConfig, prompts: Sequence[object], start: Path) -> str:
+    """What tells a run's prompts, its start, a model directory, and its reward models from others."""
+    parts = [json.dumps(prompts), weights_digest(start)]
     names = [split_weight(spec)[0] for spec in (*config.reward, *config.gold)]
     parts += [weights_digest(find_model(Path(name))) for name in names if not is_function(name)]
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    facts = {
-        "prompts": f"{len(prompts):,}, and {len(held_out):,} to measure on: {config.data}",
-        "reward": ", ".join(config.reward) + (f"; gold: {', '.join(config.gold)}" if config.gold else ""),
-    }
-    return Policy(writing, prompts, evaluation, tokenizer, digest, facts)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def find_prompts(config: PolicyConfig) -> tuple[Sequence[list[Message]], Sequence[list[Message]]]:

@@ -10,19 +10,15 @@ import torch
 from rich.console import Console
 
 from folio.errors import UserError
-from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.objectives.ppo import PPOBatch, ppo_loss
 from folio.rl.experience import PPOExperience
 from folio.rl.rewards import ModelReward
-from folio.rl.rollouts import PromptOrder, Rollouts
-from folio.runtime import describe
-from folio.stages.policy import PolicyConfig, prepare_policy
+from folio.stages.policy import Policy, PolicyConfig, prepare_policy, prepared, rollouts, start_policy
 from folio.stages.policy_results import finish, show_result
-from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, Stage, choices
+from folio.stages.training import Training
+from folio.stages.tuning import Prepared, Stage
 from folio.train.optimizer import OptimizerConfig, build_optimizers
-from folio.train.plan import Plan
 from folio.train.run import RunDirectory
 from folio.train.schedule import ScheduleConfig
 
@@ -31,8 +27,6 @@ from folio.train.schedule import ScheduleConfig
 class PPOConfig(PolicyConfig):
     """Everything that decides a run of PPO."""
 
-    ppo_epochs: int = 1
-    """How often a rollout is learned from."""
     kl_coef: float = 0.05
     """What a nat of distance from the reference costs, in rewards."""
     gamma: float = 1.0
@@ -52,9 +46,9 @@ class PPOConfig(PolicyConfig):
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             optimizer="adamw",
-            learning_rate=3e-4,
-            embedding_learning_rate=3e-4,
-            head_learning_rate=3e-4,
+            learning_rate=2e-4,
+            embedding_learning_rate=2e-4,
+            head_learning_rate=2e-4,
             beta1=0.9,
             beta2=0.95,
             eps=1e-5,
@@ -66,8 +60,6 @@ class PPOConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ppo_epochs < 1:
-            raise UserError(f"ppo_epochs is {self.ppo_epochs}: it must be at least 1.")
         for name, is_right, allowed in (
             ("kl_coef", 0 <= self.kl_coef < math.inf, "at least 0"),
             ("gamma", 0 <= self.gamma <= 1, "between 0 and 1"),
@@ -82,72 +74,43 @@ class PPOConfig(PolicyConfig):
 def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
     """Policy and critic, and rollouts to learn from."""
     made = prepare_policy(config, run, console)
-
-    def plan() -> Plan:
-        minibatches = -(-config.rollout_size // config.minibatch_size)
-        return Plan(
-            model=made.model.config,
-            micro_batch_size=config.micro_batch_size,
-            accumulation=-(-config.minibatch_size // config.micro_batch_size),
-            steps=config.rollouts * config.ppo_epochs * minibatches,
-        )
-
-    runtime, decided = choices(run, config.runtime, made.digest, plan)
-    torch.manual_seed(config.seed)
-    made.move(runtime)
-    critic = start_critic(made.writing.reward.parts[0][0], made.model)
+    runtime, plan = start_policy(made, config, run)
+    critic = start_critic(made)
     experience = PPOExperience(
         writing=made.writing,
         critic=critic,
-        order=PromptOrder(made.prompts, config.seed),
+        order=made.order,
         rollout_size=config.rollout_size,
         kl_coef=config.kl_coef,
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,
         whiten_rewards=config.whiten_rewards,
     )
-    source = Rollouts(
-        experience,
-        PPOBatch,
-        passes=config.ppo_epochs,
-        minibatch_size=config.minibatch_size,
-        micro_batch_size=config.micro_batch_size,
-        seed=config.seed,
+    source = rollouts(config, experience, PPOBatch)
+    loss = partial(
+        ppo_loss,
+        clip_range=config.clip_range,
+        value_clip_range=config.value_clip_range,
+        vf_coef=config.vf_coef,
+        temperature=config.temperature,
     )
     training = Training(
         model=made.model,
         critic=critic,
-        tokenizer=made.tokenizer,
+        tokenizer=made.writing.tokenizer,
         source=source,
         groups=source,
-        loss_function=partial(
-            ppo_loss,
-            clip_range=config.clip_range,
-            value_clip_range=config.value_clip_range,
-            vf_coef=config.vf_coef,
-            temperature=config.temperature,
-        ),
+        loss_function=loss,
         evaluation=made.evaluation,
         optimizers=[
-            optimizer
-            for model, rates in (
-                (made.model, config.optimizer),
-                (critic, critic_rates(config)),
-            )
-            for optimizer in build_optimizers(model, rates, muon_dtype=runtime.compute_dtype)
+            *build_optimizers(made.model, config.optimizer, muon_dtype=runtime.compute_dtype),
+            *build_optimizers(critic, critic_rates(config), muon_dtype=runtime.compute_dtype),
         ],
         runtime=runtime,
-        plan=decided,
+        plan=plan,
         figures=source.figures,
     )
-    facts = {
-        **made.facts,
-        "machine": f"{describe(runtime.device)}; {runtime}",
-        "training": f"{config.rollouts:,} rollouts of {config.rollout_size} answers, each learned from "
-        f"{config.ppo_epochs} times: {decided.steps:,} steps",
-    }
-    shown = ("reward", "kl", "val_reward", "val_gold")
-    return Prepared(training, Answers(config.prompt), facts, config.data, made.digest, shown)
+    return prepared(config, made, training)
 
 
 def critic_rates(config: PPOConfig) -> OptimizerConfig:
@@ -160,13 +123,14 @@ def critic_rates(config: PPOConfig) -> OptimizerConfig:
     )
 
 
-def start_critic(reward: object, policy: GPT) -> ScoreModel:
+def start_critic(made: Policy) -> ScoreModel:
     """A critic that reads as the reward model does, where there is one, for that knows already what is liked; else as
     the policy. Its head begins at 0: a reward model has only ever seen whole answers, and what it makes of half of one
     is worse than nothing (explained variance -2.3 on the plays, where 0 is a constant's)."""
-    critic = ScoreModel.like(reward.model if isinstance(reward, ModelReward) else policy)
+    readers = [source.model for source, _ in made.writing.reward.parts if isinstance(source, ModelReward)]
+    critic = ScoreModel.like(readers[0] if readers else made.model)
     torch.nn.init.zeros_(critic.score.weight)
-    return critic.to(policy.embedding.weight.device)
+    return critic.to(made.model.embedding.weight.device)
 
 
 STAGE = Stage("ppo", __doc__, PPOConfig, prepare, finish, show_result)
