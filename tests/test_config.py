@@ -9,8 +9,23 @@ import pytest
 
 from folio.config import from_table, read_config, read_recipe, to_table
 from folio.errors import UserError
+from folio.stages.dpo import DPOConfig
+from folio.stages.grpo import GRPOConfig
+from folio.stages.label import LabelConfig
+from folio.stages.ppo import PPOConfig
 from folio.stages.pretrain import PretrainConfig
+from folio.stages.reward import RewardConfig
+from folio.stages.sft import SFTConfig
 
+CONFIGS = {
+    "pretrain": PretrainConfig,
+    "sft": SFTConfig,
+    "label": LabelConfig,
+    "reward": RewardConfig,
+    "dpo": DPOConfig,
+    "ppo": PPOConfig,
+    "grpo": GRPOConfig,
+}
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("**/*.toml"))
 
 
@@ -157,7 +172,7 @@ def test_there_are_recipes():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_every_recipe_loads(recipe):
-    config = {"pretrain": PretrainConfig}[recipe.stem]
+    config = CONFIGS[recipe.stem]
     assert isinstance(read_recipe(config, recipe), config)
 
 

@@ -79,13 +79,13 @@ def uninterrupted(start, folder):
     """The trace of each stage's run, made when it is first asked for."""
     known = {}
 
-    def uninterrupted(stage):
-        if stage not in known:
-            run = folder / f"whole-{stage}" / "run"
-            code, output = start(stage, "never", run)
+    def uninterrupted(stage, *flags):
+        if (stage, flags) not in known:
+            run = folder / f"whole-{stage}-{len(flags)}" / "run"
+            code, output = start(stage, "never", run, *flags)
             assert code == 0, output
-            known[stage] = trace(run)
-        return known[stage]
+            known[stage, flags] = trace(run)
+        return known[stage, flags]
 
     return uninterrupted
 
@@ -126,19 +126,19 @@ def test_a_rollout_is_saved_while_it_is_learned_from(start, uninterrupted, tmp_p
 
 # 8 answers of each rollout are judged, and 2 in each evaluation: before the first step, and after a save.
 FAILURES = {
-    "in the third rollout, after a save": ("ppo", ("--minibatch-size", "4"), 2 + 8 + 2 + 2 + 8 + 2 + 2 + 3, 8),
+    "in the third rollout, after a save": ("ppo", (), 2 + 8 + 2 + 2 + 8 + 2 + 2 + 3, 8),
     "in the second rollout, between two saves": ("grpo", ("--minibatch-size", "3", "--passes", "1"), 2 + 8 + 2 + 3, 3),
-    "in an evaluation": ("ppo", ("--minibatch-size", "4"), 2 + 8 + 2 + 1, 4),
+    "in an evaluation": ("ppo", (), 2 + 8 + 2 + 1, 4),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("stage", "sizes", "n_calls", "n_made"), FAILURES.values(), ids=FAILURES)
-def test_a_reward_function_that_fails_can_be_mended(start, tmp_path, stage, sizes, n_calls, n_made):
-    function, whole, run = tmp_path / "failing.py", tmp_path / "whole" / "run", tmp_path / "run"
+def test_a_reward_function_that_fails_can_be_mended(
+    start, uninterrupted, tmp_path, stage, sizes, n_calls, n_made
+):
+    function, run = tmp_path / "failing.py", tmp_path / "run"
     flags = ("--reward", f"{function}:f", *sizes)
     good = "return completion.count('a') / max(1, len(completion))"
-    make_function(function, good)
-    assert start(stage, "never", whole, *flags)[0] == 0
     make_function(function, f"calls.append(1); assert len(calls) < {n_calls}, 'no more'; {good}")
     function.write_text("calls = []\n" + function.read_text())
     code, output = start(stage, "never", run, *flags)
@@ -154,7 +154,7 @@ def test_a_reward_function_that_fails_can_be_mended(start, tmp_path, stage, size
     make_function(function, good)
     code, output = start(stage, "never", run, *flags, "--resume")
     assert code == 0, output
-    assert trace(run) == trace(whole)
+    assert trace(run) == uninterrupted(stage, *sizes)
 
 
 def test_a_reward_function_that_never_works_leaves_no_run(start, folder, tmp_path):

