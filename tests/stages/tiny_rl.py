@@ -13,7 +13,7 @@ POLICY = (
     *(*QUICK, "--prompt", "cat", "--warmup-steps", "0", "--max-new-tokens", "8", "--validation-prompts", "4"),
     *("--rollouts", "4", "--rollout-size", "8", "--minibatch-size", "4", "--micro-batch-size", "3"),
 )
-"""For what learns from rewards: 2 steps a pass. ppo and grpo call their passes by different names."""
+"""For what learns from rewards: 2 steps a pass."""
 RATES = tuple(flag for kind in ("", "embedding-", "head-") for flag in (f"--{kind}learning-rate", "0.01"))
 
 

@@ -10,11 +10,12 @@ import torch
 from rich.console import Console
 
 from folio.errors import UserError
+from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.objectives.ppo import PPOBatch, ppo_loss
 from folio.rl.experience import PPOExperience
-from folio.rl.rewards import ModelReward
-from folio.stages.policy import Policy, PolicyConfig, prepare_policy, prepared, rollouts, start_policy
+from folio.rl.rewards import ModelReward, WeightedSum
+from folio.stages.policy import PolicyConfig, prepare_policy, prepared, rollouts, start_policy
 from folio.stages.policy_results import finish, show_result
 from folio.stages.training import Training
 from folio.stages.tuning import Prepared, Stage
@@ -75,7 +76,7 @@ def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
     """Policy and critic, and rollouts to learn from."""
     made = prepare_policy(config, run, console)
     runtime, plan = start_policy(made, config, run)
-    critic = start_critic(made)
+    critic = start_critic(made.writing.reward, made.model)
     experience = PPOExperience(
         writing=made.writing,
         critic=critic,
@@ -123,14 +124,14 @@ def critic_rates(config: PPOConfig) -> OptimizerConfig:
     )
 
 
-def start_critic(made: Policy) -> ScoreModel:
+def start_critic(reward: WeightedSum, policy: GPT) -> ScoreModel:
     """A critic that reads as the reward model does, where there is one, for that knows already what is liked; else as
     the policy. Its head begins at 0: a reward model has only ever seen whole answers, and what it makes of half of one
     is worse than nothing (explained variance -2.3 on the plays, where 0 is a constant's)."""
-    readers = [source.model for source, _ in made.writing.reward.parts if isinstance(source, ModelReward)]
-    critic = ScoreModel.like(readers[0] if readers else made.model)
+    readers = [source.model for source, _ in reward.parts if isinstance(source, ModelReward)]
+    critic = ScoreModel.like(readers[0] if readers else policy)
     torch.nn.init.zeros_(critic.score.weight)
-    return critic.to(made.model.embedding.weight.device)
+    return critic.to(policy.embedding.weight.device)
 
 
 STAGE = Stage("ppo", __doc__, PPOConfig, prepare, finish, show_result)
