@@ -6,6 +6,7 @@ import importlib.util
 import math
 import numbers
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,10 +122,12 @@ class WeightedSum:
 def load_function(spec: str) -> RewardFunction:
     """The function that `file.py:name` means. Raises UserError where there is none."""
     file, _, name = spec.rpartition(":")
-    module_spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    # No import statement can spell this name, so the file hides no module.
+    module_spec = importlib.util.spec_from_file_location(f"reward function {file}", file)
     if not Path(file).is_file() or module_spec is None or module_spec.loader is None:
         raise UserError(f"{spec}: there is no Python file {file}.")
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # where dataclasses, among others, look for it
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
