@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from folio.inference.engine import Engine
+from folio.inference.engine import Completion, Engine
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 
@@ -56,6 +56,24 @@ def test_a_row_does_not_depend_on_the_batch(engine: Engine) -> None:
     same = generate([PROMPTS[0]] * 4)
     assert same[0] == batch[0]
     assert len({tuple(ids) for ids in same}) == 4
+
+
+def test_a_prompt_of_several_rows_is_read_once(engine: Engine) -> None:
+    def generate(prompts: list[list[int]]) -> list[Completion]:
+        return engine.generate(prompts, max_new_tokens=20, sampling=SamplingConfig(), seed=3, stop_ids=[5])
+
+    prompts = [PROMPTS[2], PROMPTS[0], PROMPTS[2], PROMPTS[0], PROMPTS[2]]
+    read: list[torch.Size] = []
+    hook = engine.model.embedding.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].shape))
+    completions = generate(prompts)
+    hook.remove()
+    assert read == [(2, len(PROMPTS[0]))]
+    for row, completion in enumerate(completions):
+        others = [[i] for i in range(len(prompts))]
+        others[row] = prompts[row]
+        expected = generate(others)[row]  # among prompts that all differ
+        assert completion.ids == expected.ids
+        assert completion.logprobs == pytest.approx(expected.logprobs, abs=1e-5)
 
 
 def test_rows_end_at_stop_ids_and_the_others_go_on(engine: Engine) -> None:

@@ -170,12 +170,17 @@ class Generation(Iterator[Step]):
         return self._prefill(max(1, self._model.config.block_size * 3 // 4))
 
     def _prefill(self, n_tokens: int) -> Tensor:
-        """Read the last `n_tokens` of each row into a new cache. Returns logits (B, V)."""
+        """Read the last `n_tokens` of each row into a new cache. Returns logits (B, V).
+
+        A text that several rows begin with, as in reinforcement learning, is read once.
+        """
         model = self._model
-        texts = [self._texts[row][-n_tokens:] for row in self._rows]
+        row_texts = [tuple(self._texts[row][-n_tokens:]) for row in self._rows]
+        places = {text: place for place, text in enumerate(dict.fromkeys(row_texts))}
+        texts = list(places)
         width = max(map(len, texts))
         ids = torch.tensor(
-            [[0] * (width - len(text)) + text for text in texts], device=self._device
+            [(0,) * (width - len(text)) + text for text in texts], device=self._device
         )  # (B, T)
         padding = torch.tensor([width - len(text) for text in texts], device=self._device)
         n_columns = min(width + self._left, model.config.block_size)
@@ -187,7 +192,11 @@ class Generation(Iterator[Step]):
         finally:
             model.train(was_training)
         logits: Tensor = model.head(top[:, -1])
-        return logits
+        if len(texts) == len(row_texts):
+            return logits
+        copies = torch.tensor([places[text] for text in row_texts], device=self._device)
+        self._cache.keep(copies)
+        return logits[copies]
 
     def _keep(self, places: list[int]) -> None:
         """Go on with these rows of the batch alone."""

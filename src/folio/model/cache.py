@@ -73,7 +73,7 @@ class KVCache:
         self.length += n_new
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows of the batch alone. rows: (n) int64, at least one."""
+        """Go on with these rows of the batch alone. rows: (n) int64, at least one; the same may come several times."""
         self.padding = self.padding[rows]
         self.is_padded = bool(self.padding.any())
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]

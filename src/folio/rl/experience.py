@@ -35,7 +35,7 @@ class Writing:
     max_new_tokens: int
     temperature: float
     missing_stop_penalty: float
-    batch_size: int = 16
+    batch_size: int = 8
 
     def written(self, order: PromptOrder, iteration: int, n_prompts: int, each: int = 1) -> Written:
         """A rollout: `each` answers to each of the next prompts, side by side, with all that is known of them."""

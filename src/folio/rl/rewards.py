@@ -59,7 +59,7 @@ class ModelReward:
 
     model: ScoreModel
     pad_id: int
-    batch_size: int = 16
+    batch_size: int = 8
 
     @torch.inference_mode()
     def __call__(self, samples: Sequence[Sample]) -> list[float]:

@@ -66,7 +66,7 @@ class PolicyConfig(TuningConfig):
     """Answers in a rollout."""
     minibatch_size: int = 64
     """Answers in an optimizer step."""
-    micro_batch_size: int = 16
+    micro_batch_size: int = 8
     """Answers that go through the model together; fewer need less memory and change nothing else."""
     passes: int = 1
     """How often a rollout is learned from (the epochs of PPO)."""
