@@ -1,6 +1,7 @@
 """folio ppo and folio grpo: a policy learns from rewards."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -102,9 +103,7 @@ def test_the_first_step_of_each_rollout_is_the_first_pass(learn, run, stage):
         assert record["clip_fraction"] == 0
     assert first[0]["kl"] == pytest.approx(0, abs=1e-4)
     assert first[-1]["kl"] != pytest.approx(0, abs=1e-3)
-    later = [
-        now for before, now in zip(records, records[1:], strict=False) if now["rollout"] == before["rollout"]
-    ]
+    later = [now for before, now in pairwise(records) if now["rollout"] == before["rollout"]]
     assert any(record["ratio"] != pytest.approx(1, abs=1e-5) for record in later)
 
 
