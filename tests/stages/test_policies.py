@@ -49,7 +49,7 @@ def learn(folio, finished, tmp_path, run, function):
     data = make_prompts(tmp_path / "prompts.jsonl")
 
     def learn(stage, *flags, model=finished):
-        own = ("--group-size", 4) if stage == "grpo" else ("--ppo-epochs", 2)
+        own = ("--group-size", 4) if stage == "grpo" else ("--passes", 2)
         reward = () if "--reward" in flags else ("--reward", function)
         return folio(stage, model, "--data", data, "--run", run, *POLICY, *own, *reward, *flags)
 
