@@ -75,7 +75,7 @@ def test_what_is_watched(learn, run, stage, reward_model):
     """Over-optimisation shows in the gold reward, length, entropy and KL, not in the reward itself (Gao et al., 2022)."""
     assert learn(stage, "--gold", reward_model).code == 0
     info, records = json.loads((run / "run.json").read_text()), read_lines(run / "metrics.jsonl")
-    steps = 4 * 2
+    steps = {"ppo": 4 * 2 * 2, "grpo": 4 * 2}[stage]
     assert [record["step"] for record in records] == list(range(1, steps + 1))
     always = STEP | LOSS | ROLLOUT | OWN[stage]
     assert all(record.keys() >= always for record in records)
