@@ -1,5 +1,6 @@
 """Settings: a dataclass from a recipe and from flags, and what is said of mistakes in either."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -8,8 +9,23 @@ import pytest
 
 from folio.config import from_table, read_config, read_recipe, to_table
 from folio.errors import UserError
+from folio.stages.dpo import DPOConfig
+from folio.stages.grpo import GRPOConfig
+from folio.stages.label import LabelConfig
+from folio.stages.ppo import PPOConfig
 from folio.stages.pretrain import PretrainConfig
+from folio.stages.reward import RewardConfig
+from folio.stages.sft import SFTConfig
 
+CONFIGS = {
+    "pretrain": PretrainConfig,
+    "sft": SFTConfig,
+    "label": LabelConfig,
+    "reward": RewardConfig,
+    "dpo": DPOConfig,
+    "ppo": PPOConfig,
+    "grpo": GRPOConfig,
+}
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("**/*.toml"))
 
 
@@ -26,6 +42,7 @@ class Whole:
     place: Path | None = None
     fast: bool = False
     count: int = 1
+    tags: tuple[str, ...] = ()
     part: Part = field(default_factory=Part)
 
     def __post_init__(self) -> None:
@@ -52,6 +69,12 @@ def test_a_recipe_becomes_a_dataclass(tmp_path):
     assert config == Whole(name="me", place=Path("a/b"), fast=True, count=3, part=part)
     assert isinstance(config.part.rate, float)
     assert isinstance(config.place, Path)
+
+
+def test_a_list_becomes_a_tuple_and_comes_back(tmp_path):
+    config = read_recipe(Whole, write(tmp_path / "r.toml", 'tags = ["a", "b"]'))
+    assert config == Whole(tags=("a", "b"))
+    assert from_table(Whole, json.loads(json.dumps(to_table(config))), "run.json") == config
 
 
 def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
@@ -81,6 +104,8 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
         ("[part]\nrate = '1'", r"part\.rate is '1'; it must be of type float"),
         ("[part]\nkind = 'flat'", r"part\.kind is 'flat'; it can be 'round', 'square'"),
         ("[part]\nkind = 1", r"part\.kind is 1; it can be 'round', 'square'"),
+        ("tags = 'a'", "tags is 'a'; it must be a list"),
+        ("tags = [1]", "tags is 1; it must be of type str"),
         ("count = -1", "count is -1: it must be at least 0"),
         ("count = ", "not a readable TOML file"),
         ("count = 1\ncount = 2", "not a readable TOML file"),
@@ -156,5 +181,5 @@ def test_there_are_recipes():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_every_recipe_loads(recipe):
-    config = {"pretrain": PretrainConfig}[recipe.stem]
+    config = CONFIGS[recipe.stem]
     assert isinstance(read_recipe(config, recipe), config)

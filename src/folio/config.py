@@ -87,6 +87,10 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
             return value
         (kind,) = (part for part in get_args(kind) if part is not type(None))
         return _checked(value, kind, where)
+    if get_origin(kind) is tuple:  # tuple[kind, ...], a list in TOML and JSON
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"{where} is {value!r}; it must be a list.")
+        return tuple(_checked(each, get_args(kind)[0], where) for each in value)
     accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
