@@ -86,7 +86,7 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
     ("text", "message"),
     [
         ("nmae = 'x'", r"unknown key nmae\. Did you mean name\?"),
-        ("zzz = 1", r"unknown key zzz\. Known: name, place, fast, count, part\."),
+        ("zzz = 1", r"unknown key zzz\. Known: name, place, fast, count, tags, part\."),
         ("[part]\nratte = 1", r"unknown key part\.ratte\. Did you mean part\.rate\?"),
         ("name = 5", "name is 5; it must be of type str"),
         ("count = 1.5", "count is 1.5; it must be of type int"),
