@@ -105,7 +105,7 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
         ("[part]\nkind = 'flat'", r"part\.kind is 'flat'; it can be 'round', 'square'"),
         ("[part]\nkind = 1", r"part\.kind is 1; it can be 'round', 'square'"),
         ("tags = 'a'", "tags is 'a'; it must be a list"),
-        ("tags = [1]", "tags is 1; it must be of type str"),
+        ("tags = ['a', 1]", "tags, item 2 is 1; it must be of type str"),
         ("count = -1", "count is -1: it must be at least 0"),
         ("count = ", "not a readable TOML file"),
         ("count = 1\ncount = 2", "not a readable TOML file"),

@@ -87,10 +87,12 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
             return value
         (kind,) = (part for part in get_args(kind) if part is not type(None))
         return _checked(value, kind, where)
-    if get_origin(kind) is tuple:  # tuple[kind, ...], a list in TOML and JSON
-        if not isinstance(value, (list, tuple)):
+    if get_origin(kind) is tuple:  # of any length; TOML and JSON call it a list
+        if not isinstance(value, list | tuple):
             raise UserError(f"{where} is {value!r}; it must be a list.")
-        return tuple(_checked(each, get_args(kind)[0], where) for each in value)
+        return tuple(
+            _checked(item, get_args(kind)[0], f"{where}, item {n}") for n, item in enumerate(value, 1)
+        )
     accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")

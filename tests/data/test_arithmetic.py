@@ -81,7 +81,7 @@ MADE = {
     "text": (arithmetic.text, "28bb170a13bea5de30c056087dba4e690e3ebf3345e2587429b25e112ee6e5c3"),
     "examples": (
         lambda: lines(arithmetic.examples()),
-        "8f26da5f25de908cda647f385a86f36f02c8101979734bab6f7874ed1795e894",
+        "858439405b89c8916bbc4d5d79b3ee4cd36638353e5e701d8c91dbdf555bdd67",
     ),
     "problems": (
         lambda: lines(arithmetic.problems()),

@@ -12,7 +12,7 @@ SUMS = 30_000
 """In the text."""
 WORKED = 2
 """One in so many of them is worked out."""
-EXAMPLES = 60
+EXAMPLES = 100
 """Problems with their working: few, for somebody had to write them."""
 PROBLEMS = 5_000
 """Problems alone, as many as one likes: nobody has to work them out."""
