@@ -42,6 +42,7 @@ class Whole:
     place: Path | None = None
     fast: bool = False
     count: int = 1
+    tags: tuple[str, ...] = ()
     part: Part = field(default_factory=Part)
 
     def __post_init__(self) -> None:
@@ -70,6 +71,12 @@ def test_a_recipe_becomes_a_dataclass(tmp_path):
     assert isinstance(config.place, Path)
 
 
+def test_a_list_becomes_a_tuple_and_comes_back(tmp_path):
+    config = read_recipe(Whole, write(tmp_path / "r.toml", 'tags = ["a", "b"]'))
+    assert config == Whole(tags=("a", "b"))
+    assert from_table(Whole, json.loads(json.dumps(to_table(config))), "run.json") == config
+
+
 def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
     assert read_recipe(Whole, write(tmp_path / "r.toml", "")) == Whole()
     assert read_recipe(Whole, write(tmp_path / "r.toml", "[part]\nsteps = 1\n")) == Whole(part=Part(steps=1))
@@ -79,7 +86,7 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
     ("text", "message"),
     [
         ("nmae = 'x'", r"unknown key nmae\. Did you mean name\?"),
-        ("zzz = 1", r"unknown key zzz\. Known: name, place, fast, count, part\."),
+        ("zzz = 1", r"unknown key zzz\. Known: name, place, fast, count, tags, part\."),
         ("[part]\nratte = 1", r"unknown key part\.ratte\. Did you mean part\.rate\?"),
         ("name = 5", "name is 5; it must be of type str"),
         ("count = 1.5", "count is 1.5; it must be of type int"),
@@ -97,6 +104,8 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
         ("[part]\nrate = '1'", r"part\.rate is '1'; it must be of type float"),
         ("[part]\nkind = 'flat'", r"part\.kind is 'flat'; it can be 'round', 'square'"),
         ("[part]\nkind = 1", r"part\.kind is 1; it can be 'round', 'square'"),
+        ("tags = 'a'", "tags is 'a'; it must be a list"),
+        ("tags = ['a', 1]", "tags, item 2 is 1; it must be of type str"),
         ("count = -1", "count is -1: it must be at least 0"),
         ("count = ", "not a readable TOML file"),
         ("count = 1\ncount = 2", "not a readable TOML file"),

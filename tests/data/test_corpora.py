@@ -152,7 +152,7 @@ def test_an_unknown_name_lists_the_known_ones(data):
         load_corpus(data)
     assert (
         str(error.value)
-        == f"There is no file or folder {data!r}, and the corpora known by name are: shakespeare."
+        == f"There is no file or folder {data!r}, and the corpora known by name are: shakespeare, arithmetic."
     )
 
 

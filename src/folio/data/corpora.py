@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from folio.data import arithmetic
 from folio.errors import UserError
 
 BETWEEN_DOCUMENTS = "\n\n"
@@ -44,24 +45,6 @@ class Corpus:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class KnownCorpus:
-    """A corpus that folio finds by name: its path below a data folder, and where to download it."""
-
-    path: str
-    sha256: str
-    url: str
-
-
-KNOWN_CORPORA = {
-    "shakespeare": KnownCorpus(
-        path="tinyshakespeare/input.txt",
-        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-    ),
-}
-
-
 def load_corpus(data: str) -> Corpus:
     """Find and read a text.
 
@@ -78,7 +61,7 @@ def load_corpus(data: str) -> Corpus:
     Raises UserError where there is no such file, it cannot be read, or there is nothing in it to learn from.
     """
     if data in KNOWN_CORPORA:
-        return _load_known(data)
+        return KNOWN_CORPORA[data].load(data)
     path = Path(os.path.expanduser(data))
     if not data:  # Path("") would be the current folder
         raise UserError(_no_such_data(data, path))
@@ -122,31 +105,67 @@ def data_folders() -> list[Path]:
     return [Path(first).expanduser(), *(base / "shared" / "data" for base in bases)]
 
 
-def _load_known(name: str) -> Corpus:
-    known = KNOWN_CORPORA[name]
-    folders = data_folders()
-    notices: list[str] = []
-    for path in dict.fromkeys(folder / known.path for folder in folders):
+class NamedCorpus(Protocol):
+    """A corpus that folio knows by name."""
+
+    def load(self, name: str) -> Corpus: ...
+
+
+@dataclass(frozen=True)
+class KnownCorpus:
+    """A corpus that folio finds: its path below a data folder, and where to download it."""
+
+    path: str
+    sha256: str
+    url: str
+
+    def load(self, name: str) -> Corpus:
+        """From the first data folder that has it whole, else downloaded, else Python's reference, with notices."""
+        folders = data_folders()
+        notices: list[str] = []
+        for path in dict.fromkeys(folder / self.path for folder in folders):
+            try:
+                raw = path.read_bytes()
+            except OSError:
+                continue
+            if hashlib.sha256(raw).hexdigest() == self.sha256:
+                shortest = min(str(path), os.path.relpath(path), key=len)
+                return Corpus(name, _decode(raw, path), shortest, tuple(notices))
+            notices.append(
+                f"{path} is not the {name} that folio knows (its checksum differs), so it is not used."
+            )
+        target = folders[0] / self.path
         try:
-            raw = path.read_bytes()
-        except OSError:
-            continue
-        if hashlib.sha256(raw).hexdigest() == known.sha256:
-            shortest = min(str(path), os.path.relpath(path), key=len)
-            return Corpus(name, _decode(raw, path), shortest, tuple(notices))
-        notices.append(
-            f"{path} is not the {name} that folio knows (its checksum differs), so it is not used."
-        )
-    target = folders[0] / known.path
-    try:
-        _download(known, target)
-        return Corpus(name, _read(target), f"{target} (downloaded from {known.url})", tuple(notices))
-    except (OSError, ValueError) as error:
-        notices.append(
-            f"{name} is not on this machine and could not be downloaded ({type(error).__name__}): using Python's "
-            f"language reference instead. To use {name}, put {known.url} at {target}."
-        )
-    return Corpus("python-reference", _python_reference(), "the language reference in Python", tuple(notices))
+            _download(self, target)
+            return Corpus(name, _read(target), f"{target} (downloaded from {self.url})", tuple(notices))
+        except (OSError, ValueError) as error:
+            notices.append(
+                f"{name} is not on this machine and could not be downloaded ({type(error).__name__}): using Python's "
+                f"language reference instead. To use {name}, put {self.url} at {target}."
+            )
+        origin = "the language reference in Python"
+        return Corpus("python-reference", _python_reference(), origin, tuple(notices))
+
+
+@dataclass(frozen=True)
+class GeneratedCorpus:
+    """A corpus that folio makes, always the same."""
+
+    make: Callable[[], str]
+
+    def load(self, name: str) -> Corpus:
+        """Make it."""
+        return Corpus(name, self.make(), "made by folio")
+
+
+KNOWN_CORPORA: dict[str, NamedCorpus] = {
+    "shakespeare": KnownCorpus(
+        path="tinyshakespeare/input.txt",
+        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+    ),
+    "arithmetic": GeneratedCorpus(arithmetic.text),
+}
 
 
 def _download(known: KnownCorpus, target: Path) -> None:

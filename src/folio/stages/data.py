@@ -35,7 +35,7 @@ class ShowConfig:
     """What to look at."""
 
     data: tyro.conf.Positional[str]
-    """Conversations, as for folio sft: a .jsonl file, a folder of them, or shakespeare."""
+    """Conversations, as for folio sft: a .jsonl file, a folder of them, shakespeare or arithmetic."""
     run: Path = Path("runs/shakespeare")
     """The model to be trained, whose tokenizer and context count: a run, a checkpoint in it, or any model directory."""
     validation: Path | None = None

@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 
 from folio.checkpoint import newest_whole
-from folio.data.corpora import KNOWN_CORPORA
+from folio.data import arithmetic
 from folio.data.prompts import read_prompts, up_to_the_user
 from folio.errors import UserError
 from folio.evaluation.diversity import distinct_n
@@ -28,7 +28,7 @@ from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, Weighted
 from folio.rl.rollouts import Experience, Prompt, PromptOrder, Rollouts, write_samples
 from folio.runtime import Runtime, RuntimeConfig, describe
 from folio.stages.models import find_model, load_for_chat
-from folio.stages.sft import SFTConfig, find_conversations
+from folio.stages.sft import speeches_and_replies
 from folio.stages.training import Answers, Training
 from folio.stages.tuning import Prepared, TuningConfig, choices
 from folio.tokenizer.chat_template import Message, prompt_ids
@@ -39,6 +39,8 @@ from folio.train.run import RunDirectory
 
 VALIDATION_SHARE = 0.1
 """Of the prompts of a file, where nothing else is named: the last ones."""
+LearnedAndMeasured = tuple[Sequence[Sequence[Message]], Sequence[Sequence[Message]]]
+"""Prompts to learn from, and to measure on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,8 @@ class PolicyConfig(TuningConfig):
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
     """Where to start, and what to stay near to: a run, a checkpoint in it, or any model directory. Or a recipe."""
     data: str = "shakespeare"
-    """Prompts: a .jsonl file with `prompt` or `messages`, or a folder of them; shakespeare takes the plays' speeches."""
+    """Prompts: a .jsonl file with `prompt` or `messages`, or a folder of them; shakespeare takes the plays' speeches,
+    arithmetic sums."""
     validation: Path | None = None
     """Prompts to measure on; by default the last tenth of the data."""
     reward: tuple[str, ...] = ()
@@ -241,13 +244,10 @@ def digest_of(config: PolicyConfig, prompts: Sequence[object], start: Path) -> s
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def find_prompts(config: PolicyConfig) -> tuple[Sequence[list[Message]], Sequence[list[Message]]]:
+def find_prompts(config: PolicyConfig) -> LearnedAndMeasured:
     """Prompts to learn from and to measure on. Raises UserError where there are none."""
-    if config.data in KNOWN_CORPORA:
-        plays = find_conversations(SFTConfig(data=config.data))
-        learned, measured = (
-            [up_to_the_user(each) for each in part] for part in (plays.train, plays.validation)
-        )
+    if config.data in KNOWN_PROMPTS:
+        learned, measured = KNOWN_PROMPTS[config.data]()
         return learned, read_prompts(config.validation) if config.validation else measured
     found = read_prompts(Path(config.data))
     if config.validation is not None:
@@ -258,6 +258,25 @@ def find_prompts(config: PolicyConfig) -> tuple[Sequence[list[Message]], Sequenc
             f"{config.data} holds {len(found)} prompt: give at least two, or a --validation file."
         )
     return found[:n_train], found[n_train:]
+
+
+def speeches() -> LearnedAndMeasured:
+    """What is said in the plays, to be replied to."""
+    plays = speeches_and_replies()
+    learned, measured = ([up_to_the_user(each) for each in part] for part in (plays.train, plays.validation))
+    return learned, measured
+
+
+def sums() -> LearnedAndMeasured:
+    """Sums, to be worked out."""
+    learned, measured = (
+        [[{"role": "user", "content": each.problem}] for each in part] for part in arithmetic.problems()
+    )
+    return learned, measured
+
+
+KNOWN_PROMPTS: dict[str, Callable[[], LearnedAndMeasured]] = {"shakespeare": speeches, "arithmetic": sums}
+"""What a name stands for."""
 
 
 def fitting(

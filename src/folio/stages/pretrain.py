@@ -50,7 +50,7 @@ class PretrainConfig:
     """Everything that decides a pretraining run."""
 
     data: str = "shakespeare"
-    """A text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
+    """A text: shakespeare, arithmetic, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
     run: Path | None = None
     """Directory for all that the run leaves behind; by default runs/ and the text's name."""
     resume: bool = False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from folio.checkpoint import newest_whole
+from folio.data import arithmetic
 from folio.data.conversations import (
     Conversation,
     Example,
@@ -24,7 +25,7 @@ from folio.data.conversations import (
     read_conversations,
     tokenize_all,
 )
-from folio.data.corpora import KNOWN_CORPORA, load_corpus
+from folio.data.corpora import load_corpus
 from folio.data.plays import dialogues
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
@@ -55,7 +56,8 @@ class SFTConfig(TuningConfig):
     """Everything that decides a fine-tuning run."""
 
     data: str = "shakespeare"
-    """Conversations: a .jsonl file or a folder of them; shakespeare makes them of the plays' speeches."""
+    """Conversations: a .jsonl file or a folder of them; shakespeare makes them of the plays' speeches, arithmetic of
+    worked sums."""
     validation: Path | None = None
     """Conversations to measure on; by default the last tenth of the data."""
     epochs: float = 1.0
@@ -94,16 +96,11 @@ class Conversations:
 
 def find_conversations(config: SFTConfig) -> Conversations:
     """Conversations to learn from and to measure on. Raises UserError where there are none."""
-    if config.data in KNOWN_CORPORA:
-        corpus = load_corpus(config.data)
-        if corpus.name != config.data:  # what stands in for a text is no play
-            raise UserError(
-                f"{corpus.notices[0]} There are no speeches in that; give conversations with --data."
-            )
-        learned, measured = (dialogues(text, LONGEST_SPEECH) for text in corpus.split())
+    if config.data in KNOWN_CONVERSATIONS:
+        known = KNOWN_CONVERSATIONS[config.data]()
         if config.validation is not None:
-            measured = read_conversations(config.validation)
-        return Conversations(learned, measured, f"speeches and replies of {corpus.origin}")
+            known = replace(known, validation=read_conversations(config.validation))
+        return known
     found = read_conversations(Path(config.data))
     if config.validation is not None:
         return Conversations(found, read_conversations(config.validation), config.data)
@@ -113,6 +110,37 @@ def find_conversations(config: SFTConfig) -> Conversations:
             f"{config.data} holds {len(found)} conversation: give at least two, or a --validation file."
         )
     return Conversations(found[:n_train], found[n_train:], config.data)
+
+
+def speeches_and_replies() -> Conversations:
+    """Those of the plays. Raises UserError where the plays cannot be had."""
+    corpus = load_corpus("shakespeare")
+    if corpus.name != "shakespeare":  # what stands in for a text is no play
+        raise UserError(f"{corpus.notices[0]} There are no speeches in that; give conversations with --data.")
+    learned, measured = (dialogues(text, LONGEST_SPEECH) for text in corpus.split())
+    return Conversations(learned, measured, f"speeches and replies of {corpus.origin}")
+
+
+def worked_sums() -> Conversations:
+    """Sums, answered with their working."""
+    learned, measured = (
+        [
+            Conversation(
+                [{"role": "user", "content": each.problem}, {"role": "assistant", "content": each.working}],
+                f"sum {number}",
+            )
+            for number, each in enumerate(part, start=1)
+        ]
+        for part in arithmetic.examples()
+    )
+    return Conversations(learned, measured, "worked sums, made by folio")
+
+
+KNOWN_CONVERSATIONS: dict[str, Callable[[], Conversations]] = {
+    "shakespeare": speeches_and_replies,
+    "arithmetic": worked_sums,
+}
+"""What a name stands for."""
 
 
 def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
