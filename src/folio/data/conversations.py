@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from folio.batch import Batch
 from folio.data.corpora import unix_lines
+from folio.data.jsonl import read_jsonl
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages, turns
 from folio.tokenizer.protocol import Tokenizer
@@ -45,28 +45,10 @@ def read_conversations(path: Path) -> list[Conversation]:
 
     Raises UserError, naming file and line, for what is not a conversation with an answer in it.
     """
-    files = sorted(path.glob("[!.]*.jsonl")) if path.is_dir() else [path]
-    conversations = [each for file in files for each in _read_file(file)]
+    conversations = [Conversation(messages, where) for where, messages in read_jsonl(path, _messages)]
     if not conversations:
         raise UserError(f"{path} holds no conversations: give a .jsonl file with `messages` in each line.")
     return conversations
-
-
-def _read_file(path: Path) -> Iterator[Conversation]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}).") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            yield Conversation(_messages(json.loads(line)), where)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: not JSON ({error}).") from None
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
 
 
 def _messages(record: object) -> list[Message]:

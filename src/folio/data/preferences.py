@@ -35,7 +35,7 @@ def read_preferences(path: Path) -> list[Preference]:
     Each is a text, or a list of messages; chosen and rejected may repeat the prompt's messages.
     Raises UserError, naming file and line, for what is no preference.
     """
-    preferences = list(read_jsonl(path, _preference))
+    preferences = [preference for _, preference in read_jsonl(path, _preference)]
     if not preferences:
         raise UserError(
             f"{path} holds no preferences: give a .jsonl file with `prompt`, `chosen` and `rejected`."

@@ -17,7 +17,7 @@ def read_prompts(path: Path) -> list[list[Message]]:
 
     Raises UserError, naming file and line, for what has no prompt.
     """
-    prompts = list(read_jsonl(path, _prompt))
+    prompts = [prompt for _, prompt in read_jsonl(path, _prompt)]
     if not prompts:
         raise UserError(
             f"{path} holds no prompts: give a .jsonl file with `prompt` or `messages` in each line."

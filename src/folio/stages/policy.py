@@ -17,6 +17,7 @@ from rich.console import Console
 
 from folio.checkpoint import newest_whole
 from folio.data import arithmetic
+from folio.data.jsonl import read_split
 from folio.data.prompts import read_prompts, up_to_the_user
 from folio.errors import UserError
 from folio.evaluation.diversity import distinct_n
@@ -37,8 +38,6 @@ from folio.tokenizer.protocol import Tokenizer
 from folio.train.plan import Plan
 from folio.train.run import RunDirectory
 
-VALIDATION_SHARE = 0.1
-"""Of the prompts of a file, where nothing else is named: the last ones."""
 LearnedAndMeasured = tuple[Sequence[Sequence[Message]], Sequence[Sequence[Message]]]
 """Prompts to learn from, and to measure on."""
 
@@ -249,15 +248,7 @@ def find_prompts(config: PolicyConfig) -> LearnedAndMeasured:
     if config.data in KNOWN_PROMPTS:
         learned, measured = KNOWN_PROMPTS[config.data]()
         return learned, read_prompts(config.validation) if config.validation else measured
-    found = read_prompts(Path(config.data))
-    if config.validation is not None:
-        return found, read_prompts(config.validation)
-    n_train = len(found) - max(1, round(VALIDATION_SHARE * len(found)))
-    if n_train < 1:
-        raise UserError(
-            f"{config.data} holds {len(found)} prompt: give at least two, or a --validation file."
-        )
-    return found[:n_train], found[n_train:]
+    return read_split(read_prompts, Path(config.data), config.validation)
 
 
 def speeches() -> LearnedAndMeasured:

@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from folio.batch import Completions
+from folio.data.jsonl import read_split
 from folio.data.preferences import Pair, Preference, pair_batch, read_preferences, tokenize_pair
 from folio.errors import UserError
 from folio.model.directory import weights_digest
@@ -20,8 +21,6 @@ from folio.runtime import RuntimeConfig
 from folio.stages.tuning import TuningConfig
 from folio.tokenizer.protocol import Tokenizer
 
-VALIDATION_SHARE = 0.1
-"""Of the pairs of a file, where nothing else is named: the last ones."""
 VALIDATION_PAIRS = 32
 """In one batch."""
 
@@ -54,13 +53,7 @@ def find_preferences(config: PreferenceConfig) -> tuple[Sequence[Preference], Se
     """Preferences to learn from and to measure on. Raises UserError where there are none."""
     if config.data is None:
         raise UserError("there is nothing to learn from: name a file of preferences with --data.")
-    found = read_preferences(config.data)
-    if config.validation is not None:
-        return found, read_preferences(config.validation)
-    n_train = len(found) - max(1, round(VALIDATION_SHARE * len(found)))
-    if n_train < 1:
-        raise UserError(f"{config.data} holds {len(found)} pair: give at least two, or a --validation file.")
-    return found[:n_train], found[n_train:]
+    return read_split(read_preferences, config.data, config.validation)
 
 
 def digest_of(learned: Sequence[Preference], measured: Sequence[Preference], start: Path) -> str:

@@ -26,6 +26,7 @@ from folio.data.conversations import (
     tokenize_all,
 )
 from folio.data.corpora import load_corpus
+from folio.data.jsonl import read_split
 from folio.data.plays import dialogues
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
@@ -45,8 +46,6 @@ from folio.train.plan import Plan
 from folio.train.plot import plot_losses
 from folio.train.run import RunDirectory, read_lines
 
-VALIDATION_SHARE = 0.1
-"""Of the conversations of a file, where nothing else is named: the last ones."""
 LONGEST_SPEECH = 120
 """Characters. Longer speeches of a play are monologues, not answers, and two would not fit into a context."""
 
@@ -101,15 +100,7 @@ def find_conversations(config: SFTConfig) -> Conversations:
         if config.validation is not None:
             known = replace(known, validation=read_conversations(config.validation))
         return known
-    found = read_conversations(Path(config.data))
-    if config.validation is not None:
-        return Conversations(found, read_conversations(config.validation), config.data)
-    n_train = len(found) - max(1, round(VALIDATION_SHARE * len(found)))
-    if n_train < 1:
-        raise UserError(
-            f"{config.data} holds {len(found)} conversation: give at least two, or a --validation file."
-        )
-    return Conversations(found[:n_train], found[n_train:], config.data)
+    return Conversations(*read_split(read_conversations, Path(config.data), config.validation), config.data)
 
 
 def speeches_and_replies() -> Conversations:
