@@ -135,7 +135,7 @@ def draw_history(history: History, name: str, path: Path) -> None:
             axes.set_xlim(-0.02 * history.n_rollouts, 1.02 * history.n_rollouts)
             if place + COLUMNS > len(panels):
                 axes.set_xlabel("rollouts")
-        figure.suptitle(f"{name}: {history.stage}, {history.status}", fontsize=10, color=GREY)
+        figure.suptitle(f"{name}: {history.stage}", fontsize=10, color=GREY)
         save_figure(figure, path)
 
 

@@ -70,12 +70,12 @@ class PromptOrder:
 
     def take(self, iteration: int, size: int) -> list[Prompt]:
         """Prompts for a rollout."""
-        places = range(iteration * size, (iteration + 1) * size)
-        return [self.prompts[self._at(place)] for place in places]
-
-    def _at(self, place: int) -> int:
-        epoch, position = divmod(place, len(self.prompts))
-        return int(np.random.default_rng((self.seed, epoch)).permutation(len(self.prompts))[position])
+        first, last = iteration * size, (iteration + 1) * size
+        n = len(self.prompts)
+        epochs = range(first // n, (last - 1) // n + 1)
+        order = np.concatenate([np.random.default_rng((self.seed, epoch)).permutation(n) for epoch in epochs])
+        start = first - epochs[0] * n
+        return [self.prompts[i] for i in order[start : start + size]]
 
 
 Experience = TypeVar("Experience", bound=Completions)
