@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from folio.batch import Completions, Loss
 from folio.objectives.logprobs import entropy, token_logprobs
-from folio.objectives.ppo import log_ratios, policy_loss
+from folio.objectives.ppo import LOG_RATIO_LIMIT, policy_loss
 
 
 def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
@@ -17,7 +17,8 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     Never negative, and its gradient pulls towards the reference where the tokens come from the policy (Schulman,
     2020; Shao et al., equation 4). Both: (B, T).
     """
-    log_ratio = log_ratios(ref_logprobs, logprobs)
+    # Only from above, where it would overflow: far below, the pull towards the reference must not end.
+    log_ratio = (ref_logprobs - logprobs).clamp(max=LOG_RATIO_LIMIT)
     return log_ratio.exp() - 1 - log_ratio
 
 

@@ -35,7 +35,7 @@ class Writing:
     max_new_tokens: int
     temperature: float
     missing_stop_penalty: float
-    batch_size: int = 8
+    batch_size: int
 
     def written(self, order: PromptOrder, iteration: int, n_prompts: int, each: int = 1) -> Written:
         """A rollout: `each` answers to each of the next prompts, side by side, with all that is known of them."""
@@ -71,7 +71,8 @@ class Writing:
         return Written(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
 
     def each_token(self, completions: Completions, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `compute` makes of ids (b, t) -> (b, t - 1), for all rows: (B, T - 1) on the CPU, 0 in the padding."""
+        """What `compute` makes of ids (b, t) -> (b, t - 1), for all rows: (B, T - 1) on the CPU. What stands in the
+        padding means nothing."""
         device = self.reference.embedding.weight.device
         found = torch.zeros(completions.mask[:, 1:].shape)
         order = completions.by_length

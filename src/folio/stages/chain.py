@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
 from rich.text import Text
 
-from folio.config import read_config
+from folio.config import read_config, read_recipe
 from folio.errors import UserError
-from folio.log import clock, make_console
+from folio.log import clock, figure, make_console
 from folio.stages import chat
 from folio.stages.models import load_for_chat
-from folio.stages.pretrain import PretrainConfig, default_run
+from folio.stages.pretrain import default_run
+from folio.stages.recipes import known_recipes
 from folio.stages.show import show_table
 from folio.stages.training import Answers
 from folio.train.run import RunDirectory, read_lines
 
-STAGES = ("pretrain", "sft", "label", "reward", "dpo", "ppo", "grpo")
-"""In the order in which each needs what the ones before have made."""
 TALKERS = ("sft", "dpo", "ppo", "grpo")
 """Those that make a model which answers."""
 FIGURES = {
@@ -37,7 +36,17 @@ FIGURES = {
     "grpo": {"val_reward": "reward", "val_gold": "gold reward"},
 }
 """What tells how a stage went, by its name in metrics.jsonl."""
-QUESTIONS = ("What is thy name?", "Where is the king?", "How now, my lord?", "Farewell.")
+CONFIGS = {
+    "pretrain": "PretrainConfig",
+    "sft": "SFTConfig",
+    "label": "LabelConfig",
+    "reward": "RewardConfig",
+    "dpo": "DPOConfig",
+    "ppo": "PPOConfig",
+    "grpo": "GRPOConfig",
+}
+"""The stages, in the order in which each needs what the ones before have made, and the names of their settings."""
+STAGES = tuple(CONFIGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,40 +69,50 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     """Carry out what is not done yet, tell what each stage brought, and begin to talk."""
     stages = [stage for stage in STAGES if os.path.exists(config.recipes / f"{stage}.toml")]
     if not stages:
-        known = ", ".join(sorted({str(path.parent) for path in Path("recipes").glob("*/pretrain.toml")}))
+        known = known_recipes("pretrain")
         raise UserError(f"{config.recipes} has no recipe. {f'There is {known}.' if known else ''}".rstrip())
-    made = {stage: made_by(config.recipes / f"{stage}.toml") for stage in stages}
-    for number, stage in enumerate(stages, start=1):
-        console.rule(Text(f"{number} of {len(stages)}: {stage}", style="bold"), align="left")
-        recipe = config.recipes / f"{stage}.toml"
-        import_module(f"folio.stages.{stage}").main([str(recipe), "--resume"])
+    # All are read before the first begins: a slip in the last one should not show after an hour.
+    settings = {stage: read_recipe(config_of(stage), config.recipes / f"{stage}.toml") for stage in stages}
+    made = {stage: made_by(stage, config.recipes, each) for stage, each in settings.items()}
+    try:
+        for number, stage in enumerate(stages, start=1):
+            console.rule(Text(f"{number} of {len(stages)}: {stage}", style="bold"), align="left")
+            import_module(f"folio.stages.{stage}").main([str(config.recipes / f"{stage}.toml"), "--resume"])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"What is done is kept: go on with `folio run {config.recipes}`.") from None
     console.rule(Text("What each stage brought", style="bold"), align="left")
     show_table({stage: told for stage, path in made.items() if (told := outcome(stage, path))}, console)
     talkers = {stage: path for stage, path in made.items() if stage in TALKERS}
     if not talkers:
         return
+    *_, last = talkers
+    asked = settings[last].prompt
     console.rule(Text("The same questions to each", style="bold"), align="left")
-    show_answers(talkers, console)
-    *_, last = talkers.values()
+    show_answers(talkers, (asked,) if isinstance(asked, str) else asked, console)
     if config.chat and sys.stdin.isatty() and sys.stdout.isatty():
         console.rule(Text("Now you", style="bold"), align="left")
-        chat.main([str(last)])
+        chat.main([str(made[last])])
     else:
         console.print(Text("\nNext", style="bold"))
-        console.print(f"  folio chat {last}", soft_wrap=True)
+        console.print(f"  folio chat {made[last]}", soft_wrap=True)
 
 
-def made_by(recipe: Path) -> Path:
-    """Where a recipe puts what it makes. Raises UserError where it does not say."""
-    table = tomllib.loads(recipe.read_text(encoding="utf-8"))
-    place = table.get("run") or table.get("out")
-    if place is None and recipe.stem == "pretrain":
-        return default_run(table.get("data", PretrainConfig.data))
-    if not isinstance(place, str):
+def config_of(stage: str) -> type[Any]:
+    """The class of a stage's settings."""
+    cls: type[Any] = getattr(import_module(f"folio.stages.{stage}"), CONFIGS[stage])
+    return cls
+
+
+def made_by(stage: str, recipes: Path, settings: Any) -> Path:
+    """Where a stage puts what it makes. Raises UserError where its recipe does not say."""
+    place: Path | None = settings.out if stage == "label" else settings.run
+    if place is None and stage == "pretrain":
+        return default_run(settings.data)
+    if place is None:
         raise UserError(
-            f'{recipe} must say where its run goes, as in run = "runs/name": others go on from there.'
+            f'{recipes / stage}.toml must say where its run goes, as in run = "runs/name": others go on from there.'
         )
-    return Path(place)
+    return place
 
 
 def outcome(stage: str, path: Path) -> str:
@@ -109,19 +128,21 @@ def outcome(stage: str, path: Path) -> str:
     kept = min(evaluated, key=lambda record: record.get("val_loss", -record["step"]))
     before = info.get("before", {})
     told = [
-        f"{words} {before[name]:.3f} → {kept[name]:.3f}" if name in before else f"{words} {kept[name]:.3f}"
+        f"{words} {figure(before[name])} → {figure(kept[name])}"
+        if name in before
+        else f"{words} {figure(kept[name])}"
         for name, words in FIGURES[stage].items()
         if name in kept
     ]
     return f"{', '.join(told)}; {clock(records[-1]['train_seconds'])}"
 
 
-def show_answers(runs: dict[str, Path], console: Console) -> None:
+def show_answers(runs: dict[str, Path], questions: Sequence[str], console: Console) -> None:
     """What the model of each stage says to the same questions."""
     answers = {}
     for stage, path in runs.items():
         model, tokenizer = load_for_chat(path)
-        answers[stage] = [text.split("\n", 1)[1] for _, text in Answers(QUESTIONS).write(model, tokenizer)]
-    for number, question in enumerate(QUESTIONS):
+        answers[stage] = [text.split("\n", 1)[1] for _, text in Answers(questions).write(model, tokenizer)]
+    for number, question in enumerate(questions):
         console.print(Text(f"\n> {question}", style="bold"))
         show_table({stage: said[number].strip() for stage, said in answers.items()}, console)

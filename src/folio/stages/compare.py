@@ -32,11 +32,12 @@ def compare(chat: Chat, other: Chat) -> None:
 
     Broken off with Ctrl-C, or where the other model cannot answer, it goes on with what its own model wrote.
     """
+    n_turns = len(chat.messages)
     try:
         with make_console().status("writing two answers"):
             answers = write_two(chat, other)
     except (KeyboardInterrupt, UserError):
-        if chat.messages and chat.messages[-1]["role"] == "assistant":
+        if len(chat.messages) > n_turns:  # else there is no answer, and the question was taken back
             print(chat.messages[-1]["content"])
         raise
     if not answers:

@@ -24,7 +24,7 @@ from folio.stages.models import find_model, load_for_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
 from folio.stages.show import show_table
 from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, Stage, choices
+from folio.stages.tuning import Prepared, Stage, choices, uncompiled
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
@@ -74,7 +74,7 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
         steps = max(1, round(config.epochs * source.batches_per_epoch))
         return Plan(model=model.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=steps)
 
-    runtime, decided = choices(run, config.runtime, digest, plan)
+    runtime, decided = choices(run, uncompiled(config.runtime), digest, plan)
     torch.manual_seed(config.seed)
     for each in (model, reference):
         each.to(runtime.device)

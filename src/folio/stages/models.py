@@ -32,6 +32,10 @@ def find_model(path: Path) -> Path:
     problem = damage(best) if best.exists() else None
     if best.exists() and problem is None:
         return best
+    if recipes := sorted(recipe.name for recipe in path.glob("*.toml")):
+        raise UserError(
+            f"{path} is a folder of recipes, not a model: it has {', '.join(recipes)}. A recipe comes before the flags."
+        )
     checkpoint, problems = newest_whole(path / "checkpoints")
     for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
         print(f"folio: {line}", file=sys.stderr)

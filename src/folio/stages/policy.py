@@ -31,7 +31,7 @@ from folio.runtime import Runtime, RuntimeConfig, describe
 from folio.stages.models import find_model, load_for_chat
 from folio.stages.sft import speeches_and_replies
 from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, TuningConfig, choices
+from folio.stages.tuning import Prepared, TuningConfig, choices, uncompiled
 from folio.tokenizer.chat_template import Message, prompt_ids
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
@@ -175,6 +175,7 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
         max_new_tokens=config.max_new_tokens,
         temperature=config.temperature,
         missing_stop_penalty=config.missing_stop_penalty,
+        batch_size=config.micro_batch_size,
     )
     return Policy(
         writing=writing,
@@ -199,7 +200,7 @@ def start_policy(made: Policy, config: PolicyConfig, run: RunDirectory) -> tuple
             steps=config.rollouts * config.passes * math.ceil(config.rollout_size / config.minibatch_size),
         )
 
-    runtime, decided = choices(run, config.runtime, made.digest, plan)
+    runtime, decided = choices(run, uncompiled(config.runtime), made.digest, plan)
     torch.manual_seed(config.seed)
     for model in (made.writing.policy, made.writing.reference, *made.reward_models):
         model.to(runtime.device)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from folio.errors import UserError
-from folio.log import clock, size
+from folio.log import clock, figure, size
 from folio.rl.history import History
 from folio.rl.picture import draw_history
 from folio.stages.show import show_table
@@ -36,7 +36,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
         raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
     before, after = info["before"], evaluated[-1]
     figures = {
-        shown: f"{before[name]:.3f} before, {after[name]:.3f} after"
+        shown: f"{figure(before[name])} before, {figure(after[name])} after"
         for name, shown in SHOWN.items()
         if name in after
     }

@@ -66,6 +66,8 @@ class PPOConfig(PolicyConfig):
             ("gamma", 0 <= self.gamma <= 1, "between 0 and 1"),
             ("gae_lambda", 0 <= self.gae_lambda <= 1, "between 0 and 1"),
             ("value_clip_range", self.value_clip_range > 0, "above 0"),
+            ("critic_learning_rate", 0 < self.critic_learning_rate < math.inf, "above 0"),
+            ("critic_head_learning_rate", 0 < self.critic_head_learning_rate < math.inf, "above 0"),
             ("vf_coef", 0 <= self.vf_coef < math.inf, "at least 0"),
         ):
             if not is_right:

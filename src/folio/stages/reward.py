@@ -24,7 +24,7 @@ from folio.stages.models import find_model, load_to_teach_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
 from folio.stages.show import show_table
 from folio.stages.training import Training
-from folio.stages.tuning import Prepared, Stage, choices
+from folio.stages.tuning import Prepared, Stage, choices, uncompiled
 from folio.tokenizer.protocol import Tokenizer
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
@@ -59,7 +59,7 @@ def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepar
         steps = max(1, round(config.epochs * source.batches_per_epoch))
         return Plan(model=base.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=steps)
 
-    runtime, decided = choices(run, config.runtime, digest, plan)
+    runtime, decided = choices(run, uncompiled(config.runtime), digest, plan)
     torch.manual_seed(config.seed)
     checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
     model = load_score_model(checkpoint) if checkpoint else ScoreModel.like(base)
@@ -153,7 +153,8 @@ def show_result(run: RunDirectory, console: Console) -> None:
         {
             "accuracy": f"{best['val_accuracy']:.1%} of held-out pairs, at step {best['step']:,}; "
             f"{info['before']['val_accuracy']:.1%} before",
-            "margin": f"{best['val_margin']:.2f}; confidence is off by {best['val_calibration_error']:.1%} on average",
+            "margin": f"{best['val_margin']:.2f}, and confidence off by {best['val_calibration_error']:.1%} on average, "
+            "as learned; scores are standardised afterwards",
             "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
             "reward model": str(run.best),
             "curve": str(run.plot),

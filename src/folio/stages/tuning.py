@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,12 +105,12 @@ class Stage:
         known = run.read_info() if run.exists else {}
         prepared = self.prepare(config, run, console)
         training = prepared.training
+        show_table(prepared.facts, console)
         # A run that goes on starts from its checkpoint; the model that it began with may be another one now.
         before = known.get("before") or training.evaluation(training.model)
         if not run.exists:
             begin_run(self.name, config, training, run, origin=prepared.origin, digest=prepared.digest)
         run.set_status("running", before=before)
-        show_table(prepared.facts, console)
         unfinished = resume(training, run, console)
         progress = Progress(console, training.plan.steps)
         watch = Watch(training, run, progress, prepared.writer, prepared.shown)
@@ -120,11 +120,24 @@ class Stage:
 
 
 def default_run(model: Path, stage: str) -> Path:
-    """runs/NAME-STAGE, for a model runs/NAME or runs/NAME-ANOTHER_STAGE."""
-    name = model.resolve().name
+    """runs/NAME-STAGE, for a model runs/NAME or runs/NAME-ANOTHER_STAGE, or one that is kept in such a run."""
+    place = model.resolve()
+    if place.parent.name == "checkpoints":
+        place = place.parent.parent
+    name = (place.parent if place.name == "best" else place).name
     for other in STAGES:
         name = name.removesuffix(f"-{other}")
     return Path("runs") / f"{name}-{stage}"
+
+
+def uncompiled(config: RuntimeConfig) -> RuntimeConfig:
+    """The same without compiling: where each batch has another length, it would be for nothing. Raises UserError where
+    it is asked for."""
+    if config.compile == "on":
+        raise UserError(
+            "--compile on: this stage is not compiled, for each of its batches has another length."
+        )
+    return replace(config, compile="off")
 
 
 def choices(
