@@ -47,7 +47,7 @@ def test_a_tenth_is_held_out_but_no_sum_of_single_digits():
 
 
 def test_nothing_that_measures_is_learned_from():
-    read = {Sum(*map(int, pair)) for pair in re.findall(r"^(\d+)\+(\d+)(?:=\d+)?$", arithmetic.text(), re.M)}
+    read = {Sum(*map(int, pair)) for pair in re.findall(r"^(\d+)\+(\d+)(?:=\d*)?$", arithmetic.text(), re.M)}
     taught, _ = arithmetic.examples()
     tried, unseen = arithmetic.problems()
     _, measured = arithmetic.examples()
@@ -58,16 +58,16 @@ def test_nothing_that_measures_is_learned_from():
 
 
 def test_every_line_of_the_text_is_right():
-    for line in arithmetic.text().splitlines():
-        if "=" in line:
-            terms, total = line.split("=")
-            assert sum(map(int, terms.split("+"))) == int(total)
+    equations = re.findall(r"^(.+)=(\d+)$", arithmetic.text(), re.M)
+    assert len(equations) > arithmetic.SUMS
+    for terms, total in equations:
+        assert sum(map(int, terms.split("+"))) == int(total)
 
 
 def test_examples_and_problems_occur_once():
     for part in (*arithmetic.examples(), *arithmetic.problems()):
         assert len(part) == len(set(part))
-    assert list(map(len, arithmetic.examples())) == [arithmetic.EXAMPLES] * 2
+    assert list(map(len, arithmetic.examples())) == [arithmetic.EXAMPLES, arithmetic.UNSEEN_EXAMPLES]
     assert list(map(len, arithmetic.problems())) == [arithmetic.PROBLEMS, arithmetic.HELD_OUT]
 
 
@@ -78,10 +78,10 @@ def test_short_numbers_come_as_often_as_long_ones():
 
 
 MADE = {
-    "text": (arithmetic.text, "28bb170a13bea5de30c056087dba4e690e3ebf3345e2587429b25e112ee6e5c3"),
+    "text": (arithmetic.text, "b2922d6ea56becf1248fac61c00dd7913deca15405b6bf687151adebb8979d51"),
     "examples": (
         lambda: lines(arithmetic.examples()),
-        "858439405b89c8916bbc4d5d79b3ee4cd36638353e5e701d8c91dbdf555bdd67",
+        "c2e1c34d06376ccc2c119895d2d5c52378ca21d8ee5d5314254c31726340b00a",
     ),
     "problems": (
         lambda: lines(arithmetic.problems()),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from itertools import islice, zip_longest
+from itertools import cycle, islice, zip_longest
 from random import Random
 from typing import NamedTuple
 
 SUMS = 30_000
 """In the text."""
-WORKED = 2
-"""One in so many of them is worked out."""
-EXAMPLES = 100
+FORMS = (
+    "{0.problem}={0.answer}\n",
+    "{0.problem}\n{0.working}\n",
+    "{0.problem}={0.answer}\n",
+    "{0.problem}=\n{0.working}\n",
+)
+"""In which they stand there: half of them are worked out. What comes between problem and working differs, so that a model
+learns to find the problem, not to count back to it."""
+EXAMPLES = 20
 """Problems with their working: few, for somebody had to write them."""
+UNSEEN_EXAMPLES = 100
+"""The same, to measure on."""
 PROBLEMS = 5_000
 """Problems alone, as many as one likes: nobody has to work them out."""
 HELD_OUT = 2_000
@@ -61,17 +69,14 @@ class Sum(NamedTuple):
 
 
 def text() -> str:
-    """Sums as lines, 57+168=225, and one in WORKED with its working. Nothing held out is among them."""
-    drawn = islice(sums(1, held_out=False), SUMS)
-    return "".join(
-        f"{each.problem}={each.answer}\n" if n % WORKED else f"{each.problem}\n{each.working}\n"
-        for n, each in enumerate(drawn)
-    )
+    """Sums, written in each of FORMS in turn. Nothing held out is among them."""
+    drawn = zip(islice(sums(1, held_out=False), SUMS), cycle(FORMS), strict=False)
+    return "".join(form.format(each) for each, form in drawn)
 
 
 def examples() -> tuple[list[Sum], list[Sum]]:
     """Sums whose working is to be learned, and held-out ones."""
-    return different(2, EXAMPLES, held_out=False), unseen()[:EXAMPLES]
+    return different(2, EXAMPLES, held_out=False), unseen()[:UNSEEN_EXAMPLES]
 
 
 def problems() -> tuple[list[Sum], list[Sum]]:
