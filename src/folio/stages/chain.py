@@ -76,25 +76,31 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     made = {stage: made_by(stage, config.recipes, each) for stage, each in settings.items()}
     try:
         for number, stage in enumerate(stages, start=1):
-            console.rule(Text(f"{number} of {len(stages)}: {stage}", style="bold"), align="left")
+            heading(f"{number} of {len(stages)}: {stage}", console)
             import_module(f"folio.stages.{stage}").main([str(config.recipes / f"{stage}.toml"), "--resume"])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done is kept: go on with `folio run {config.recipes}`.") from None
-    console.rule(Text("What each stage brought", style="bold"), align="left")
+    heading("What each stage brought", console)
     show_table({stage: told for stage, path in made.items() if (told := outcome(stage, path))}, console)
     talkers = {stage: path for stage, path in made.items() if stage in TALKERS}
     if not talkers:
         return
     *_, last = talkers
     asked = settings[last].prompt
-    console.rule(Text("The same questions to each", style="bold"), align="left")
+    heading("The same questions to each", console)
     show_answers(talkers, (asked,) if isinstance(asked, str) else asked, console)
     if config.chat and sys.stdin.isatty() and sys.stdout.isatty():
-        console.rule(Text("Now you", style="bold"), align="left")
+        heading("Now you", console)
         chat.main([str(made[last])])
     else:
         console.print(Text("\nNext", style="bold"))
         console.print(f"  folio chat {made[last]}", soft_wrap=True)
+
+
+def heading(words: str, console: Console) -> None:
+    """A line that sets apart what comes."""
+    console.print()
+    console.rule(Text(words, style="bold"), align="left")
 
 
 def config_of(stage: str) -> type[Any]:
