@@ -93,7 +93,8 @@ def test_the_same_again_is_the_same_and_a_second_run_changes_nothing(label, tmp_
     first = made(tmp_path)
     again = label()
     assert (again.code, again.err) == (0, "")
-    assert "holds preferences already" in again.out
+    assert "holds these preferences already" in again.out
+    assert "was made with seed 1, not 2: choose another --out" in label("--seed", "2").mistake
     label("--out", tmp_path / "other")
     assert (
         read_lines(tmp_path / "other" / "train.jsonl")

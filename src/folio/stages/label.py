@@ -14,23 +14,25 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from folio.config import read_config
+from folio.config import read_config, to_table
 from folio.errors import UserError
 from folio.log import Progress, clock, make_console
+from folio.model.directory import weights_digest
 from folio.model.gpt import GPT
 from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, write_samples
 from folio.runtime import RuntimeConfig, start_runtime
-from folio.stages.models import load_for_chat
+from folio.stages.models import find_model, load_for_chat
 from folio.stages.policy import load_rewards
 from folio.stages.recipes import take_recipe
 from folio.stages.sft import SFTConfig, find_conversations
 from folio.stages.show import show_table
+from folio.stages.tuning import default_run
 from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 from folio.train.run import replace_file
 
-TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+TRAIN, VALIDATION, ORIGIN = "train.jsonl", "validation.jsonl", "label.json"
 Conversation = Sequence[Message]
 BATCH = 128
 """Answers that are written together."""
@@ -49,8 +51,9 @@ class LabelConfig:
     compared with the model's own. shakespeare makes them of the plays' speeches."""
     validation: Path | None = None
     """Conversations for the pairs to measure on; by default the last tenth of the data."""
-    out: Path = Path("runs/shakespeare-label")
-    """Folder for train.jsonl and validation.jsonl, which folio reward and folio dpo read."""
+    out: Path | None = None
+    """Folder for train.jsonl and validation.jsonl, which folio reward and folio dpo read; by default runs/, the model's
+    name and -label."""
     prompts: int | None = None
     """How many conversations of the data to take, evenly spread; all if not given."""
     validation_prompts: int | None = 300
@@ -88,9 +91,12 @@ def label(config: LabelConfig, console: Console) -> None:
     """Write both files, unless they are there."""
     if not config.judge:
         raise UserError("nobody judges: name file.py:name or a reward model with --judge.")
-    made = [config.out / name for name in (TRAIN, VALIDATION)]
+    out = config.out or default_run(config.model, "label")
+    made = [out / name for name in (TRAIN, VALIDATION)]
+    origin = origin_of(config)
     if all(os.path.exists(path) for path in made):
-        console.print(f"{config.out} holds preferences already.", soft_wrap=True)
+        refuse_others(out, origin)
+        console.print(f"{out} holds these preferences already.", soft_wrap=True)
         return
     known = find_conversations(SFTConfig(data=config.data, validation=config.validation))
     parts = [spread(known.train, config.prompts), spread(known.validation, config.validation_prompts)]
@@ -114,7 +120,8 @@ def label(config: LabelConfig, console: Console) -> None:
             "the judge finds no answer better than another: give more prompts, or a smaller --tie, or let the model "
             "learn to end its answers."
         )
-    config.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    replace_file(out / ORIGIN, (json.dumps(origin, indent=2) + "\n").encode())
     for path, found in zip(made, pairs, strict=True):
         lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
         replace_file(path, "".join(lines).encode())
@@ -127,6 +134,27 @@ def label(config: LabelConfig, console: Console) -> None:
     )
     console.print(Text("\nNext", style="bold"))
     console.print(f"  folio reward {config.model} --data {made[0]} --validation {made[1]}", soft_wrap=True)
+
+
+def origin_of(config: LabelConfig) -> dict[str, object]:
+    """All that decides which preferences are made."""
+    beside = ("model", "out", "resume", "runtime")
+    return {
+        **{key: value for key, value in to_table(config).items() if key not in beside},
+        "weights": weights_digest(find_model(config.model)),
+    }
+
+
+def refuse_others(out: Path, origin: dict[str, object]) -> None:
+    """Raise UserError if the preferences that lie there were made otherwise. Without a note they are a person's own."""
+    if not os.path.exists(out / ORIGIN):
+        return
+    there = json.loads((out / ORIGIN).read_text(encoding="utf-8"))
+    for key, value in origin.items():
+        if there.get(key) != value:
+            raise UserError(
+                f"{out} was made with {key} {there.get(key)!r}, not {value!r}: choose another --out."
+            )
 
 
 def spread(conversations: Sequence[Conversation], n: int | None) -> Sequence[Conversation]:

@@ -24,7 +24,7 @@ from folio.train.plan import Plan
 from folio.train.run import RunDirectory
 from folio.train.schedule import ScheduleConfig
 
-STAGES = ("sft", "reward", "dpo", "ppo", "grpo")
+STAGES = ("sft", "label", "reward", "dpo", "ppo", "grpo")
 
 
 @dataclass(frozen=True, kw_only=True)
