@@ -161,5 +161,6 @@ def test_a_reward_function_that_never_works_leaves_no_run(start, folder, tmp_pat
     function = make_function(tmp_path / "failing.py", "return None")
     code, output = start("ppo", "never", tmp_path / "run", "--reward", f"{function}:f")
     assert code == 2, output
-    assert len(output.strip().splitlines()) == 1
+    assert "Traceback" not in output
+    assert [line.startswith("folio: ") for line in output.strip().splitlines()].count(True) == 1
     assert not (tmp_path / "run").exists()
