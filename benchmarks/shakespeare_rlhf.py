@@ -128,6 +128,7 @@ class Measure:
             max_new_tokens=NEW_TOKENS,
             temperature=1.0,
             missing_stop_penalty=1.0,
+            batch_size=16,
         )
         figures = writing.judged(samples).figures()
         kept = {name: figures[name] for name in ("reward", "kl", "length", "stop_share")}
