@@ -43,9 +43,9 @@ class DPOConfig(PreferenceConfig):
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             optimizer="adamw",
-            learning_rate=1e-4,
-            embedding_learning_rate=1e-4,
-            head_learning_rate=1e-4,
+            learning_rate=2e-5,
+            embedding_learning_rate=2e-5,
+            head_learning_rate=2e-5,
             beta1=0.9,
             eps=1e-5,
         )
