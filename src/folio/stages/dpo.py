@@ -24,11 +24,10 @@ from folio.stages.models import find_model, load_for_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
 from folio.stages.show import show_table
 from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, Stage, choices, uncompiled
+from folio.stages.tuning import Prepared, Stage, choices, draw_losses, uncompiled
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
-from folio.train.plot import plot_losses
 from folio.train.run import RunDirectory, read_lines
 
 
@@ -119,12 +118,6 @@ def margins(model: nn.Module, batch: Completions, *, reference: GPT, beta: float
     return chosen - rejected
 
 
-def finish(run: RunDirectory, prepared: Prepared) -> None:
-    """loss.png."""
-    records = read_lines(run.metrics_file)
-    plot_losses(records, records[-1]["tokens"], run.plot, None)
-
-
 def show_result(run: RunDirectory, console: Console) -> None:
     """How often its implied reward is right about held-out pairs, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
@@ -147,5 +140,5 @@ def show_result(run: RunDirectory, console: Console) -> None:
     console.print(f"  folio chat {run.path}", soft_wrap=True)
 
 
-STAGE = Stage("dpo", __doc__, DPOConfig, prepare, finish, show_result)
+STAGE = Stage("dpo", __doc__, DPOConfig, prepare, draw_losses, show_result)
 main = STAGE.main

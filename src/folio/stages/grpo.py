@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -16,9 +16,8 @@ from folio.stages.policy import PolicyConfig, prepare_policy, prepared, rollouts
 from folio.stages.policy_results import finish, show_result
 from folio.stages.training import Training
 from folio.stages.tuning import Prepared, Stage
-from folio.train.optimizer import OptimizerConfig, build_optimizers
+from folio.train.optimizer import build_optimizers
 from folio.train.run import RunDirectory
-from folio.train.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +31,6 @@ class GRPOConfig(PolicyConfig):
     scale: Literal["std", "none"] = "none"
     """std divides advantages by their group's deviation, as in the paper; it favours prompts that are nearly always
     or nearly never answered well (Liu et al., 2025)."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            optimizer="adamw",
-            learning_rate=1e-4,
-            embedding_learning_rate=1e-4,
-            head_learning_rate=1e-4,
-            beta1=0.9,
-            beta2=0.95,
-            eps=1e-5,
-        )
-    )
-    schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(warmup_steps=2, decay_fraction=1.0)
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -35,8 +35,10 @@ from folio.stages.tuning import Prepared, TuningConfig, choices, uncompiled
 from folio.tokenizer.chat_template import Message, prompt_ids
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
+from folio.train.optimizer import OptimizerConfig
 from folio.train.plan import Plan
 from folio.train.run import RunDirectory
+from folio.train.schedule import ScheduleConfig
 
 LearnedAndMeasured = tuple[Sequence[Sequence[Message]], Sequence[Sequence[Message]]]
 """Prompts to learn from, and to measure on."""
@@ -82,6 +84,20 @@ class PolicyConfig(TuningConfig):
     """How many of the held-out prompts are answered in each evaluation."""
     prompt: tuple[str, ...] = ("What is thy name?", "Where is the king?", "Farewell, my lord.")
     """What the samples along the way answer."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            optimizer="adamw",
+            learning_rate=2e-4,
+            embedding_learning_rate=2e-4,
+            head_learning_rate=2e-4,
+            beta1=0.9,
+            beta2=0.95,
+            eps=1e-5,
+        )
+    )
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(warmup_steps=2, decay_fraction=1.0)
+    )
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -21,7 +21,6 @@ from folio.stages.training import Training
 from folio.stages.tuning import Prepared, Stage
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.run import RunDirectory
-from folio.train.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +43,6 @@ class PPOConfig(PolicyConfig):
     """Of its head, which begins at 0."""
     whiten_rewards: bool = False
     """Bring rewards to a standard deviation of 1 in each rollout."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            optimizer="adamw",
-            learning_rate=2e-4,
-            embedding_learning_rate=2e-4,
-            head_learning_rate=2e-4,
-            beta1=0.9,
-            beta2=0.95,
-            eps=1e-5,
-        )
-    )
-    schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(warmup_steps=2, decay_fraction=1.0)
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,12 +24,11 @@ from folio.stages.models import find_model, load_to_teach_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
 from folio.stages.show import show_table
 from folio.stages.training import Training
-from folio.stages.tuning import Prepared, Stage, choices, uncompiled
+from folio.stages.tuning import Prepared, Stage, choices, draw_losses, uncompiled
 from folio.tokenizer.protocol import Tokenizer
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
-from folio.train.plot import plot_losses
 from folio.train.run import RunDirectory, read_lines
 
 
@@ -128,8 +127,7 @@ def finish(run: RunDirectory, prepared: Prepared) -> None:
         standardise(model, [batch.to(training.runtime.device) for batch in training.evaluation.batches])
         training.model = model
         write_directory(run.best, training.save_model)
-    records = read_lines(run.metrics_file)
-    plot_losses(records, records[-1]["tokens"], run.plot, None)
+    draw_losses(run, prepared)
 
 
 @torch.no_grad()

@@ -37,13 +37,12 @@ from folio.stages.models import load_to_teach_chat
 from folio.stages.rehearsal import rehearse
 from folio.stages.show import show_table
 from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, Stage, TuningConfig, choices
+from folio.stages.tuning import Prepared, Stage, TuningConfig, choices, draw_losses
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
-from folio.train.plot import plot_losses
 from folio.train.run import RunDirectory, read_lines
 
 LONGEST_SPEECH = 120
@@ -199,12 +198,6 @@ def answer_bytes(example: Example, tokenizer: Tokenizer) -> int:
     return len(tokenizer.decode(i for i in counted if i not in special).encode())
 
 
-def finish(run: RunDirectory, prepared: Prepared) -> None:
-    """loss.png."""
-    records = read_lines(run.metrics_file)
-    plot_losses(records, records[-1]["tokens"], run.plot, None)
-
-
 def show_result(run: RunDirectory, console: Console) -> None:
     """Loss before and after, answers, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
@@ -229,5 +222,5 @@ def show_result(run: RunDirectory, console: Console) -> None:
     console.print(f"  folio chat {run.path}", soft_wrap=True)
 
 
-STAGE = Stage("sft", __doc__, SFTConfig, prepare, finish, show_result)
+STAGE = Stage("sft", __doc__, SFTConfig, prepare, draw_losses, show_result)
 main = STAGE.main

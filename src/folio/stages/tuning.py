@@ -21,7 +21,8 @@ from folio.stages.stored import stored_config
 from folio.stages.training import Training, Watch, Writer
 from folio.train.optimizer import OptimizerConfig
 from folio.train.plan import Plan
-from folio.train.run import RunDirectory
+from folio.train.plot import plot_losses
+from folio.train.run import RunDirectory, read_lines
 from folio.train.schedule import ScheduleConfig
 
 STAGES = ("sft", "label", "reward", "dpo", "ppo", "grpo")
@@ -117,6 +118,12 @@ class Stage:
         train(watch, config.schedule, config.optimizer.max_norm, console, unfinished)
         self.finish(run, prepared)
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+
+
+def draw_losses(run: RunDirectory, prepared: Prepared) -> None:
+    """loss.png."""
+    records = read_lines(run.metrics_file)
+    plot_losses(records, records[-1]["tokens"], run.plot, None)
 
 
 def default_run(model: Path, stage: str) -> Path:
