@@ -81,7 +81,7 @@ MADE = {
     "text": (arithmetic.text, "b2922d6ea56becf1248fac61c00dd7913deca15405b6bf687151adebb8979d51"),
     "examples": (
         lambda: lines(arithmetic.examples()),
-        "c2e1c34d06376ccc2c119895d2d5c52378ca21d8ee5d5314254c31726340b00a",
+        "96225df02f3fe4bc1ea0c2d80c3ececbd419d0f071352e97a4fa7d386731b6e4",
     ),
     "problems": (
         lambda: lines(arithmetic.problems()),

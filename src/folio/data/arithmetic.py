@@ -18,7 +18,7 @@ FORMS = (
 )
 """In which they stand there: half of them are worked out. What comes between problem and working differs, so that a model
 learns to find the problem, not to count back to it."""
-EXAMPLES = 20
+EXAMPLES = 16
 """Problems with their working: few, for somebody had to write them."""
 UNSEEN_EXAMPLES = 100
 """The same, to measure on."""
