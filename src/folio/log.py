@@ -18,9 +18,17 @@ LIVE_SECONDS = 0.1
 """In a terminal, seconds between two drawings: steps may be much shorter."""
 
 
+class Terminal(Console):
+    """A console that lets a run save before it ends, where its reader has gone (`| head`)."""
+
+    def on_broken_pipe(self) -> None:
+        """rich would exit at once."""
+        raise BrokenPipeError
+
+
 def make_console() -> Console:
     """A console that never guesses: no emoji codes, no markup in what models write, no highlighted numbers."""
-    return Console(emoji=False, markup=False, highlight=False, soft_wrap=False)
+    return Terminal(emoji=False, markup=False, highlight=False, soft_wrap=False)
 
 
 def tell(notice: str) -> None:

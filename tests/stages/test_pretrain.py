@@ -18,7 +18,7 @@ from tiny import STEPS, TINY, make_text
 
 from folio import checkpoint
 from folio.batch import Batch, Loss
-from folio.checkpoint import damage
+from folio.checkpoint import damage, newest_whole
 from folio.config import read_config
 from folio.data.windows import validation_windows
 from folio.evaluation.loss import HeldOut
@@ -296,6 +296,20 @@ def test_an_interrupt_is_told(pretrain, run, monkeypatch):
     assert lines[0].startswith("Interrupted. ")
     assert str(run / "checkpoints" / "step-6") in lines[0]
     assert "--resume" in lines[0]
+
+
+def test_a_reader_that_goes_away_loses_nothing(text_file, run):
+    arguments = ["pretrain", "--data", text_file, "--run", run, *TINY, "--steps", "5000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "folio", *map(str, arguments)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert any(line.startswith(b"step 1/") for line in process.stdout)
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+    assert RunDirectory(run).read_info()["status"] == "interrupted"
+    told = [record["step"] for record in read_lines(run / "metrics.jsonl")]
+    assert newest_whole(run / "checkpoints")[0] == run / "checkpoints" / f"step-{told[-1]}"
 
 
 def test_an_unfinished_run_is_not_begun_again_by_mistake(interrupted, pretrain, run):

@@ -343,15 +343,26 @@ def test_a_signal_while_an_unfinished_step_is_done_again(steps):
 
 
 def test_a_second_interrupt_does_not_wait():
-    with deferred_interrupt() as event:
+    told = []
+    with deferred_interrupt(lambda: told.append("stopping")) as event:
         interrupt()
         assert event.is_set()
+        assert told == ["stopping"]
         with pytest.raises(KeyboardInterrupt):
             interrupt()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_an_interrupt_that_nobody_hears_of_lets_the_step_end():
+    def tell() -> None:
+        raise BrokenPipeError
+
+    with deferred_interrupt(tell) as event:
+        interrupt()
+        assert event.is_set()
+
+
 def test_without_a_signal_nothing_is_noted():
-    with deferred_interrupt() as event:
+    with deferred_interrupt(interrupt) as event:
         assert not event.is_set()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

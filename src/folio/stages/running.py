@@ -88,6 +88,7 @@ def train(
                     Every(interval, watch.stop_if_hopeless),
                 ),
                 unfinished=unfinished,
+                tell=lambda: watch.progress.say("Stopping after this step. Ctrl-C again stops at once."),
             )
     except OverfittingError as error:
         console.print(str(error))
@@ -96,6 +97,10 @@ def train(
         run.set_status("interrupted")
         kept = "all that was learned is saved" if saved_steps(run.checkpoints) else "nothing was learned yet"
         raise UserError(f"{error} Mend it and go on with --resume: {kept}.") from error
+    except BrokenPipeError:  # `| head`: whoever read what is told has gone
+        watch.save_last()
+        run.set_status("interrupted")
+        raise
     except KeyboardInterrupt:
         run.set_status("interrupted")
         checkpoint, _ = newest_whole(run.checkpoints)

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from threading import Event, current_thread, main_thread
@@ -140,16 +140,17 @@ def fit(
     save: Every,
     then: Sequence[Every],
     unfinished: StepReport | None = None,
+    tell: Callable[[], object] = lambda: None,
 ) -> None:
     """Run the steps, and what is due after each: first `save`, then the others in order.
 
     Saving first means that nothing which comes after can lose work. So a run that was killed after a save may
     not have done the rest: `unfinished` is the saved step's report, for which `then` is done before going on.
 
-    Ctrl-C, or SIGTERM, lets the step in hand end, saves, and raises KeyboardInterrupt; a second Ctrl-C does not
-    wait. An action may end the run by raising.
+    Ctrl-C, or SIGTERM, calls `tell`, for a step may last, lets the step in hand end, saves, and raises
+    KeyboardInterrupt; a second Ctrl-C does not wait. An action may end the run by raising.
     """
-    with deferred_interrupt() as interrupt:
+    with deferred_interrupt(tell) as interrupt:
         if unfinished is not None:
             _run_due(then, unfinished, last_step)
             if interrupt.is_set():
@@ -171,8 +172,8 @@ def _run_due(actions: Sequence[Every], report: StepReport, last_step: int) -> No
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event to look at; a second one acts as usual."""
+def deferred_interrupt(tell: Callable[[], object]) -> Iterator[Event]:
+    """Turn the first Ctrl-C or SIGTERM into an event to look at, and `tell` of it; a second one acts as usual."""
     event = Event()
     signals = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
     previous = {number: signal.getsignal(number) for number in signals}
@@ -180,6 +181,8 @@ def deferred_interrupt() -> Iterator[Event]:
     def note(number: int, frame: object) -> None:
         event.set()
         signal.signal(number, previous[signal.Signals(number)])
+        with suppress(OSError):  # a reader that has gone must not end the step in hand
+            tell()
 
     for number in signals:
         signal.signal(number, note)
