@@ -17,10 +17,10 @@ from statistics import mean, pstdev
 
 import tyro
 
+from folio.data.known import find_conversations
 from folio.evaluation.preferences import longer_wins
 from folio.rl.rollouts import Prompt, write_samples
 from folio.stages.models import load_for_chat
-from folio.stages.sft import SFTConfig, find_conversations
 from folio.tokenizer.chat_template import Message, prompt_ids
 
 RUBRIC = run_path(str(Path(__file__).parents[1] / "recipes" / "shakespeare" / "rubric.py"))
@@ -79,7 +79,7 @@ def main(model: Path = Path("runs/shakespeare-sft"), seed: int = 1) -> None:
 
 def held_out() -> list[tuple[list[Message], str]]:
     """What is said, and the real reply, from the held-out text of the plays."""
-    conversations = find_conversations(SFTConfig(data="shakespeare")).validation
+    conversations = find_conversations("shakespeare").validation
     return [(messages[:-1], messages[-1]["content"]) for messages in conversations]
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from folio import cli
+from folio.data.known import find_prompts
 from folio.evaluation.diversity import distinct_n
 from folio.model.gpt import GPT
 from folio.rl.experience import Writing
@@ -27,7 +28,7 @@ from folio.rl.rewards import Sample, WeightedSum
 from folio.rl.rollouts import Prompt, write_samples
 from folio.runtime import RuntimeConfig, describe, start_runtime
 from folio.stages.models import load_for_chat
-from folio.stages.policy import PolicyConfig, find_prompts, load_rewards
+from folio.stages.policy import load_rewards
 from folio.tokenizer.chat_template import prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 from folio.train.run import RunDirectory, read_lines
@@ -152,7 +153,7 @@ class Measure:
 
     def prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
         """All held-out speeches."""
-        _, held_out = find_prompts(PolicyConfig())
+        held_out = find_prompts("shakespeare").validation
         return [Prompt(messages[-1]["content"], prompt_ids(tokenizer, messages)) for messages in held_out]
 
     def answers(self, model: GPT, tokenizer: Tokenizer, prompts: list[Prompt]) -> list[Sample]:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from folio.data import arithmetic
 from folio.data.arithmetic import Sum
 from folio.data.corpora import load_corpus
-from folio.stages.policy import PolicyConfig, find_prompts
-from folio.stages.sft import SFTConfig, find_conversations
+from folio.data.known import find_conversations, find_prompts
 
 NUMBERS = st.integers(0, 999)
 
@@ -102,10 +101,13 @@ def test_they_are_the_same_on_every_machine(make, sha256):
 def test_the_name_is_known_wherever_data_is_asked_for():
     corpus = load_corpus("arithmetic")
     assert (corpus.name, corpus.text, corpus.notices) == ("arithmetic", arithmetic.text(), ())
-    conversations = find_conversations(SFTConfig(data="arithmetic"))
+    conversations = find_conversations("arithmetic")
     assert [part[0][1]["content"] for part in (conversations.train, conversations.validation)] == [
         part[0].working for part in arithmetic.examples()
     ]
-    learned, measured = find_prompts(PolicyConfig(data="arithmetic"))
-    assert [len(part) for part in (learned, measured)] == [arithmetic.PROBLEMS, arithmetic.HELD_OUT]
-    assert learned[0] == [{"role": "user", "content": arithmetic.problems()[0][0].problem}]
+    prompts = find_prompts("arithmetic")
+    assert [len(part) for part in (prompts.train, prompts.validation)] == [
+        arithmetic.PROBLEMS,
+        arithmetic.HELD_OUT,
+    ]
+    assert prompts.train[0] == [{"role": "user", "content": arithmetic.problems()[0][0].problem}]

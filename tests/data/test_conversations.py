@@ -156,8 +156,8 @@ def test_conversations_that_do_not_fit_are_none(tmp_path):
 MISTAKES = {
     "broken JSON": ('{"messages": [', "line 2: not JSON"),
     "no object": ("[1]", "line 2: it must be an object"),
-    "no messages": ({"text": "hi"}, "line 2: it must have `messages`"),
-    "messages of another kind": ({"messages": ["hi"]}, "line 2: it must have `messages`, a list of objects"),
+    "no messages": ({"text": "hi", "id": None}, "line 2: it must have `messages`, .* and has text\\."),
+    "messages of another kind": ({"messages": ["hi"]}, "line 2: messages must be objects"),
     "no answer": ({"messages": talk("hi")}, "line 2: no turn is the assistant's"),
     "two users": ({"messages": [talk("hi")[0]] * 2}, "line 2: turn 2 is the user's"),
     "empty content": ({"messages": talk("hi", "")}, "line 2: turn 2 \\(assistant\\) has no content"),

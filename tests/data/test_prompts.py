@@ -42,7 +42,7 @@ def test_whatever_has_a_prompt_is_read_up_to_the_last_question(write, record, ex
 MISTAKES = {
     "broken JSON": ("{", "not JSON"),
     "nothing known": ({"text": "a"}, "it must have `prompt`"),
-    "no object": ("3", "it must have `prompt`"),
+    "no object": ("3", "it must be an object"),
     "empty": ({"prompt": ""}, "turn 1 (user) has no content"),
     "no turns": ({"messages": []}, "the conversation is empty"),
     "nobody asks": ({"messages": [SYSTEM]}, "no turn is the user's"),

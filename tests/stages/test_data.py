@@ -102,7 +102,7 @@ def test_others_are_drawn_with_a_seed(show, talk):
 
 def test_the_plays_are_shown_too(show, monkeypatch):
     play = "".join(f"{'AB'[i % 2]}:\n{('cat', 'mat')[i % 2]}\n\n" for i in range(60))
-    monkeypatch.setattr("folio.stages.sft.load_corpus", lambda _: Corpus("shakespeare", play, "a play"))
+    monkeypatch.setattr("folio.data.known.load_corpus", lambda _: Corpus("shakespeare", play, "a play"))
     out = show("shakespeare").out
     assert "Conversation 2 (speech 2)" in out
     assert "<|user|>mat<|end|>\n<|assistant|>⟦cat<|end|>⟧" in out

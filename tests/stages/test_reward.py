@@ -169,7 +169,7 @@ GOOD, LONG = (
 )
 FILES = {
     "none fits": (lines(LONG, LONG), "none of 1 pairs fits into 16 tokens"),
-    "only one pair": (lines(GOOD), "holds but one line: give at least two, or a --validation file"),
+    "only one pair": (lines(GOOD), "holds but one record: give at least two, or others with --validation"),
     "broken JSON": (lines(GOOD, GOOD) + "{", "line 3: not JSON"),
     "equal sides": (lines(GOOD, {**GOOD, "chosen": "ran"}), "line 2: chosen and rejected are the same"),
     "unknown character in an answer": (lines(GOOD, {**GOOD, "chosen": "ξ"}), "a pair with the prompt 'cat': The tokenizer does not know 'ξ'"),

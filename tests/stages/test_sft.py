@@ -104,7 +104,7 @@ PLAY = "".join(f"{'AB'[i % 2]}:\n{('cat', 'mat')[i % 2]}\n\n" for i in range(60)
 @pytest.mark.parametrize("has_own", [False, True])
 def test_the_plays_are_conversations(tune, run, talk, monkeypatch, has_own):
     corpus = Corpus("shakespeare", PLAY, "a play")
-    monkeypatch.setattr("folio.stages.sft.load_corpus", lambda _: corpus)
+    monkeypatch.setattr("folio.data.known.load_corpus", lambda _: corpus)
     outcome = tune("--data", "shakespeare", *(["--validation", talk] if has_own else []))
     assert outcome.code == 0, outcome.err
     n_measured = 40 if has_own else len(dialogues(corpus.split()[1], 120))
@@ -113,7 +113,7 @@ def test_the_plays_are_conversations(tune, run, talk, monkeypatch, has_own):
 
 def test_what_stands_in_for_a_play_is_no_conversation(tune, run, monkeypatch):
     corpus = Corpus("python", "text", "a manual", ("shakespeare is not here.",))
-    monkeypatch.setattr("folio.stages.sft.load_corpus", lambda _: corpus)
+    monkeypatch.setattr("folio.data.known.load_corpus", lambda _: corpus)
     assert "There are no speeches in that" in tune("--data", "shakespeare").mistake
     assert not run.exists()
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from folio.batch import Batch
-from folio.data.corpora import unix_lines
-from folio.data.jsonl import read_jsonl
+from folio.data.columns import Record, conversation_of
+from folio.data.records import Records, read_records
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages, turns
 from folio.tokenizer.protocol import Tokenizer
@@ -40,32 +40,23 @@ class Example:
     is_cut: bool = False
 
 
-def read_conversations(path: Path) -> list[Conversation]:
-    """The conversations of a .jsonl file, or of all in a folder: `messages`, or `prompt` and `completion`.
+def read_conversations(data: str | Path) -> Records[Conversation]:
+    """The conversations of files or of a dataset of the Hub (see `read_records`), in any form of `columns.FORMS`.
 
     Raises UserError, naming file and line, for what is not a conversation with an answer in it.
     """
-    conversations = [Conversation(messages, where) for where, messages in read_jsonl(path, _messages)]
+    conversations = read_records(data, _conversation)
     if not conversations:
-        raise UserError(f"{path} holds no conversations: give a .jsonl file with `messages` in each line.")
+        raise UserError(f"{data} holds no conversations: name a file with `messages` in each row.")
     return conversations
 
 
-def _messages(record: object) -> list[Message]:
-    if not isinstance(record, Mapping):
-        raise UserError("it must be an object with `messages`, or with `prompt` and `completion`.")
-    messages = record.get("messages")
-    if messages is None and "prompt" in record and "completion" in record:
-        messages = [
-            {"role": "user", "content": record["prompt"]},
-            {"role": "assistant", "content": record["completion"]},
-        ]
-    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
-        raise UserError("it must have `messages`, a list of objects with `role` and `content`.")
+def _conversation(record: Record, where: str) -> Conversation:
+    messages = conversation_of(record)
     check_messages(messages)
     if all(message["role"] != "assistant" for message in messages):
         raise UserError("no turn is the assistant's: there is nothing to learn from it.")
-    return [{**message, "content": unix_lines(message["content"])} for message in messages]
+    return Conversation(messages, where)
 
 
 def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:

@@ -95,7 +95,7 @@ def require_length(text: str, minimum: int, what: str) -> None:
 
 
 def data_folders() -> list[Path]:
-    """Where known corpora are looked for: $FOLIO_DATA or else the user's cache folder, which is also where
+    """Where data are looked for: $FOLIO_DATA or else the user's cache folder, which is also where
     downloads go, then `shared/data` beside or in the checkout or the current folder."""
     import pooch
 
@@ -103,6 +103,16 @@ def data_folders() -> list[Path]:
     checkout = Path(__file__).resolve().parents[3]
     bases = (checkout.parent, checkout, Path.cwd().parent, Path.cwd())
     return [Path(first).expanduser(), *(base / "shared" / "data" for base in bases)]
+
+
+def find_data(path: str | Path) -> Path:
+    """The file or folder that a person means: in the current folder, or else below the first of `data_folders` that
+    has it. A path to nothing comes back as it is, for its reader to complain of."""
+    named = Path(os.path.expanduser(path))
+    if named.is_absolute() or os.path.exists(named):
+        return named
+    below = (folder / named for folder in data_folders())
+    return next((found for found in below if os.path.exists(found)), named)
 
 
 class NamedCorpus(Protocol):

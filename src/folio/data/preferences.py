@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folio.batch import Completions
-from folio.data.corpora import unix_lines
-from folio.data.jsonl import read_jsonl
+from folio.data.columns import Record, answers_of
+from folio.data.records import Records, read_records
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
@@ -29,45 +29,43 @@ class Preference:
     rejected: str
 
 
-def read_preferences(path: Path) -> list[Preference]:
-    """The preferences of a .jsonl file, or of all in a folder: `prompt`, `chosen` and `rejected`.
+def read_preferences(data: str | Path) -> Records[Preference]:
+    """The preferences of files or of a dataset of the Hub (see `read_records`): `prompt`, `chosen` and `rejected`.
 
-    Each is a text, or a list of messages; chosen and rejected may repeat the prompt's messages.
-    Raises UserError, naming file and line, for what is no preference.
+    Each is a text, or a list of messages; chosen and rejected may be whole conversations, which need no prompt beside
+    them (see `columns.answers_of`). Raises UserError, naming file and line, for what is no preference.
     """
-    preferences = [preference for _, preference in read_jsonl(path, _preference)]
+    preferences = read_records(data, _preference)
     if not preferences:
         raise UserError(
-            f"{path} holds no preferences: give a .jsonl file with `prompt`, `chosen` and `rejected`."
+            f"{data} holds no preferences: name a file with `prompt`, `chosen` and `rejected` in each row."
         )
     return preferences
 
 
-def _preference(record: object) -> Preference:
-    if not isinstance(record, Mapping) or not {"prompt", "chosen", "rejected"} <= set(record):
-        raise UserError("it must be an object with `prompt`, `chosen` and `rejected`.")
-    prompt = record["prompt"]
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
-        raise UserError("prompt must be a text or a list of messages.")
-    check_messages(messages)
-    if messages[-1]["role"] != "user":
-        raise UserError(f"prompt ends with the {messages[-1]['role']}'s turn: it must end with the user's.")
-    chosen, rejected = (_answer(name, record[name], messages) for name in ("chosen", "rejected"))
-    if chosen == rejected:
+def _preference(record: Record, where: str) -> Preference:
+    chosen, rejected = answers_of(record)
+    prompt, better = _prompt_and_answer("chosen", chosen)
+    other_prompt, worse = _prompt_and_answer("rejected", rejected)
+    if prompt != other_prompt:
+        raise UserError("chosen and rejected answer different prompts.")
+    if better == worse:
         raise UserError("chosen and rejected are the same: there is nothing to prefer.")
-    clean = [{**message, "content": unix_lines(message["content"])} for message in messages]
-    return Preference(clean, chosen, rejected)
+    return Preference(prompt, better, worse)
 
 
-def _answer(name: str, value: object, prompt: Sequence[Message]) -> str:
-    if isinstance(value, list):
-        own = value[len(prompt) :] if value[: len(prompt)] == list(prompt) else value
-        is_answer = len(own) == 1 and isinstance(own[0], Mapping) and own[0].get("role") == "assistant"
-        value = own[0].get("content") if is_answer else None
-    if not isinstance(value, str) or not value:
+def _prompt_and_answer(name: str, messages: Sequence[Message]) -> tuple[list[Message], str]:
+    *prompt, last = messages or [{}]
+    if last.get("role") != "assistant" or not isinstance(last["content"], str) or not last["content"]:
         raise UserError(f"{name} must be one answer: a text, or a list with one message of the assistant's.")
-    return unix_lines(value)
+    if not prompt:
+        raise UserError(f"there is no prompt, neither by itself nor before the answer in {name}.")
+    check_messages(prompt)
+    if prompt[-1]["role"] != "user":
+        raise UserError(
+            f"the prompt of {name} ends with the {prompt[-1]['role']}'s turn: it must end with the user's."
+        )
+    return prompt, last["content"]
 
 
 @dataclass(frozen=True)

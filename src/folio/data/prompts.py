@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from folio.data.corpora import unix_lines
-from folio.data.jsonl import read_jsonl
+from folio.data.columns import Record, prompt_of
+from folio.data.records import Records, read_records
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages
 
 
-def read_prompts(path: Path) -> list[list[Message]]:
-    """The prompts of a .jsonl file, or of all in a folder: `prompt`, a text or messages, or `messages` up to the last
-    user's turn. So conversations, preferences and problems can all be read for their prompts.
+def read_prompts(data: str | Path) -> Records[list[Message]]:
+    """The prompts of files or of a dataset of the Hub (see `read_records`): `prompt` or `question`, a text or messages, or
+    a conversation up to the last user's turn. So conversations, preferences and problems can all be read for their prompts.
 
     Raises UserError, naming file and line, for what has no prompt.
     """
-    prompts = [prompt for _, prompt in read_jsonl(path, _prompt)]
+    prompts = read_records(data, _prompt)
     if not prompts:
-        raise UserError(
-            f"{path} holds no prompts: give a .jsonl file with `prompt` or `messages` in each line."
-        )
+        raise UserError(f"{data} holds no prompts: name a file with `prompt` or `messages` in each row.")
     return prompts
 
 
-def _prompt(record: object) -> list[Message]:
-    columns = record if isinstance(record, Mapping) else {}
-    # Files that come from tables have every column in every line, with null where there is nothing.
-    found = columns.get("messages") if columns.get("prompt") is None else columns["prompt"]
-    messages = [{"role": "user", "content": found}] if isinstance(found, str) else found
-    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
-        raise UserError("it must have `prompt`, a text or a list of messages, or `messages`.")
+def _prompt(record: Record, where: str) -> list[Message]:
+    messages = prompt_of(record)
     check_messages(messages)
     return up_to_the_user(messages)
 
@@ -41,4 +34,4 @@ def up_to_the_user(messages: Sequence[Message]) -> list[Message]:
     last = max((n for n, message in enumerate(messages) if message["role"] == "user"), default=-1)
     if last < 0:
         raise UserError("no turn is the user's: there is nothing to answer.")
-    return [{**message, "content": unix_lines(message["content"])} for message in messages[: last + 1]]
+    return list(messages[: last + 1])

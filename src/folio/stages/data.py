@@ -17,11 +17,11 @@ from rich.text import Text
 
 from folio.config import read_config
 from folio.data.conversations import Conversation, Example, pack, tokenize_all
+from folio.data.known import find_conversations
 from folio.errors import UserError
 from folio.log import make_console
 from folio.model.directory import read_config as read_model_config
 from folio.stages.models import find_model
-from folio.stages.sft import SFTConfig, find_conversations
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
 
@@ -35,10 +35,11 @@ class ShowConfig:
     """What to look at."""
 
     data: tyro.conf.Positional[str]
-    """Conversations, as for folio sft: a .jsonl file, a folder of them, shakespeare or arithmetic."""
+    """Conversations, as for folio sft: a file, a folder of them, OWNER/NAME:SUBSET:SPLIT of the Hugging Face Hub,
+    shakespeare, arithmetic or gsm8k."""
     run: Path = Path("runs/shakespeare")
     """The model to be trained, whose tokenizer and context count: a run, a checkpoint in it, or any model directory."""
-    validation: Path | None = None
+    validation: str | None = None
     """Conversations to measure on; by default the last tenth of the data."""
     num: int = 3
     """How many conversations to show."""
@@ -68,13 +69,14 @@ def show(arguments: Sequence[str]) -> None:
     """Print some conversations as `folio sft` trains on them, and figures of all."""
     config = read_config(ShowConfig, arguments, recipe=None, prog="folio data show", description=__doc__)
     console = make_console()
-    conversations = find_conversations(SFTConfig(data=config.data, validation=config.validation))
+    conversations = find_conversations(config.data, config.validation)
     directory = find_model(config.run)
     block_size, tokenizer = read_model_config(directory).block_size, load_tokenizer(directory)
     parts = {"train": conversations.train, "validation": conversations.validation}
     examples = {name: tokenize_all(tokenizer, part, block_size) for name, part in parts.items()}
     pairs = [pair for name in parts for pair in zip(parts[name], examples[name], strict=True)]
     numbers = chosen(len(pairs), config.num, config.seed)
+    console.print(conversations.origin, soft_wrap=True)
     console.print(explanation(config, len(numbers), len(pairs), has_colors(console)), soft_wrap=True)
     for number in numbers:
         conversation, example = pairs[number]

@@ -58,16 +58,17 @@ class DPOConfig(PreferenceConfig):
 
 def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
     """Pairs as tokens, a model to learn them, and the same model as it was, to stay near to."""
-    learned, measured = find_preferences(config)
+    preferences = find_preferences(config)
     start = find_model(config.model)
     checkpoint = newest_whole(run.checkpoints)[0] if run.exists else None
     # No dropout: the margins compare the model with its reference, and only the weights should differ.
     model, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
     reference, _ = load_for_chat(start, dropout=0.0)
     block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
-    pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
+    parts = (preferences.train, preferences.validation)
+    pairs, held_out = (tokenized(part, tokenizer, block_size, console) for part in parts)
     source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)
-    digest = digest_of(learned, measured, start)
+    digest = digest_of(preferences, start)
 
     def plan() -> Plan:
         steps = max(1, round(config.epochs * source.batches_per_epoch))
@@ -93,14 +94,14 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
         plan=decided,
     )
     facts = {
-        "preferences": f"{len(pairs):,} pairs, and {len(held_out):,} to measure on: {config.data}",
+        "preferences": f"{len(pairs):,} pairs, and {len(held_out):,} to measure on: {preferences.origin}",
         "longer wins": f"right in {longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in held_out]):.1%} "
         "of those: what a judge of lengths alone would reach",
         "machine": f"{describe(runtime.device)}; {runtime}",
         "training": f"{decided.steps:,} steps, each pair {config.epochs:g} times",
     }
     shown = ("loss", "val_loss", "val_accuracy")
-    return Prepared(training, Answers(config.prompt), facts, str(config.data), digest, shown)
+    return Prepared(training, Answers(config.prompt), facts, preferences.origin, digest, shown)
 
 
 def loss(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Loss:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from folio.config import read_config, to_table
+from folio.data.known import find_conversations
 from folio.errors import UserError
 from folio.log import Progress, clock, make_console
 from folio.model.directory import weights_digest
@@ -25,7 +26,6 @@ from folio.runtime import RuntimeConfig, start_runtime
 from folio.stages.models import find_model, load_for_chat
 from folio.stages.policy import load_rewards
 from folio.stages.recipes import take_recipe
-from folio.stages.sft import SFTConfig, find_conversations
 from folio.stages.show import show_table
 from folio.stages.tuning import default_run
 from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
@@ -47,10 +47,10 @@ class LabelConfig:
     judge: str = ""
     """Who judges: file.py:name, or the run or directory of a reward model."""
     data: str = "shakespeare"
-    """Conversations: a .jsonl file or a folder of them; their first turns are the prompts, the replies to them are
-    compared with the model's own. shakespeare makes them of the plays' speeches."""
-    validation: Path | None = None
-    """Conversations for the pairs to measure on; by default the last tenth of the data."""
+    """Conversations, as for folio sft: a file, a folder of them, OWNER/NAME:SUBSET:SPLIT of the Hugging Face Hub, or
+    shakespeare. Their first turns are the prompts, the replies to them are compared with the model's own."""
+    validation: str | None = None
+    """Conversations for the pairs to measure on, in the same form; by default the last tenth of the data."""
     out: Path | None = None
     """Folder for train.jsonl and validation.jsonl, which folio reward and folio dpo read; by default runs/, the model's
     name and -label."""
@@ -98,7 +98,7 @@ def label(config: LabelConfig, console: Console) -> None:
         refuse_others(out, origin)
         console.print(f"{out} holds these preferences already.", soft_wrap=True)
         return
-    known = find_conversations(SFTConfig(data=config.data, validation=config.validation))
+    known = find_conversations(config.data, config.validation)
     parts = [spread(known.train, config.prompts), spread(known.validation, config.validation_prompts)]
     model, tokenizer = load_for_chat(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
@@ -128,6 +128,7 @@ def label(config: LabelConfig, console: Console) -> None:
     show_table(
         {
             "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} to measure on in {made[1]}",
+            "conversations": known.origin,
             "answers": f"{answering.n_answers:,} written and judged in {clock(time.perf_counter() - start)}",
         },
         console,

@@ -16,9 +16,7 @@ import tyro
 from rich.console import Console
 
 from folio.checkpoint import newest_whole
-from folio.data import arithmetic
-from folio.data.jsonl import read_split
-from folio.data.prompts import read_prompts, up_to_the_user
+from folio.data.known import find_prompts
 from folio.errors import UserError
 from folio.evaluation.diversity import distinct_n
 from folio.model.directory import load_score_model, weights_digest
@@ -29,7 +27,6 @@ from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, Weighted
 from folio.rl.rollouts import Experience, Prompt, PromptOrder, Rollouts, write_samples
 from folio.runtime import Runtime, RuntimeConfig, describe
 from folio.stages.models import find_model, load_for_chat
-from folio.stages.sft import speeches_and_replies
 from folio.stages.training import Answers, Training
 from folio.stages.tuning import Prepared, TuningConfig, choices, uncompiled
 from folio.tokenizer.chat_template import Message, prompt_ids
@@ -40,9 +37,6 @@ from folio.train.plan import Plan
 from folio.train.run import RunDirectory
 from folio.train.schedule import ScheduleConfig
 
-LearnedAndMeasured = tuple[Sequence[Sequence[Message]], Sequence[Sequence[Message]]]
-"""Prompts to learn from, and to measure on."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig(TuningConfig):
@@ -51,10 +45,11 @@ class PolicyConfig(TuningConfig):
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
     """Where to start, and what to stay near to: a run, a checkpoint in it, or any model directory. Or a recipe."""
     data: str = "shakespeare"
-    """Prompts: a .jsonl file with `prompt` or `messages`, or a folder of them; shakespeare takes the plays' speeches,
-    arithmetic sums."""
-    validation: Path | None = None
-    """Prompts to measure on; by default the last tenth of the data."""
+    """Prompts: a .jsonl, .json or .parquet file with `prompt` or `messages` in each row, a folder of them, or a dataset
+    of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare takes the
+    plays' speeches, arithmetic sums, gsm8k word problems."""
+    validation: str | None = None
+    """Prompts to measure on, in the same form; by default the last tenth of the data."""
     reward: tuple[str, ...] = ()
     """What to strive for: runs or directories of reward models, and functions, as file.py:name; each may have a
     weight, as in file.py:name=0.5. A function gets prompt and completion, and gives a number."""
@@ -117,13 +112,14 @@ class PolicyConfig(TuningConfig):
 class Policy:
     """What such a stage works with.
 
-    writing: how it answers, its reference and its rewards. digest: what tells prompts, reference and reward models
+    writing: how it answers, its reference and its rewards. origin: where the prompts are from, in words. digest: what tells prompts, reference and reward models
     from others. (A function may be mended between a run's parts.)
     """
 
     writing: Writing
     order: PromptOrder
     evaluation: PolicyEvaluation
+    origin: str
     digest: str
     facts: dict[str, str]
 
@@ -176,9 +172,9 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
     checkpoint = newest_whole(run.checkpoints)[0] if run.exists else None
     policy, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
     reference, _ = load_for_chat(start, dropout=0.0)
-    learned, measured = find_prompts(config)
+    found = find_prompts(config.data, config.validation)
     room = policy.config.block_size - config.max_new_tokens
-    prompts, held_out = (fitting(each, tokenizer, room, console) for each in (learned, measured))
+    prompts, held_out = (fitting(each, tokenizer, room, console) for each in (found.train, found.validation))
     held_out = held_out[: config.validation_prompts]
     reward, gold = (
         load_rewards(each, tokenizer, config.reward_seconds) for each in (config.reward, config.gold)
@@ -197,9 +193,10 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
         writing=writing,
         order=PromptOrder(prompts, config.seed),
         evaluation=PolicyEvaluation(writing, held_out, gold if config.gold else None, config.seed),
-        digest=digest_of(config, [learned, measured], start),
+        origin=found.origin,
+        digest=digest_of(config, [found.train, found.validation], start),
         facts={
-            "prompts": f"{len(prompts):,}, and {len(held_out):,} to measure on: {config.data}",
+            "prompts": f"{len(prompts):,}, and {len(held_out):,} to measure on: {found.origin}",
             "reward": ", ".join(config.reward) + (f"; gold: {', '.join(config.gold)}" if config.gold else ""),
         },
     )
@@ -249,7 +246,7 @@ def prepared(config: PolicyConfig, made: Policy, training: Training) -> Prepared
         f"{config.passes} times: {training.plan.steps:,} steps",
     }
     shown = ("reward", "kl", "val_reward", "val_gold")
-    return Prepared(training, Answers(config.prompt), facts, config.data, made.digest, shown)
+    return Prepared(training, Answers(config.prompt), facts, made.origin, made.digest, shown)
 
 
 def digest_of(config: PolicyConfig, prompts: Sequence[object], start: Path) -> str:
@@ -258,33 +255,6 @@ def digest_of(config: PolicyConfig, prompts: Sequence[object], start: Path) -> s
     names = [split_weight(spec)[0] for spec in (*config.reward, *config.gold)]
     parts += [weights_digest(find_model(Path(name))) for name in names if not is_function(name)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def find_prompts(config: PolicyConfig) -> LearnedAndMeasured:
-    """Prompts to learn from and to measure on. Raises UserError where there are none."""
-    if config.data in KNOWN_PROMPTS:
-        learned, measured = KNOWN_PROMPTS[config.data]()
-        return learned, read_prompts(config.validation) if config.validation else measured
-    return read_split(read_prompts, Path(config.data), config.validation)
-
-
-def speeches() -> LearnedAndMeasured:
-    """What is said in the plays, to be replied to."""
-    plays = speeches_and_replies()
-    learned, measured = ([up_to_the_user(each) for each in part] for part in (plays.train, plays.validation))
-    return learned, measured
-
-
-def sums() -> LearnedAndMeasured:
-    """Sums, to be worked out."""
-    learned, measured = (
-        [[{"role": "user", "content": each.problem}] for each in part] for part in arithmetic.problems()
-    )
-    return learned, measured
-
-
-KNOWN_PROMPTS: dict[str, Callable[[], LearnedAndMeasured]] = {"shakespeare": speeches, "arithmetic": sums}
-"""What a name stands for."""
 
 
 def fitting(

@@ -13,8 +13,8 @@ import tyro
 from rich.console import Console
 
 from folio.batch import Completions
-from folio.data.jsonl import read_split
 from folio.data.preferences import Pair, Preference, pair_batch, read_preferences, tokenize_pair
+from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.model.directory import weights_digest
 from folio.runtime import RuntimeConfig
@@ -31,10 +31,11 @@ class PreferenceConfig(TuningConfig):
 
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
     """Where to start: a run, a checkpoint in it, or any model directory. Or a recipe (.toml), or a folder with one."""
-    data: Path | None = None
-    """Preferences: a .jsonl file with `prompt`, `chosen` and `rejected` in each line, or a folder of them."""
-    validation: Path | None = None
-    """Preferences to measure on; by default the last tenth of the data."""
+    data: str | None = None
+    """Preferences: a .jsonl, .json or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
+    them, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out."""
+    validation: str | None = None
+    """Preferences to measure on, in the same form; by default the last tenth of the data."""
     epochs: float = 1.0
     """How often each pair is seen: more than once, and it is learned by heart."""
     micro_batch_size: int = 8
@@ -49,16 +50,17 @@ class PreferenceConfig(TuningConfig):
             raise UserError(f"micro_batch_size is {self.micro_batch_size}: it must be at least 1.")
 
 
-def find_preferences(config: PreferenceConfig) -> tuple[Sequence[Preference], Sequence[Preference]]:
+def find_preferences(config: PreferenceConfig) -> Parts[Preference]:
     """Preferences to learn from and to measure on. Raises UserError where there are none."""
     if config.data is None:
         raise UserError("there is nothing to learn from: name a file of preferences with --data.")
-    return read_split(read_preferences, config.data, config.validation)
+    return find_parts(read_preferences, {}, config.data, config.validation)
 
 
-def digest_of(learned: Sequence[Preference], measured: Sequence[Preference], start: Path) -> str:
+def digest_of(preferences: Parts[Preference], start: Path) -> str:
     """What tells preferences and the model that a run starts from, a model directory, from others."""
-    parts = [list(map(asdict, learned)), list(map(asdict, measured)), weights_digest(start)]
+    learned, measured = (list(map(asdict, part)) for part in (preferences.train, preferences.validation))
+    parts = [learned, measured, weights_digest(start)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

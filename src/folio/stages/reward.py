@@ -45,13 +45,14 @@ class RewardConfig(PreferenceConfig):
 
 def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepared:
     """Pairs as tokens, and a model that reads as the given one does, with a scalar head."""
-    learned, measured = find_preferences(config)
+    preferences = find_preferences(config)
     start = find_model(config.model)
-    digest = digest_of(learned, measured, start)
+    digest = digest_of(preferences, start)
     # No dropout: two scores should differ by what was said, not by which units were left out.
     base, tokenizer = load_to_teach_chat(start, dropout=0.0)
     block_size, pad_id = base.config.block_size, tokenizer.special_ids["<|pad|>"]
-    pairs, held_out = (tokenized(each, tokenizer, block_size, console) for each in (learned, measured))
+    parts = (preferences.train, preferences.validation)
+    pairs, held_out = (tokenized(part, tokenizer, block_size, console) for part in parts)
     source = PairBatches(pairs, batch_size=config.micro_batch_size, pad_id=pad_id, seed=config.seed)
 
     def plan() -> Plan:
@@ -76,14 +77,14 @@ def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepar
         plan=decided,
     )
     facts = {
-        "preferences": f"{len(pairs):,} pairs, and {len(held_out):,} to measure on: {config.data}",
+        "preferences": f"{len(pairs):,} pairs, and {len(held_out):,} to measure on: {preferences.origin}",
         "longer wins": f"right in {longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in held_out]):.1%} "
         "of those: what a judge of lengths alone would reach",
         "machine": f"{describe(runtime.device)}; {runtime}",
         "training": f"{decided.steps:,} steps, each pair {config.epochs:g} times",
     }
     shown = ("loss", "val_loss", "val_accuracy")
-    return Prepared(training, Verdicts(held_out[:3]), facts, str(config.data), digest, shown)
+    return Prepared(training, Verdicts(held_out[:3]), facts, preferences.origin, digest, shown)
 
 
 def margins(model: nn.Module, batch: Completions) -> Tensor:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
 from rich.text import Text
 
 from folio.checkpoint import newest_whole
-from folio.data import arithmetic
 from folio.data.conversations import (
     Conversation,
     Example,
     PackedConversations,
     batch_of,
     pack,
-    read_conversations,
     tokenize_all,
 )
-from folio.data.corpora import load_corpus
-from folio.data.jsonl import read_split
-from folio.data.plays import dialogues
+from folio.data.known import find_conversations
+from folio.data.records import Parts
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
 from folio.log import clock, size
@@ -45,19 +40,17 @@ from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan
 from folio.train.run import RunDirectory, read_lines
 
-LONGEST_SPEECH = 120
-"""Characters. Longer speeches of a play are monologues, not answers, and two would not fit into a context."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig(TuningConfig):
     """Everything that decides a fine-tuning run."""
 
     data: str = "shakespeare"
-    """Conversations: a .jsonl file or a folder of them; shakespeare makes them of the plays' speeches, arithmetic of
-    worked sums."""
-    validation: Path | None = None
-    """Conversations to measure on; by default the last tenth of the data."""
+    """Conversations: a .jsonl, .json or .parquet file, a folder of them, or a dataset of the Hugging Face Hub as
+    OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare makes them of the plays' speeches,
+    arithmetic of worked sums, gsm8k are word problems."""
+    validation: str | None = None
+    """Conversations to measure on, in the same form; by default the last tenth of the data."""
     epochs: float = 1.0
     """How often each conversation is seen."""
     micro_batch_size: int = 8
@@ -78,64 +71,10 @@ class SFTConfig(TuningConfig):
             raise UserError(f"micro_batch_size is {self.micro_batch_size}: it must be at least 1.")
 
 
-@dataclass(frozen=True)
-class Conversations:
-    """train, validation: lists of conversations. origin: where they are from."""
-
-    train: Sequence[Conversation]
-    validation: Sequence[Conversation]
-    origin: str
-
-    @cached_property
-    def digest(self) -> str:
-        """What tells them from others."""
-        return hashlib.sha256(json.dumps([self.train, self.validation]).encode()).hexdigest()
-
-
-def find_conversations(config: SFTConfig) -> Conversations:
-    """Conversations to learn from and to measure on. Raises UserError where there are none."""
-    if config.data in KNOWN_CONVERSATIONS:
-        known = KNOWN_CONVERSATIONS[config.data]()
-        if config.validation is not None:
-            known = replace(known, validation=read_conversations(config.validation))
-        return known
-    return Conversations(*read_split(read_conversations, Path(config.data), config.validation), config.data)
-
-
-def speeches_and_replies() -> Conversations:
-    """Those of the plays. Raises UserError where the plays cannot be had."""
-    corpus = load_corpus("shakespeare")
-    if corpus.name != "shakespeare":  # what stands in for a text is no play
-        raise UserError(f"{corpus.notices[0]} There are no speeches in that; give conversations with --data.")
-    learned, measured = (dialogues(text, LONGEST_SPEECH) for text in corpus.split())
-    return Conversations(learned, measured, f"speeches and replies of {corpus.origin}")
-
-
-def worked_sums() -> Conversations:
-    """Sums, answered with their working."""
-    learned, measured = (
-        [
-            Conversation(
-                [{"role": "user", "content": each.problem}, {"role": "assistant", "content": each.working}],
-                f"sum {number}",
-            )
-            for number, each in enumerate(part, start=1)
-        ]
-        for part in arithmetic.examples()
-    )
-    return Conversations(learned, measured, "worked sums, made by folio")
-
-
-KNOWN_CONVERSATIONS: dict[str, Callable[[], Conversations]] = {
-    "shakespeare": speeches_and_replies,
-    "arithmetic": worked_sums,
-}
-"""What a name stands for."""
-
-
 def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
     """Conversations as rows of tokens, a model to learn them, and how long it will take."""
-    conversations = find_conversations(config)
+    conversations = find_conversations(config.data, config.validation)
+    digest = digest_of(conversations)
     checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
     model, tokenizer = load_to_teach_chat(checkpoint or config.model)
     block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
@@ -147,7 +86,7 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
         steps = max(1, round(config.epochs * len(rows) / config.micro_batch_size))
         return Plan(model=model.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=steps)
 
-    runtime, decided = choices(run, config.runtime, conversations.digest, plan)
+    runtime, decided = choices(run, config.runtime, digest, plan)
     torch.manual_seed(config.seed)
     model.to(runtime.device).train()
     model.compute_dtype = runtime.compute_dtype
@@ -172,7 +111,13 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
         "machine": f"{describe(runtime.device)}; {training.runtime}",
         "training": f"{decided.steps:,} steps, each conversation {config.epochs:g} times: {clock(seconds)}",
     }
-    return Prepared(training, Answers([config.prompt]), facts, conversations.origin, conversations.digest)
+    return Prepared(training, Answers([config.prompt]), facts, conversations.origin, digest)
+
+
+def digest_of(conversations: Parts[Conversation]) -> str:
+    """What tells them from others."""
+    parts = [conversations.train, conversations.validation]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def tokenized(

@@ -1,0 +1,126 @@
+"""The columns of public sets, and what folio makes of them: messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from folio.data.corpora import unix_lines
+from folio.errors import UserError
+from folio.tokenizer.chat_template import Message
+
+Record = Mapping[str, Any]
+"""A row by columns. Files that come from tables have every column in every row, with null where there is nothing."""
+
+FORMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    ((), ("messages", "conversations")),  # the latter in ShareGPT's sets
+    (("prompt",), ("completion", "response", "chosen")),
+    (("question",), ("answer", "response", "chosen")),  # GSM8K
+    (("problem",), ("solution", "answer")),  # MATH
+    (("instruction", "input", "context"), ("output", "response", "chosen")),  # Alpaca; Dolly
+    (("Body", "Question"), ("Answer",)),  # SVAMP
+    ((), ("chosen",)),  # hh-rlhf
+)
+"""The columns of a question, put together where there are several (only the first must be there), and those that may
+hold the answer, of which the first that is there counts. Without a question it is the whole conversation."""
+
+NAMES = {"role": ("role", "from"), "content": ("content", "value")}
+"""What messages may call their parts."""
+ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
+"""What roles are called elsewhere."""
+SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+"""Who speaks in Anthropic's transcripts."""
+
+
+def conversation_of(record: Record) -> list[Message]:
+    """Question and answer, or the whole conversation, in whichever form it stands there. Raises UserError for none."""
+    for asked, answers in FORMS:
+        question, answer = question_of(record, asked), _first_of(record, answers)
+        if question is not None and answer is not None:
+            return answered(question, answer)
+    raise UserError(f"it must have `messages`, or `prompt` and `completion`, {_instead_of(record)}")
+
+
+def prompt_of(record: Record) -> list[Message]:
+    """The question, or else the conversation that there is. Raises UserError for none."""
+    # Where a question stands by itself, that is what is meant; else it is what comes before the last answer.
+    for asked, answers in sorted(FORMS, key=lambda form: not form[0]):
+        if asked and (question := question_of(record, asked)) is not None:
+            return question
+        if not asked and (whole := _first_of(record, answers)) is not None:
+            return turns_of(whole, "assistant")
+    raise UserError(
+        f"it must have `prompt`, a text or a list of messages, or `messages`, {_instead_of(record)}"
+    )
+
+
+def answers_of(record: Record) -> tuple[list[Message], list[Message]]:
+    """Two conversations, with the chosen and with the rejected answer. Raises UserError where a column is missing."""
+    if record.get("chosen") is None or record.get("rejected") is None:
+        raise UserError(f"it must have `prompt`, `chosen` and `rejected`, {_instead_of(record)}")
+    questions = (question_of(record, asked) for asked, _ in FORMS if asked)
+    prompt = next((question for question in questions if question is not None), [])
+    return answered(prompt, record["chosen"]), answered(prompt, record["rejected"])
+
+
+def question_of(record: Record, columns: Sequence[str]) -> list[Message] | None:
+    """What stands in these columns, as turns: none where there are no columns, None where the first is missing."""
+    if not columns:
+        return []
+    if record.get(columns[0]) is None:
+        return None
+    values = [record[name] for name in columns if record.get(name) not in (None, "")]
+    return turns_of(values[0] if len(values) == 1 else "\n".join(map(_text_of, values)), "user")
+
+
+def answered(prompt: Sequence[Message], answer: object) -> list[Message]:
+    """A prompt and its answer, which may be the whole conversation. Raises UserError if that is another one."""
+    turns = turns_of(answer, "assistant")
+    if not turns or turns[0]["role"] == "assistant":
+        return [*prompt, *turns]
+    if turns[: len(prompt)] != prompt:
+        raise UserError("an answer is a conversation which does not begin with the prompt.")
+    return turns
+
+
+def turns_of(value: object, role: str) -> list[Message]:
+    """A list of messages, a transcript of Anthropic's, or a text, which is one turn of that role's."""
+    if isinstance(value, list):
+        return [_message(each) for each in value]
+    text = _text_of(value)
+    if not text.startswith("\n\nHuman:"):
+        return [{"role": role, "content": text}]
+    _, *parts = SPEAKER.split(text)
+    return [
+        {"role": SPEAKERS[speaker], "content": words.strip()}
+        for speaker, words in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def _message(value: object) -> Message:
+    if not isinstance(value, Mapping):
+        raise UserError("messages must be objects with `role` and `content`.")
+    role, content = (_first_of(value, names) for names in NAMES.values())
+    return {
+        "role": ROLES.get(role, role) if isinstance(role, str) else role,
+        "content": unix_lines(content) if isinstance(content, str) else content,
+    }
+
+
+def _first_of(record: Record, names: Sequence[str]) -> Any:
+    return next((record[name] for name in names if record.get(name) is not None), None)
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, int | float):  # as answers to problems are: 51.0 is 51
+        return f"{value:.15g}"
+    if not isinstance(value, str):
+        raise UserError("what is said must be a text or a list of messages.")
+    return unix_lines(value)
+
+
+def _instead_of(record: Record) -> str:
+    there = [str(name) for name, value in record.items() if value is not None]
+    return f"and has {', '.join(there)}." if there else "and is empty."
