@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from folio.data import corpora
-from folio.data.corpora import KnownCorpus, load_corpus, require_length, split
+from folio.data.corpora import KnownCorpus, find_data, load_corpus, require_length, split
 from folio.errors import UserError
 
 KNOWN_TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n"
@@ -104,6 +104,29 @@ def test_a_folder_is_its_files_in_order(tmp_path):
     assert corpus.name == tmp_path.name
 
 
+def test_a_folder_may_hold_parquet(tmp_path):
+    write(tmp_path / "b.txt", "two")
+    pq.write_table(pa.table({"text": ["one", "more"]}), tmp_path / "a.parquet")
+    assert load_corpus(str(tmp_path)).text == "one\n\nmore\n\ntwo"
+
+
+def test_a_path_is_looked_for_here_and_then_in_the_data_folders(tmp_path, monkeypatch):
+    here, first, second = (tmp_path / name for name in ("here", "first", "second"))
+    for folder, names in ((here, "a"), (first, "ab"), (second, "abc")):
+        (folder / "stories").mkdir(parents=True)
+        for name in names:
+            write(folder / "stories" / f"{name}.txt", f"{name} in {folder.name}")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(corpora, "data_folders", lambda: [first, tmp_path / "nowhere", second])
+    texts = [load_corpus(f"stories/{name}.txt").text for name in "abc"]
+    assert texts == ["a in here", "b in first", "c in second"]
+    assert load_corpus("stories/c.txt").origin == str(second / "stories" / "c.txt")
+    assert find_data(str(here / "stories" / "b.txt")) == here / "stories" / "b.txt", "no other is meant"
+    assert find_data("stories/d.txt") == Path("stories/d.txt")
+    with pytest.raises(UserError, match=r"^There is no file or folder 'stories/d\.txt'"):
+        load_corpus("stories/d.txt")
+
+
 def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
     write(tmp_path / "a.txt", "text")
     monkeypatch.chdir(tmp_path)
@@ -112,7 +135,7 @@ def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
 
 def test_a_folder_without_text_is_an_error(tmp_path):
     write(tmp_path / "a.md", "text")
-    with pytest.raises(UserError, match=rf"{tmp_path} has no \.txt or \.jsonl file"):
+    with pytest.raises(UserError, match=rf"{tmp_path} has no \.txt, \.jsonl or \.parquet file"):
         load_corpus(str(tmp_path))
 
 

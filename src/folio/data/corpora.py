@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +16,9 @@ from folio.data import arithmetic
 from folio.errors import UserError
 
 BETWEEN_DOCUMENTS = "\n\n"
-FOLDER_SUFFIXES = (".txt", ".jsonl")
+FOLDER_SUFFIXES = (".txt", ".jsonl", ".parquet")
+PIECE = 2**16
+"""Characters that are tokenized at once: a long text costs a tokenizer much memory."""
 DOWNLOAD_TIMEOUTS = (2, 10)
 """Seconds to connect to one address, and to wait for the next bytes. A host may have several addresses; the
 first is short so that a machine whose network drops everything is told so in seconds."""
@@ -49,9 +51,9 @@ def load_corpus(data: str) -> Corpus:
     """Find and read a text.
 
     data: the name of a known corpus (`KNOWN_CORPORA`), or a path: `.jsonl` and `.parquet` with a `text` in
-    every row, a folder (its `.txt` and `.jsonl` files in order of name, not those of folders inside it), or
-    anything else that is UTF-8 text. Documents are joined by a blank line. A known name comes before a file of
-    the same name; write ./name for the file.
+    every row, a folder (its `.txt`, `.jsonl` and `.parquet` files in order of name, not those of folders inside
+    it), or anything else that is UTF-8 text. Documents are joined by a blank line. `find_data` says where a path
+    is looked for. A known name comes before a file of the same name; write ./name for the file.
 
     A byte order mark at the start is dropped and "\\r\\n" becomes "\\n", so that a text is the same whichever
     system it was saved on; all else stays as it is. A known corpus is looked for in the data folders
@@ -62,7 +64,7 @@ def load_corpus(data: str) -> Corpus:
     """
     if data in KNOWN_CORPORA:
         return KNOWN_CORPORA[data].load(data)
-    path = Path(os.path.expanduser(data))
+    path = find_data(data)
     if not data:  # Path("") would be the current folder
         raise UserError(_no_such_data(data, path))
     try:
@@ -82,11 +84,20 @@ def split(text: str) -> tuple[str, str]:
     return text[:at], text[at:]
 
 
-def require_length(text: str, minimum: int, what: str) -> None:
-    """Raise UserError if `text`, called `what`, has fewer than `minimum` characters (block_size + 1)."""
+def pieces(text: str) -> Iterator[str]:
+    """The text in order, each piece to the first line's end after PIECE characters."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + PIECE) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+def require_length(text: Sized, minimum: int, what: str, unit: str = "character") -> None:
+    """Raise UserError if `text`, called `what`, has fewer than `minimum` (block_size + 1) of its units."""
     if len(text) < minimum:
         raise UserError(
-            f"{what} has {len(text):,} characters and needs at least {minimum:,} (block_size + 1): "
+            f"{what} has {len(text):,} {unit}s and needs at least {minimum:,} (block_size + 1): "
             "give it a longer text or make block_size smaller."
         )
 
@@ -235,7 +246,8 @@ def _read_folder(folder: Path) -> str:
         raise _unreadable(folder, error) from error
     if not files:
         raise UserError(
-            f"{folder} has no {' or '.join(FOLDER_SUFFIXES)} file in it: name a file, or another folder."
+            f"{folder} has no {', '.join(FOLDER_SUFFIXES[:-1])} or {FOLDER_SUFFIXES[-1]} file in it: "
+            "name a file, or another folder."
         )
     return BETWEEN_DOCUMENTS.join(_read(path) for path in files)
 
