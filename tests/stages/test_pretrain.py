@@ -171,13 +171,13 @@ def test_a_prompt_with_unknown_characters_is_no_matter(pretrain, run):
 
 def test_a_model_that_learns_by_heart_is_stopped_and_the_best_kept(pretrain, run, monkeypatch):
     losses = iter([9.0, 9.0, 3.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.1, 3.2])
-    monkeypatch.setattr(HeldOut, "__call__", lambda self, model: {"val_loss": next(losses)})
+    monkeypatch.setattr(HeldOut, "__call__", lambda self, model: {"val_loss": next(losses), "val_bpb": 1.5})
     done = pretrain()
     assert done.code == 0
     out = " ".join(done.out.split())
     assert "Validation loss has turned: it was lowest at step 4" in out
     assert "Stopped: validation loss has not improved since step 4" in out
-    assert "2.0000 nats a character, at step 4" in out
+    assert "2.0000 nats a character, at step 4: 1.5000 bits a byte" in out
     records = read_lines(run / "metrics.jsonl")
     assert records[-1]["step"] == 12
     assert RunDirectory(run).read_info()["status"] == "finished"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 
+from folio.checkpoint import newest_whole
 from folio.config import from_table, read_config
-from folio.data.corpora import Corpus, load_corpus, require_length
+from folio.data.corpora import Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
@@ -33,7 +36,10 @@ from folio.stages.running import begin_run, resume, train
 from folio.stages.show import show_choices, show_estimate, show_result
 from folio.stages.stored import stored_config
 from folio.stages.training import Continuation, Training, Watch
+from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
 from folio.train.loop import accumulate
 from folio.train.optimizer import OptimizerConfig, build_optimizers
 from folio.train.plan import Plan, SizeConfig, choose_plan, choose_steps, reasons
@@ -43,6 +49,9 @@ from folio.train.run import RunDirectory, read_lines
 from folio.train.schedule import ScheduleConfig
 
 VALIDATION_BATCH_SIZE = 32
+VALIDATION_TOKENS = 2**17
+"""At most so many are measured on, from the beginning of the validation text: a long one would cost more time than
+training does, and tell no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +59,11 @@ class PretrainConfig:
     """Everything that decides a pretraining run."""
 
     data: str = "shakespeare"
-    """A text: shakespeare, arithmetic, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
+    """A text: shakespeare, arithmetic, a .txt file, .jsonl or .parquet with a text in each row, or a folder of them."""
+    tokenizer: Literal["char", "bpe"] = "char"
+    """What a token is: a character, or a piece of a word that is frequent in the text (byte-level BPE)."""
+    vocab_size: int = 4096
+    """Different tokens of bpe at most. With char it is as many as the text has characters."""
     run: Path | None = None
     """Directory for all that the run leaves behind; by default runs/ and the text's name."""
     resume: bool = False
@@ -71,6 +84,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not self.minutes > 0:
             raise UserError(f"minutes is {self.minutes}: it must be above 0.")
+        if self.vocab_size < 1:
+            raise UserError(f"vocab_size is {self.vocab_size}: it must be at least 1.")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed is {self.seed}: it must be at least 0 and below 2^63.")
 
@@ -118,11 +133,11 @@ def carry_out(
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
     training = build(config, corpus, run)
-    show_choices(corpus, training, "" if run.exists else why(config, corpus, training), console)
+    show_choices(corpus, training, n_tokens(training), "" if run.exists else why(config, training), console)
     rehearsal = rehearse(training, config.optimizer, config.schedule, console)
     if not run.exists:
         begin(config, corpus, training, run, rehearsal)
-    show_estimate(corpus, training, rehearsal.seconds(training.plan.steps), console)
+    show_estimate(training, n_tokens(training), rehearsal.seconds(training.plan.steps), console)
     unfinished = resume(training, run, console)
     progress = Progress(console, training.plan.steps)
     watch = Watch(training, run, progress, Continuation(config.prompt))
@@ -135,20 +150,19 @@ def carry_out(
 
 def build(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> Training:
     """All that a run needs, with the choices that run.json holds, or new ones."""
-    tokenizer = CharTokenizer.train(corpus.text)
+    stored = stored_choices(config, corpus, run) if run.exists else None
+    checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
+    tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
     train_text, val_text = corpus.split()
-    if run.exists:
-        runtime, plan = stored_choices(config, corpus, run)
-    else:
-        runtime = start_runtime(config.runtime)
-        plan = make_plan(config, tokenizer.vocab_size, train_text, val_text, runtime)
-    require_length(train_text, plan.model.block_size + 1, "The training text")
-    require_length(val_text, plan.model.block_size + 1, "The validation text")
+    train_ids, val_ids = (encoded(text, tokenizer) for text in (train_text, val_text))
+    val_ids = val_ids[: VALIDATION_TOKENS + 1]  # the first is no target
+    runtime, plan = stored or new_choices(config, tokenizer.vocab_size, len(train_ids), len(val_ids))
+    require_length(train_ids, plan.model.block_size + 1, "The training text", tokenizer.unit)
+    require_length(val_ids, plan.model.block_size + 1, "The validation text", tokenizer.unit)
     torch.manual_seed(config.seed)
     model = GPT(plan.model).to(runtime.device)
     model.compute_dtype = runtime.compute_dtype
-    train_ids, val_ids = (torch.from_numpy(tokenizer.encode(text)) for text in (train_text, val_text))
-    line_end = tokenizer.encode("\n").tolist() if "\n" in tokenizer.characters else []
+    line_end = tokenizer.encode("\n").tolist() if "\n" in corpus.text else []
     source = RandomWindows(
         train_ids,
         block_size=plan.model.block_size,
@@ -164,12 +178,40 @@ def build(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> Training
         loss_function=next_token_loss,
         evaluation=HeldOut(
             list(validation_windows(val_ids, plan.model.block_size, VALIDATION_BATCH_SIZE)),
-            n_bytes=len(val_text[1:].encode()),  # the first character is no target
+            n_bytes=len(tokenizer.decode(val_ids[1:].tolist()).encode()),
         ),
         optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
         runtime=runtime,
         plan=plan,
     )
+
+
+def char_tokenizer(config: PretrainConfig, corpus: Corpus) -> Tokenizer:
+    """Every character of the text, also of the validation part, which may hold none that is unknown."""
+    return CharTokenizer.train(corpus.text)
+
+
+def bpe_tokenizer(config: PretrainConfig, corpus: Corpus) -> Tokenizer:
+    """What is frequent in the training part; bytes can spell the rest."""
+    return BPETokenizer.train(pieces(corpus.split()[0]), config.vocab_size)
+
+
+TOKENIZERS: Mapping[str, Callable[[PretrainConfig, Corpus], Tokenizer]] = {
+    "char": char_tokenizer,
+    "bpe": bpe_tokenizer,
+}
+"""How each is made of a text; always the same for the same."""
+
+
+def encoded(text: str, tokenizer: Tokenizer) -> Tensor:
+    """The ids of a text of any length: (N) int32."""
+    return torch.from_numpy(np.concatenate([tokenizer.encode(piece) for piece in pieces(text)]))
+
+
+def n_tokens(training: Training) -> int:
+    """Tokens of the text that is learned from."""
+    assert isinstance(training.source, RandomWindows)
+    return len(training.source.ids)
 
 
 def stored_choices(config: PretrainConfig, corpus: Corpus, run: RunDirectory) -> tuple[Runtime, Plan]:
@@ -182,29 +224,30 @@ def stored_choices(config: PretrainConfig, corpus: Corpus, run: RunDirectory) ->
     return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
 
 
-def make_plan(
-    config: PretrainConfig, vocab_size: int, train_text: str, val_text: str, runtime: Runtime
-) -> Plan:
-    """Sizes for a new run."""
+def new_choices(
+    config: PretrainConfig, vocab_size: int, n_train: int, n_validation: int
+) -> tuple[Runtime, Plan]:
+    """Where to compute, and sizes, for a new run. n_train, n_validation: tokens."""
+    runtime = start_runtime(config.runtime)
     architecture = ARCHITECTURES[config.architecture]
     plan = choose_plan(
         config.size,
         dict(architecture.parts),
         vocab_size=vocab_size,
-        n_train=len(train_text),
-        n_validation=len(val_text),
+        n_train=n_train,
+        n_validation=n_validation,
         flops=runtime.flops_per_second * 60 * config.minutes,
         free_memory=0.8 * available_memory(runtime.device),
         device_type=runtime.device.type,
     )
     architecture.write(plan.model, {})  # says now, not at the first save, if it cannot be saved
-    return plan
+    return runtime, plan
 
 
-def why(config: PretrainConfig, corpus: Corpus, training: Training) -> str:
+def why(config: PretrainConfig, training: Training) -> str:
     """Why the sizes are what they are, as far as they were chosen here."""
     flops = training.runtime.flops_per_second * 60 * config.minutes
-    return reasons(config.size, training.plan, len(corpus.split()[0]), flops)
+    return reasons(config.size, training.plan, n_tokens(training), flops)
 
 
 def begin(
@@ -214,6 +257,6 @@ def begin(
     if not training.plan.steps:
         # However long the validation text, at least half of the time is for training.
         seconds = 60 * config.minutes - min(rehearsal.seconds(0), 30 * config.minutes)
-        steps = choose_steps(training.plan, len(corpus.split()[0]), seconds, rehearsal.step_seconds)
+        steps = choose_steps(training.plan, n_tokens(training), seconds, rehearsal.step_seconds)
         training.plan = replace(training.plan, steps=steps)
     begin_run("pretrain", config, training, run, origin=corpus.origin, digest=corpus.sha256)
