@@ -36,6 +36,11 @@ def tell(notice: str) -> None:
     print(f"folio: {notice}", file=sys.stderr)
 
 
+def times(n: float) -> str:
+    """How often, in words."""
+    return "once" if n == 1 else f"{n:g} times"
+
+
 def clock(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(max(0.0, seconds)), 60)

@@ -121,8 +121,19 @@ def test_ties_are_left_out(label, tmp_path):
 def test_equal_answers_are_no_pair_whatever_the_judge_says(label, tmp_path):
     """A judge may toss a coin, and a model that is sure of itself says the same twice."""
     make_function(tmp_path / "judge.py", "import random; return random.random()")
-    assert label("--temperature", 0.05, "--tie", 0).code == 0
+    assert label("--temperature", 0.05, 0.05, "--tie", 0).code == 0
     assert all(record["chosen"] != record["rejected"] for record in made(tmp_path))
+
+
+def test_the_second_answer_may_be_bolder_than_the_first(label, tmp_path):
+    def own_pairs(*temperatures: float) -> int:
+        out = tmp_path / f"{temperatures[1]}"
+        assert label("--temperature", *temperatures, "--tie", 0, "--out", out).code == 0
+        return sum("mat" not in (each["chosen"], each["rejected"]) for each in read_lines(out / "train.jsonl"))
+
+    make_function(tmp_path / "judge.py", "return len(completion)")
+    assert own_pairs(0.001, 0.001) == 0, "the likeliest answer twice is no pair"
+    assert own_pairs(0.001, 5.0) > 10
 
 
 def test_a_reward_model_may_judge(label, folio, finished, tmp_path, run):
@@ -155,7 +166,7 @@ MISTAKES = {
     "no tokens": (["--max-new-tokens", "0"], "max_new_tokens is 0"),
     "no prompts": (["--prompts", "0"], "prompts is 0"),
     "no prompts to measure on": (["--validation-prompts", "0"], "validation_prompts is 0"),
-    "temperature": (["--temperature", "-1"], "temperature is -1"),
+    "temperature": (["--temperature", "-1", "1"], "temperature is (-1.0, 1.0)"),
     "tie": (["--tie", "nan"], "tie is nan"),
     "nothing differs": (["--tie", "100"], "the judge finds no answer better than another"),
 }  # fmt: skip

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from folio.data.columns import Record, prompt_of
-from folio.data.records import Records, read_records
+from folio.data.records import Records, read_records, spread
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages
+
+LONGEST_QUESTION = 100
+"""Characters, where short ones are preferred."""
 
 
 def read_prompts(data: str | Path) -> Records[list[Message]]:
@@ -27,6 +30,13 @@ def _prompt(record: Record, where: str) -> list[Message]:
     messages = prompt_of(record)
     check_messages(messages)
     return up_to_the_user(messages)
+
+
+def questions(prompts: Sequence[Sequence[Message]]) -> list[str]:
+    """What the user asks last in three of them, from all over, if they are short: for samples along the way."""
+    asked = [prompt[-1]["content"] for prompt in prompts]
+    short = [text for text in asked if len(text) <= LONGEST_QUESTION]
+    return list(spread(short or asked, 3))
 
 
 def up_to_the_user(messages: Sequence[Message]) -> list[Message]:

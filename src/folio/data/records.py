@@ -102,6 +102,12 @@ def find_parts(
     return Parts(found[:n_train], found[n_train:], found.origin)
 
 
+def spread(items: Sequence[Record], n: int | None) -> Sequence[Record]:
+    """`n` of them, from all over; all where there are no more, or n is None."""
+    n = len(items) if n is None else min(n, len(items))
+    return [items[i * len(items) // n] for i in range(n)]
+
+
 def find_rows(data: str) -> tuple[str, Iterator[Row]]:
     """Where `data` was found, in words, and its rows. Raises UserError, now or at a row, for what cannot be read."""
     path = find_data(data)

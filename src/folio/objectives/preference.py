@@ -48,6 +48,16 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected:
     )
 
 
+def with_nll(loss: Loss, chosen: Tensor, lengths: Tensor, coef: float) -> Loss:
+    """A loss of pairs plus coef times -ln p a token of the chosen completions (Pang et al., 2024, equation 1).
+
+    A comparison alone may make both completions less likely, as long as the rejected one falls further. chosen: (B),
+    log-probability of each chosen completion, summed over its tokens; lengths: (B), how many these are. Metric: nll.
+    """
+    nll = -(chosen / lengths).sum()
+    return Loss(loss.total + coef * nll, loss.count, {**loss.metrics, "nll": nll.detach()})
+
+
 def scores(model: nn.Module, batch: Completions) -> Tensor:
     """What a reward model gives each text: read at the last token of the completion, never at padding.
 

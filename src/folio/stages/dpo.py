@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from folio.batch import Completions, Loss
 from folio.checkpoint import newest_whole
 from folio.data.preferences import PairBatches
+from folio.data.prompts import questions
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
-from folio.log import clock, size
+from folio.log import clock, size, times
 from folio.model.gpt import GPT
-from folio.objectives.preference import completion_logprobs, dpo_loss
+from folio.objectives.preference import completion_logprobs, dpo_loss, with_nll
 from folio.runtime import describe
 from folio.stages.models import find_model, load_for_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
@@ -37,8 +38,10 @@ class DPOConfig(PreferenceConfig):
 
     beta: float = 0.1
     """How dearly distance from the reference is paid: the smaller, the further the model goes."""
-    prompt: tuple[str, ...] = ("What is thy name?", "Where is the king?", "Farewell, my lord.")
-    """What the samples along the way answer."""
+    nll_coef: float = 0.0
+    """Weight of the loss of SFT on the chosen answers, which keeps them from becoming less likely."""
+    prompt: tuple[str, ...] = ()
+    """What the samples along the way answer; by default three of the held-out questions."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             optimizer="adamw",
@@ -54,6 +57,8 @@ class DPOConfig(PreferenceConfig):
         super().__post_init__()
         if not 0 < self.beta < math.inf:
             raise UserError(f"beta is {self.beta}: it must be above 0.")
+        if not 0 <= self.nll_coef < math.inf:
+            raise UserError(f"nll_coef is {self.nll_coef}: it must be at least 0.")
 
 
 def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
@@ -85,7 +90,7 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
         tokenizer=tokenizer,
         source=source,
         groups=accumulate(source, 1),
-        loss_function=partial(loss, reference=reference, beta=config.beta),
+        loss_function=partial(loss, reference=reference, beta=config.beta, nll_coef=config.nll_coef),
         evaluation=HeldOutPairs(
             batches_of(held_out, pad_id), partial(margins, reference=reference, beta=config.beta)
         ),
@@ -98,18 +103,26 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
         "longer wins": f"right in {longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in held_out]):.1%} "
         "of those: what a judge of lengths alone would reach",
         "machine": f"{describe(runtime.device)}; {runtime}",
-        "training": f"{decided.steps:,} steps, each pair {config.epochs:g} times",
+        "training": f"{decided.steps:,} steps, each pair {times(config.epochs)}",
     }
     shown = ("loss", "val_loss", "val_accuracy")
-    return Prepared(training, Answers(config.prompt), facts, preferences.origin, digest, shown)
+    return Prepared(
+        training,
+        Answers(config.prompt or questions([each.prompt for each in preferences.validation])),
+        facts,
+        preferences.origin,
+        digest,
+        shown,
+    )
 
 
-def loss(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Loss:
+def loss(model: nn.Module, batch: Completions, *, reference: GPT, beta: float, nll_coef: float) -> Loss:
     """The loss of a batch of pairs."""
     chosen, rejected = completion_logprobs(model, batch).chunk(2)
     with torch.no_grad():
         ref_chosen, ref_rejected = completion_logprobs(reference, batch).chunk(2)
-    return dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)
+    lengths = batch.mask.sum(1).chunk(2)[0]
+    return with_nll(dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta), chosen, lengths, nll_coef)
 
 
 def margins(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Tensor:

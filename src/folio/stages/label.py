@@ -16,6 +16,7 @@ from rich.text import Text
 
 from folio.config import read_config, to_table
 from folio.data.known import find_conversations
+from folio.data.records import spread
 from folio.errors import UserError
 from folio.log import Progress, clock, make_console
 from folio.model.directory import weights_digest
@@ -24,7 +25,7 @@ from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, write_samples
 from folio.runtime import RuntimeConfig, start_runtime
 from folio.stages.models import find_model, load_for_chat
-from folio.stages.policy import load_rewards
+from folio.stages.policy import load_rewards, models_in
 from folio.stages.recipes import take_recipe
 from folio.stages.show import show_table
 from folio.stages.tuning import default_run
@@ -62,7 +63,8 @@ class LabelConfig:
     """Answers whose scores differ by no more are not paired: a judge would toss a coin."""
     max_new_tokens: int = 120
     """Most tokens in an answer."""
-    temperature: float = 1.0
+    temperature: tuple[float, float] = (0.7, 1.1)
+    """Of the first and of the second answer. A careful and a bold one differ by more than two of the same kind."""
     seed: int = 1
     resume: bool = False
     """Taken for the other stages' sake: what is there is never made again."""
@@ -73,8 +75,8 @@ class LabelConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}: it must be at least 1.")
-        if not 0 < self.temperature < math.inf:
-            raise UserError(f"temperature is {self.temperature}: it must be above 0.")
+        if not all(0 < temperature < math.inf for temperature in self.temperature):
+            raise UserError(f"temperature is {self.temperature}: both must be above 0.")
         if not 0 <= self.tie < math.inf:
             raise UserError(f"tie is {self.tie}: it must be at least 0.")
 
@@ -103,8 +105,9 @@ def label(config: LabelConfig, console: Console) -> None:
     model, tokenizer = load_for_chat(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
     runtime = start_runtime(config.runtime)
-    model.to(runtime.device)
-    model.compute_dtype = runtime.compute_dtype
+    for each in (model, *models_in(judge)):
+        each.to(runtime.device)
+        each.compute_dtype = runtime.compute_dtype
     start = time.perf_counter()
     progress = Progress(console, sum(map(len, parts)))
     answering = Answering(config, model, tokenizer, progress)
@@ -140,10 +143,11 @@ def label(config: LabelConfig, console: Console) -> None:
 def origin_of(config: LabelConfig) -> dict[str, object]:
     """All that decides which preferences are made."""
     beside = ("model", "out", "resume", "runtime")
-    return {
+    found: dict[str, object] = {
         **{key: value for key, value in to_table(config).items() if key not in beside},
         "weights": weights_digest(find_model(config.model)),
     }
+    return dict(json.loads(json.dumps(found)))  # as it will be read back: with lists for tuples
 
 
 def refuse_others(out: Path, origin: dict[str, object]) -> None:
@@ -156,12 +160,6 @@ def refuse_others(out: Path, origin: dict[str, object]) -> None:
             raise UserError(
                 f"{out} was made with {key} {there.get(key)!r}, not {value!r}: choose another --out."
             )
-
-
-def spread(conversations: Sequence[Conversation], n: int | None) -> Sequence[Conversation]:
-    """`n` of them, from all over."""
-    n = len(conversations) if n is None else min(n, len(conversations))
-    return [conversations[i * len(conversations) // n] for i in range(n)]
 
 
 class Answering:
@@ -177,26 +175,29 @@ class Answering:
 
     def answers(self, conversations: Sequence[Conversation]) -> Iterator[tuple[Conversation, list[Sample]]]:
         """For each conversation that leaves room, up to its first answer: the model's two answers, and the given one."""
-        for first in range(0, len(conversations), BATCH // 2):
-            asked = [up_to_the_answer(each) for each in conversations[first : first + BATCH // 2]]
+        for first in range(0, len(conversations), BATCH):
+            asked = [up_to_the_answer(each) for each in conversations[first : first + BATCH]]
             part = [(messages, reply, self._prompt(messages)) for messages, reply in asked]
             part = [each for each in part if self._fits(*each[1:])]
-            samples = write_samples(
-                self.model,
-                self.tokenizer,
-                [prompt for _, _, prompt in part for _ in range(2)],
-                max_new_tokens=self.config.max_new_tokens,
-                temperature=self.config.temperature,
-                seed=self.config.seed + self.n_prompts,
+            careful, bold = (
+                write_samples(
+                    self.model,
+                    self.tokenizer,
+                    [prompt for _, _, prompt in part],
+                    max_new_tokens=self.config.max_new_tokens,
+                    temperature=temperature,
+                    seed=2 * (self.config.seed + self.n_prompts) + which,
+                )
+                for which, temperature in enumerate(self.config.temperature)
             )
             self.n_prompts += len(part)
-            self.n_answers += len(samples)
+            self.n_answers += 2 * len(part)
             self.progress.update(self.n_prompts, {"answers": f"{self.n_answers:,}"})
-            for i, (messages, reply, prompt) in enumerate(part):
+            for (messages, reply, prompt), *own in zip(part, careful, bold, strict=True):
                 given = Sample(
                     prompt.text, reply, prompt.ids, completion_ids(self.tokenizer, reply), (), True
                 )
-                yield messages, [*samples[2 * i : 2 * i + 2], given]
+                yield messages, [*own, given]
 
     def _prompt(self, messages: Conversation) -> Prompt:
         return Prompt(messages[-1]["content"], prompt_ids(self.tokenizer, messages))

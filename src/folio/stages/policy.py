@@ -17,8 +17,11 @@ from rich.console import Console
 
 from folio.checkpoint import newest_whole
 from folio.data.known import find_prompts
+from folio.data.prompts import questions
+from folio.data.records import spread
 from folio.errors import UserError
 from folio.evaluation.diversity import distinct_n
+from folio.log import times
 from folio.model.directory import load_score_model, weights_digest
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
@@ -77,8 +80,8 @@ class PolicyConfig(TuningConfig):
     """By what share an update may change how likely a token is."""
     validation_prompts: int = 64
     """How many of the held-out prompts are answered in each evaluation."""
-    prompt: tuple[str, ...] = ("What is thy name?", "Where is the king?", "Farewell, my lord.")
-    """What the samples along the way answer."""
+    prompt: tuple[str, ...] = ()
+    """What the samples along the way answer; by default three of the held-out questions."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             optimizer="adamw",
@@ -112,13 +115,14 @@ class PolicyConfig(TuningConfig):
 class Policy:
     """What such a stage works with.
 
-    writing: how it answers, its reference and its rewards. origin: where the prompts are from, in words. digest: what tells prompts, reference and reward models
-    from others. (A function may be mended between a run's parts.)
+    writing: how it answers, its reference and its rewards. asked: what the samples along the way answer. origin: where
+    the prompts are from, in words. digest: what tells prompts, reference and reward models from others. (A function may be mended between a run's parts.)
     """
 
     writing: Writing
     order: PromptOrder
     evaluation: PolicyEvaluation
+    asked: Sequence[str]
     origin: str
     digest: str
     facts: dict[str, str]
@@ -132,8 +136,7 @@ class Policy:
     def reward_models(self) -> list[ScoreModel]:
         """Those among the sources of the reward, and of the gold reward."""
         gold = self.evaluation.gold
-        sources = [*self.writing.reward.parts, *(gold.parts if gold else ())]
-        return [source.model for source, _ in sources if isinstance(source, ModelReward)]
+        return [*models_in(self.writing.reward), *(models_in(gold) if gold else ())]
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
     found = find_prompts(config.data, config.validation)
     room = policy.config.block_size - config.max_new_tokens
     prompts, held_out = (fitting(each, tokenizer, room, console) for each in (found.train, found.validation))
-    held_out = held_out[: config.validation_prompts]
+    held_out = list(spread(held_out, config.validation_prompts))
     reward, gold = (
         load_rewards(each, tokenizer, config.reward_seconds) for each in (config.reward, config.gold)
     )
@@ -193,6 +196,7 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
         writing=writing,
         order=PromptOrder(prompts, config.seed),
         evaluation=PolicyEvaluation(writing, held_out, gold if config.gold else None, config.seed),
+        asked=config.prompt or questions(found.validation),
         origin=found.origin,
         digest=digest_of(config, [found.train, found.validation], start),
         facts={
@@ -243,10 +247,10 @@ def prepared(config: PolicyConfig, made: Policy, training: Training) -> Prepared
         **made.facts,
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
         "training": f"{config.rollouts:,} rollouts of {config.rollout_size} answers, each learned from "
-        f"{config.passes} times: {training.plan.steps:,} steps",
+        f"{times(config.passes)}: {training.plan.steps:,} steps",
     }
     shown = ("reward", "kl", "val_reward", "val_gold")
-    return Prepared(training, Answers(config.prompt), facts, made.origin, made.digest, shown)
+    return Prepared(training, Answers(made.asked), facts, made.origin, made.digest, shown)
 
 
 def digest_of(config: PolicyConfig, prompts: Sequence[object], start: Path) -> str:
@@ -296,6 +300,11 @@ def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> 
         make = load_function_reward if is_function(name) else load_model_reward
         parts.append((make(name, tokenizer, seconds), weight))
     return WeightedSum(parts)
+
+
+def models_in(rewards: WeightedSum) -> list[ScoreModel]:
+    """The reward models among the sources."""
+    return [source.model for source, _ in rewards.parts if isinstance(source, ModelReward)]
 
 
 def split_weight(spec: str) -> tuple[str, float]:

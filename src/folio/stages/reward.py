@@ -15,7 +15,7 @@ from folio.checkpoint import newest_whole, write_directory
 from folio.data.preferences import Pair, PairBatches, pair_batch
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
-from folio.log import clock, size
+from folio.log import clock, size, times
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
 from folio.objectives.preference import reward_loss, scores
@@ -81,7 +81,7 @@ def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepar
         "longer wins": f"right in {longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in held_out]):.1%} "
         "of those: what a judge of lengths alone would reach",
         "machine": f"{describe(runtime.device)}; {runtime}",
-        "training": f"{decided.steps:,} steps, each pair {config.epochs:g} times",
+        "training": f"{decided.steps:,} steps, each pair {times(config.epochs)}",
     }
     shown = ("loss", "val_loss", "val_accuracy")
     return Prepared(training, Verdicts(held_out[:3]), facts, preferences.origin, digest, shown)

@@ -22,10 +22,11 @@ from folio.data.conversations import (
     tokenize_all,
 )
 from folio.data.known import find_conversations
+from folio.data.prompts import questions, up_to_the_user
 from folio.data.records import Parts
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
-from folio.log import clock, size
+from folio.log import clock, size, times
 from folio.objectives.next_token import next_token_loss
 from folio.runtime import describe
 from folio.stages.models import load_to_teach_chat
@@ -55,8 +56,8 @@ class SFTConfig(TuningConfig):
     """How often each conversation is seen."""
     micro_batch_size: int = 8
     """Rows that go through the model together; a step is one of them."""
-    prompt: str = "What is thy name?"
-    """What the samples along the way answer."""
+    prompt: tuple[str, ...] = ()
+    """What the samples along the way answer; by default three of the held-out questions."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             learning_rate=0.005, embedding_learning_rate=0.005, head_learning_rate=0.001
@@ -109,9 +110,10 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
         "conversations": f"{len(conversations.train):,}, and {len(conversations.validation):,} to measure on: "
         f"{conversations.origin}",
         "machine": f"{describe(runtime.device)}; {training.runtime}",
-        "training": f"{decided.steps:,} steps, each conversation {config.epochs:g} times: {clock(seconds)}",
+        "training": f"{decided.steps:,} steps, each conversation {times(config.epochs)}: {clock(seconds)}",
     }
-    return Prepared(training, Answers([config.prompt]), facts, conversations.origin, digest)
+    asked = [up_to_the_user(each) for each in conversations.validation]
+    return Prepared(training, Answers(config.prompt or questions(asked)), facts, conversations.origin, digest)
 
 
 def digest_of(conversations: Parts[Conversation]) -> str:

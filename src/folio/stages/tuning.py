@@ -158,5 +158,8 @@ def choices(
         return start_runtime(config), plan()
     info = run.read_info()
     if info["text_sha256"] != digest:
-        raise UserError(f"what {run.path} was started with is not what is there now; choose another --run.")
+        raise UserError(
+            f"{run.path} was started with other data, another model or another reward model than are there now: "
+            "bring them back, or choose another --run."
+        )
     return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
