@@ -90,6 +90,22 @@ def test_rows_end_at_stop_ids_and_the_others_go_on(engine: Engine) -> None:
         assert len(after.logprobs) == len(after.ids)
 
 
+def test_rows_that_leave_do_not_disturb_those_that_stay(engine: Engine) -> None:
+    """They end anywhere in the batch, several in one step, until one is left: as if all had been written to the end."""
+    prompts = [[1 + row % 5] * (1 + row % 4) for row in range(24)]
+
+    def generate(stop_ids: list[int]) -> list[Completion]:
+        sampling = SamplingConfig(temperature=1.5, repetition_penalty=1.1)
+        return engine.generate(prompts, max_new_tokens=20, sampling=sampling, seed=2, stop_ids=stop_ids)
+
+    free, stops = generate([]), list(range(0, 60, 6))
+    ends = [next((i for i, token in enumerate(row.ids) if token in stops), 19) + 1 for row in free]
+    assert len(set(ends)) > 5
+    for whole, part, end in zip(free, generate(stops), ends, strict=True):
+        assert part.ids == whole.ids[:end]
+        assert part.logprobs == pytest.approx(whole.logprobs[:end], abs=1e-4)
+
+
 def test_steps_tell_what_has_ended(engine: Engine) -> None:
     steps = engine.stream(PROMPTS, max_new_tokens=4, sampling=SamplingConfig(), seed=0)
     assert next(steps).finish_reasons == [None] * 3

@@ -110,6 +110,26 @@ def test_rows_of_different_lengths_equal_each_alone(model, ids, parts):
         close(logits[row : row + 1, start:], alone)
 
 
+def test_rows_can_be_copied_and_end_while_a_cache_is_filled(model, ids):
+    """As the engine does: prompts are read once, spread to their rows, and the last row takes the place of one that
+    has ended."""
+    padding = torch.tensor([0, 9, 4])
+    _, cache = cached_logits(
+        model, [torch.where(torch.arange(12) < padding[:, None], 0, ids[:, :12])], padding
+    )
+    rows = [2, 0, 0, 1, 2]
+    cache.spread(rows, 15)
+    assert cache.room == 3
+    with torch.no_grad():
+        for column, kept in ((12, [0, 4, 2, 3]), (13, [0, 3, 2]), (14, [2])):
+            cache.keep(kept)
+            rows = [rows[place] for place in kept]
+            found = model(ids[rows, column : column + 1], cache)
+            for row, logits in zip(rows, found, strict=True):
+                start = int(padding[row])
+                close(logits, model(ids[row : row + 1, start : column + 1])[0, -1:])
+
+
 # Start values
 
 

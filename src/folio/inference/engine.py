@@ -102,8 +102,7 @@ class Engine:
 class Generation(Iterator[Step]):
     """A batch that is being written: each `next` is one token for every row that goes on.
 
-    It ends when every row has. Rows that have ended leave the batch when they are half of it, so that
-    uneven rows cost little and the cache is not copied for each of them.
+    It ends when every row has. A row that has ended leaves the batch, and the last one takes its place.
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class Generation(Iterator[Step]):
         live = [place for place, row in enumerate(self._rows) if self._reasons[row] is None]
         if not live or self._left <= 0:
             raise StopIteration
-        if 2 * len(live) <= len(self._rows):
+        if len(live) < len(self._rows):
             self._keep(live)
         tokens, logprobs = self._sampler(self._read())
         self._tokens = tokens
@@ -183,8 +182,7 @@ class Generation(Iterator[Step]):
             [(0,) * (width - len(text)) + text for text in texts], device=self._device
         )  # (B, T)
         padding = torch.tensor([width - len(text) for text in texts], device=self._device)
-        n_columns = min(width + self._left, model.config.block_size)
-        self._cache = KVCache(model.config, padding, model.compute_dtype, n_columns)
+        self._cache = KVCache(model.config, padding, model.compute_dtype, width)
         was_training = model.training
         model.eval()
         try:
@@ -192,17 +190,19 @@ class Generation(Iterator[Step]):
         finally:
             model.train(was_training)
         logits: Tensor = model.head(top[:, -1])
-        if len(texts) == len(row_texts):
-            return logits
-        copies = torch.tensor([places[text] for text in row_texts], device=self._device)
-        self._cache.keep(copies)
+        copies = [places[text] for text in row_texts]
+        self._cache.spread(copies, min(width + self._left, model.config.block_size))
         return logits[copies]
 
-    def _keep(self, places: list[int]) -> None:
-        """Go on with these rows of the batch alone."""
+    def _keep(self, live: list[int]) -> None:
+        """Go on with these rows of the batch alone: the last of them move to where others have ended."""
+        n = len(live)
+        free = sorted(set(range(n)).difference(live))
+        moved = dict(zip(free, (place for place in live if place >= n), strict=True))
+        places = [moved.get(place, place) for place in range(n)]
         kept = torch.tensor(places, device=self._device)
         self._rows = [self._rows[place] for place in places]
         self._sampler.keep(kept)
         self._tokens = self._tokens[kept]
         if self._cache is not None:
-            self._cache.keep(kept)
+            self._cache.keep(places)

@@ -130,18 +130,20 @@ class _Draws:
     def __init__(self, seed: int, n_rows: int, device: torch.device) -> None:
         self.generators = [np.random.default_rng((seed, row)) for row in range(n_rows)]
         self.device = device
-        self.columns: list[Tensor] = []
+        self.block = torch.empty(n_rows, 0, device=device)
+        """(B, columns) not yet used."""
 
     def next(self) -> Tensor:
         """(B, 1)."""
-        if not self.columns:
+        if not self.block.shape[1]:
             block = np.stack([1 - generator.random(self.BLOCK, np.float32) for generator in self.generators])
-            self.columns = list(torch.from_numpy(block).to(self.device).unsqueeze(-1).unbind(1))[::-1]
-        return self.columns.pop()
+            self.block = torch.from_numpy(block).to(self.device)
+        drawn, self.block = self.block[:, :1], self.block[:, 1:]
+        return drawn
 
     def keep(self, rows: Tensor) -> None:
         self.generators = [self.generators[row] for row in rows.tolist()]
-        self.columns = [column[rows] for column in self.columns]
+        self.block = self.block[rows]
 
 
 Candidates = Callable[[Tensor], tuple[Tensor, Tensor | None]]

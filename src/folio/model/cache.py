@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,8 +26,7 @@ class KVCache:
         n_columns = config.block_size if n_columns is None else n_columns
         # (L, B, H_kv, T, D), a layer a slice; nobody reads a column before it is written.
         shape = (config.n_layer, len(padding), config.n_kv_head, n_columns, config.head_size)
-        self.padding = padding
-        self.is_padded = bool(padding.any())
+        self._pad(padding)
         self.length = 0
         """Columns filled."""
         self.keys = padding.new_empty(shape, dtype=dtype)
@@ -72,8 +73,25 @@ class KVCache:
         """Count the columns that every layer has just filled."""
         self.length += n_new
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows of the batch alone. rows: (n) int64, at least one; the same may come several times."""
-        self.padding = self.padding[rows]
-        self.is_padded = bool(self.padding.any())
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+    def spread(self, rows: Sequence[int], n_columns: int) -> None:
+        """Go on with copies of these rows, of which the same may come several times, and room for `n_columns`."""
+        L, _, H, _, D = self.keys.shape
+        keys, values = (self.keys.new_empty(L, len(rows), H, n_columns, D) for _ in range(2))
+        for new, old in ((keys, self.keys), (values, self.values)):
+            for place, row in enumerate(rows):
+                new[:, place, :, : self.length] = old[:, row, :, : self.length]
+        self.keys, self.values = keys, values
+        self._pad(self.padding[list(rows)])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, at least one. Row i is where `rows[i]` was: if that is not i, i is not in rows."""
+        for store in (self.keys, self.values):
+            for place, row in enumerate(rows):
+                if place != row:
+                    store[:, place, :, : self.length] = store[:, row, :, : self.length]
+        self.keys, self.values = self.keys[:, : len(rows)], self.values[:, : len(rows)]
+        self._pad(self.padding[list(rows)])
+
+    def _pad(self, padding: Tensor) -> None:
+        self.padding = padding
+        self.is_padded = bool(padding.any())
