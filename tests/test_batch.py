@@ -42,3 +42,15 @@ def test_some_rows_lose_the_columns_that_none_of_them_needs():
 def test_rows_by_length():
     batch = Completions.of([([1], [2] * n) for n in (3, 1, 5, 2)], pad_id=0)
     assert batch.by_length == [1, 3, 0, 2]
+
+
+def test_rows_by_prompt():
+    """Answers to one prompt stand together, the shortest first, and prompts as their longest answer says."""
+    pairs = [([1], [2] * 6), ([4, 4], [2]), ([1], [2] * 2), ([5], [2] * 4), ([4, 4], [2] * 3), ([6], [2] * 9)]
+    batch = Completions.of(pairs, pad_id=0)
+    assert batch.prompts == [tuple(prompt) for prompt, _ in pairs]
+    assert [pairs[row] for row in batch.by_prompt] == [
+        ([5], [2] * 4), ([4, 4], [2]), ([4, 4], [2] * 3), ([1], [2] * 2), ([1], [2] * 6), ([6], [2] * 9)
+    ]  # fmt: skip
+    single = Completions.of([([row], [2] * n) for row, n in enumerate((3, 1, 5, 2))], pad_id=0)
+    assert single.by_prompt == single.by_length

@@ -94,6 +94,20 @@ class Completions(Tensors):
         return order
 
     @property
+    def by_prompt(self) -> list[int]:
+        """The rows, those with the same prompt side by side, so that it can be read once; else the shortest first."""
+        prompts = self.prompts
+        by_length = self.by_length
+        longest = {prompts[row]: place for place, row in enumerate(by_length)}
+        return sorted(by_length, key=lambda row: longest[prompts[row]])
+
+    @property
+    def prompts(self) -> list[tuple[int, ...]]:
+        """The ids before each completion."""
+        starts = self.mask.argmax(dim=1).tolist()
+        return [tuple(ids[:start]) for ids, start in zip(self.ids.tolist(), starts, strict=True)]
+
+    @property
     def last(self) -> Tensor:
         """(B) int64: where the last token of each completion stands."""
         columns = torch.arange(self.mask.shape[1], device=self.mask.device)

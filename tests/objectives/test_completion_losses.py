@@ -21,8 +21,8 @@ PAIRS = [
     ([5, 4, 3, 2, 1], [END]),
     ([1], [PAD, 3, END]),
     ([3, 1], [6, 6, 6, 6, 6, 6]),
-    ([2], [1, 0]),
-    ([4, 4, 4], [5, 0, END]),
+    ([1], [1, 0]),  # answers to one prompt
+    ([1, 2, 3], [5, 0, END]),
 ]
 CLIP = {"clip_range": 0.2, "value_clip_range": 0.3, "vf_coef": 0.1}
 

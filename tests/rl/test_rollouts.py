@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from folio.batch import Completions
 from folio.checkpoint import load_state, save_state
 from folio.objectives.grpo import GRPOBatch
 from folio.objectives.logprobs import token_logprobs
@@ -147,6 +148,21 @@ def test_micro_batches_are_parts_of_a_minibatch_and_change_no_order():
         assert lengths == sorted(lengths), "rows of like length share a micro-batch"
         assert all(len(batch.ids) == 1 for batch in parts)
     assert [len(batch.ids) for batch in next(rollouts())] == [3, 1]
+
+
+def test_answers_to_one_prompt_go_through_the_model_together():
+    pairs = [([group] * (1 + group), [9] * (1 + (5 * row) % 7)) for group in range(3) for row in range(4)]
+    written = Completions.of(pairs, PAD)
+    nothing = torch.zeros(written.mask[:, 1:].shape)
+    made = GRPOBatch(written.ids, written.mask, nothing, nothing, nothing)
+    source = Rollouts(
+        lambda _: (made, {}), GRPOBatch, passes=2, minibatch_size=12, micro_batch_size=4, seed=1
+    )
+    for _ in range(2):
+        prompts = [batch.prompts for batch in next(source)]
+        assert [len(each) for each in prompts] == [4, 4, 4]
+        assert sorted(set(each).pop() for each in prompts) == [(0,), (1, 1), (2, 2, 2)]
+        assert all(len(set(each)) == 1 for each in prompts)
 
 
 def test_rows_keep_what_belongs_to_them_and_lose_empty_columns():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from folio.model.cache import KVCache
+from folio.model.cache import Context
 from folio.model.config import GPTConfig
 from folio.model.linear import Linear, fused
 from folio.model.norm import NORMS
@@ -36,20 +37,19 @@ class Attention(nn.Module):
         self.key_norm = NORMS[config.qk_norm](config.head_size, eps=config.norm_eps)
         self.rotate: Callable[[Tensor, Any], Tensor] = POSITIONS[config.position].rotate
 
-    def forward(self, x: Tensor, angles: object, cache: KVCache | None, mask: Tensor | None) -> Tensor:
-        """x: (B, T, C) -> (B, T, C). Without a cache and a mask every position sees itself and what is before it."""
+    def forward(self, x: Tensor, angles: object, context: Context | None, mask: Tensor | None) -> Tensor:
+        """x: (B, T, C) -> (B, T, C). Without a context and a mask every position sees itself and what is before it."""
         B, T, _ = x.shape
         q, k, v = self.project(x, angles)
-        if cache is not None:
-            k, v = cache.append(self.layer, k, v)
-        y: Tensor = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            is_causal=cache is None and mask is None,
+        attention = partial(
+            F.scaled_dot_product_attention,
             dropout_p=self.dropout if self.training else 0.0,
             enable_gqa=self.is_grouped,
+        )
+        y: Tensor = (
+            attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+            if context is None
+            else context.attend(self.layer, q, k, v, mask, attention)
         )
         y = y.transpose(1, 2).reshape(B, T, -1)  # (B, H, T, D) -> (B, T, H * D)
         out: Tensor = self.output(y)  # (B, T, C)

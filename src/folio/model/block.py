@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from folio.model.attention import Attention
-from folio.model.cache import KVCache
+from folio.model.cache import Context
 from folio.model.config import GPTConfig
 from folio.model.mlp import MLPS
 from folio.model.norm import NORMS
@@ -24,9 +24,9 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, angles: object, cache: KVCache | None = None, mask: Tensor | None = None
+        self, x: Tensor, angles: object, context: Context | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """x: (B, T, C) -> (B, T, C)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), angles, cache, mask))
+        x = x + self.dropout(self.attention(self.attention_norm(x), angles, context, mask))
         y: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
         return y

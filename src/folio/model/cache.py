@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from folio.model.config import GPTConfig
+
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""Attention of queries (B, H, T, D) over keys and values (B, H_kv, columns, D) that a mask (None: all) lets them see."""
+
+
+class Context(Protocol):
+    """What tokens can see, where that is not what stands before them in their row."""
+
+    def positions(self, n_new: int) -> Tensor:
+        """Where the next `n_new` tokens stand in their texts: (T) or (B, T)."""
+        ...
+
+    def mask(self, n_new: int) -> Tensor | None:
+        """What `attend` is to be given in each layer."""
+        ...
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, attention: Attend
+    ) -> Tensor:
+        """Attention of new queries (B, H, T, D), which come with their keys and values (B, H_kv, T, D)."""
+        ...
+
+    def advance(self, n_new: int) -> None:
+        """Every layer has read them."""
+        ...
 
 
 class KVCache:
@@ -54,16 +80,18 @@ class KVCache:
         # Padding looks at itself: a softmax over nothing would be NaN and spread to the whole row.
         return (visible | (columns == rows))[:, None]
 
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a layer's new (B, H_kv, T, D) keys and values and return all of them so far."""
-        end = self.length + keys.shape[2]
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, attention: Attend
+    ) -> Tensor:
+        """Store a layer's new keys and values (B, H_kv, T, D), and let the queries see all of them so far."""
+        end = self.length + k.shape[2]
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return attention(q, self.keys[layer, :, :, :end], self.values[layer, :, :, :end], mask)
 
     def columns(self) -> list[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """For decoding one token: for each layer, where its new keys and values (B, H_kv, D) go, and all of
-        them (B, H_kv, columns, D) with those. It is `append` for all layers in a few calls."""
+        them (B, H_kv, columns, D) with those. It is `attend` for all layers in a few calls."""
         keys_and_values = (self.keys, self.values)
         new = zip(*(store.select(3, self.length).unbind() for store in keys_and_values), strict=True)
         read = zip(*(store.narrow(3, 0, self.length + 1).unbind() for store in keys_and_values), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from folio.model.cache import KVCache
+from folio.model.cache import Context
 from folio.model.config import GPTConfig
 from folio.model.linear import Linear
 from folio.model.transformer import Transformer
@@ -51,9 +51,9 @@ class GPT(Transformer):
                     parameter, std=embedding_std if part == "embedding" else self.config.n_embd**-0.5
                 )
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None, segments: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, context: Context | None = None, segments: Tensor | None = None) -> Tensor:
         """Scores for the token after each position; `hidden` says how. ids: (B, T) -> logits (B, T, V)."""
-        logits: Tensor = self.head(self.hidden(ids, cache, segments))
+        logits: Tensor = self.head(self.hidden(ids, context, segments))
         return logits
 
     def flops_per_token(self, length: int) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from folio.model.block import Block
-from folio.model.cache import KVCache
+from folio.model.cache import Context
 from folio.model.config import GPTConfig
 from folio.model.norm import NORMS
 from folio.model.positions import POSITIONS
@@ -33,16 +33,18 @@ class Transformer(nn.Module):
     def tie_weights(self) -> None:
         """Make one of parameters that are to be shared, after their storage was replaced."""
 
-    def hidden(self, ids: Tensor, cache: KVCache | None = None, segments: Tensor | None = None) -> Tensor:
+    def hidden(self, ids: Tensor, context: Context | None = None, segments: Tensor | None = None) -> Tensor:
         """The normalised residual stream at the top. ids: (B, T) -> (B, T, C).
 
-        With a cache, `ids` continue what the cache holds, and are added to it. segments: (B, T) int64, where a row
-        holds several texts: which one each token is of. Positions begin anew in each, and none sees another.
+        context: where tokens see something else than what is before them in their row. Those that are read with a
+        `KVCache` continue what it holds, and are added to it; `Branches` are answers behind shared prompts.
+        segments: (B, T) int64, where a row holds several texts: which one each token is of. Positions begin anew in
+        each, and none sees another.
         """
         n_new = ids.shape[1]
         mask: Tensor | None
-        if cache is not None:
-            positions, mask = cache.positions(n_new), cache.mask(n_new)
+        if context is not None:
+            positions, mask = context.positions(n_new), context.mask(n_new)
         elif segments is not None:
             positions, mask = segment_positions(segments), segment_mask(segments)
         else:
@@ -51,9 +53,9 @@ class Transformer(nn.Module):
         x, angles = self.positions(x, positions)
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, angles, cache, mask)
-        if cache is not None:
-            cache.advance(n_new)
+            x = block(x, angles, context, mask)
+        if context is not None:
+            context.advance(n_new)
         top: Tensor = self.norm(x)
         return top
 

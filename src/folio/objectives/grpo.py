@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from folio.batch import Completions, Loss
+from folio.model.branches import sampled_logits
+from folio.model.gpt import GPT
 from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import LOG_RATIO_LIMIT, policy_loss
 
@@ -34,9 +37,9 @@ def clipped_loss_with_kl(
 ) -> Loss:
     """The clipped policy loss plus kl_coef times the KL to the reference, summed over tokens.
 
-    All tensors: (B, T); mask is 1 where a token was sampled and counts. The count is the mask's sum, over the whole
-    step: every token weighs the same, however long its completion (as in DAPO, Yu et al., 2025; the paper's mean
-    per completion makes wrong long answers cheap, as Liu et al., 2025, show).
+    All tensors: of one shape, such as (B, T); mask is 1 where a token was sampled and counts. The count is the mask's
+    sum, over the whole step: every token weighs the same, however long its completion (as in DAPO, Yu et al., 2025;
+    the paper's mean per completion makes wrong long answers cheap, as Liu et al., 2025, show).
     """
     loss = policy_loss(logprobs, old_logprobs, advantages, mask, clip_range)
     kl = (kl_k3(logprobs, ref_logprobs) * mask).sum()
@@ -56,20 +59,21 @@ class GRPOBatch(Completions):
     advantages: Tensor
 
 
-def grpo_loss(
-    model: nn.Module, batch: GRPOBatch, *, clip_range: float, kl_coef: float, temperature: float
-) -> Loss:
-    """`clipped_loss_with_kl` of a policy. Further metric: its entropy in nats a token."""
-    mask = batch.mask[:, 1:]
-    logits = model(batch.ids[:, :-1])  # (B, T - 1, V)
+def grpo_loss(model: GPT, batch: GRPOBatch, *, clip_range: float, kl_coef: float, temperature: float) -> Loss:
+    """`clipped_loss_with_kl` of a policy, which reads a prompt once for all its answers in the batch.
+
+    Further metric: its entropy in nats a token.
+    """
+    is_sampled = batch.mask[:, 1:].bool()
+    logits, targets = sampled_logits(model, batch)  # (M, V), (M)
     loss = clipped_loss_with_kl(
-        token_logprobs(logits, batch.ids[:, 1:], temperature),
-        batch.old_logprobs,
-        batch.ref_logprobs,
-        batch.advantages,
-        mask,
+        token_logprobs(logits, targets, temperature),
+        batch.old_logprobs[is_sampled],
+        batch.ref_logprobs[is_sampled],
+        batch.advantages[is_sampled],
+        torch.ones_like(targets, dtype=torch.float32),
         clip_range=clip_range,
         kl_coef=kl_coef,
     )
-    metrics = {**loss.metrics, "entropy": (entropy(logits.detach(), temperature) * mask).sum()}
+    metrics = {**loss.metrics, "entropy": entropy(logits.detach(), temperature).sum()}
     return Loss(loss.total, loss.count, metrics)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions
+from folio.model.branches import sampled_logits
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.objectives.grpo import GRPOBatch, kl_k3
@@ -64,23 +65,27 @@ class Writing:
         logprobs = torch.zeros(completions.mask[:, 1:].shape)
         drawn = [logprob for sample in samples for logprob in sample.logprobs]
         logprobs[completions.mask[:, 1:].bool()] = torch.tensor(drawn)
-        ref_logprobs = self.each_token(
-            completions,
-            lambda ids: token_logprobs(self.reference(ids[:, :-1]), ids[:, 1:], self.temperature),
-        )
+        ref_logprobs = self.each_token(completions, self._under_the_reference)
         return Written(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
 
-    def each_token(self, completions: Completions, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `compute` makes of ids (b, t) -> (b, t - 1), for all rows: (B, T - 1) on the CPU. What stands in the
-        padding means nothing."""
+    def each_token(self, completions: Completions, compute: Callable[[Completions], Tensor]) -> Tensor:
+        """What `compute` makes of some rows, (b, t) -> (b, t - 1), for all: (B, T - 1) on the CPU. Only what belongs
+        to a sampled token means something."""
         device = self.reference.embedding.weight.device
         found = torch.zeros(completions.mask[:, 1:].shape)
-        order = completions.by_length
+        order = completions.by_prompt
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]
-            computed = compute(completions.rows(rows).ids.to(device)).cpu()
+            computed = compute(completions.rows(rows).to(device)).cpu()
             found[rows, : computed.shape[1]] = computed
         return found
+
+    def _under_the_reference(self, completions: Completions) -> Tensor:
+        """How likely the reference finds each sampled token: (b, t - 1) in nats, 0 elsewhere."""
+        logits, targets = sampled_logits(self.reference, completions)
+        logprobs = token_logprobs(logits, targets, self.temperature)
+        mask = completions.mask[:, 1:]
+        return torch.zeros_like(mask).masked_scatter(mask.bool(), logprobs)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class PPOExperience:
     @torch.inference_mode()
     def _values(self, completions: Completions) -> Tensor:
         """What the critic expects before each token but the first: (B, T - 1)."""
-        return self.writing.each_token(completions, lambda ids: self.critic(ids[:, :-1]))
+        return self.writing.each_token(completions, lambda some: self.critic(some.ids[:, :-1]))
 
 
 @dataclass(frozen=True, kw_only=True)

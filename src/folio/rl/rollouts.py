@@ -127,7 +127,7 @@ class Rollouts(Generic[Experience]):
         chosen = order[minibatch * self.minibatch_size : (minibatch + 1) * self.minibatch_size]
         self.taken += 1
         group = self.experience.rows(chosen.tolist())
-        rows = group.by_length  # how a group is cut changes no gradient
+        rows = group.by_prompt  # how a group is cut changes no gradient
         return [
             group.rows(rows[first : first + self.micro_batch_size])
             for first in range(0, len(rows), self.micro_batch_size)
