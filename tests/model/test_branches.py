@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from folio.batch import Completions
-from folio.model.branches import Branches, sampled_logits
+from folio.model.branches import Branches
 
 A, B, C = [5, 9, 2, 7], [5, 9], [30]
 PAIRS = [
@@ -28,6 +28,11 @@ def batch():
     return Completions.of(PAIRS, PAD)
 
 
+def together(model, batch):
+    """The scores of each sampled token when all are read in one row: (M, V)."""
+    return model.head(Branches.of(batch).read(model))
+
+
 def one_by_one(model):
     """The scores of each sampled token when each text is read alone: (M, V)."""
     return torch.cat(
@@ -39,9 +44,8 @@ def one_by_one(model):
 def test_scores_and_gradients_are_those_of_each_text_alone(model, batch, training):
     model.train(training)
     weights = torch.randn(97, generator=torch.Generator().manual_seed(3))
-    found, targets = sampled_logits(model, batch)
-    expected = one_by_one(model)
-    assert targets.tolist() == [token for _, answer in PAIRS for token in answer]
+    found, expected = together(model, batch), one_by_one(model)
+    assert Branches.of(batch).targets.tolist() == [token for _, answer in PAIRS for token in answer]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     gradients = []
     for logits in (found, expected):
@@ -63,11 +67,11 @@ def test_each_token_is_read_once_and_none_in_vain(batch):
 
 def test_an_answer_sees_nothing_of_the_others(model, batch):
     with torch.no_grad():
-        before, _ = sampled_logits(model, batch)
+        before = together(model, batch)
         for changed, (prompt, answer) in enumerate(PAIRS):
             other = replace(batch, ids=batch.ids.clone())
             other.ids[changed, len(prompt)] += 1
-            after, _ = sampled_logits(model, other)
+            after = together(model, other)
             rows = [row for row, (_, each) in enumerate(PAIRS) for _ in each]
             differ = {
                 row for row, moved in zip(rows, (after - before).abs().amax(1) > 1e-4, strict=True) if moved
@@ -78,11 +82,11 @@ def test_an_answer_sees_nothing_of_the_others(model, batch):
 def test_what_stands_in_the_padding_is_never_read(model, batch):
     wild = replace(batch, ids=batch.ids.clone())
     wild.ids[torch.arange(batch.ids.shape[1]) > batch.last[:, None]] = 1
-    assert torch.equal(sampled_logits(model, wild)[0], sampled_logits(model, batch)[0])
+    assert torch.equal(together(model, wild), together(model, batch))
 
 
 def test_the_last_token_of_an_answer_has_no_say_in_any_score(model):
     """It is a target alone, as where the plain way reads all but a text's last token."""
     ends = Completions.of([(prompt, [*answer[:-1], 50]) for prompt, answer in PAIRS], PAD)
     plain = Completions.of(PAIRS, PAD)
-    assert torch.equal(sampled_logits(model, ends)[0], sampled_logits(model, plain)[0])
+    assert torch.equal(together(model, ends), together(model, plain))

@@ -37,7 +37,14 @@ def writing(policy=None, **changes):
 
 
 def ppo(**changes):
-    settings = {"rollout_size": 7, "kl_coef": 0.1, "gamma": 0.9, "gae_lambda": 0.8, "whiten_rewards": False}
+    settings = {
+        "n_prompts": 7,
+        "group_size": 1,
+        "kl_coef": 0.1,
+        "gamma": 0.9,
+        "gae_lambda": 0.8,
+        "whiten_rewards": False,
+    }
     return PPOExperience(
         **{"writing": writing(), "critic": random_scorer(), "order": PromptOrder(PROMPTS, 1), **settings, **changes}
     )  # fmt: skip
@@ -52,11 +59,16 @@ def grpo(**changes):
 def test_on_the_first_pass_of_a_real_rollout_every_ratio_is_one(temperature):
     """The old log-probabilities are the engine's: this holds sampler and trainer together."""
     made = writing(temperature=temperature)
+
+    def losses_of_ppo(batch):
+        learner = ActorCritic(made.policy, random_scorer())
+        return ppo_loss(
+            learner, batch, clip_range=0.2, value_clip_range=0.2, vf_coef=0.1, temperature=temperature
+        )
+
     for experience, loss in (
-        (ppo(writing=made), lambda batch: ppo_loss(
-            ActorCritic(made.policy, random_scorer()), batch, clip_range=0.2, value_clip_range=0.2, vf_coef=0.1,
-            temperature=temperature,
-        )),
+        (ppo(writing=made), losses_of_ppo),
+        (ppo(writing=made, n_prompts=3, group_size=4), losses_of_ppo),
         (grpo(writing=made), lambda batch: grpo_loss(
             made.policy, batch, clip_range=0.2, kl_coef=0.1, temperature=temperature
         )),

@@ -129,7 +129,9 @@ def test_the_second_answer_may_be_bolder_than_the_first(label, tmp_path):
     def own_pairs(*temperatures: float) -> int:
         out = tmp_path / f"{temperatures[1]}"
         assert label("--temperature", *temperatures, "--tie", 0, "--out", out).code == 0
-        return sum("mat" not in (each["chosen"], each["rejected"]) for each in read_lines(out / "train.jsonl"))
+        return sum(
+            "mat" not in (each["chosen"], each["rejected"]) for each in read_lines(out / "train.jsonl")
+        )
 
     make_function(tmp_path / "judge.py", "return len(completion)")
     assert own_pairs(0.001, 0.001) == 0, "the likeliest answer twice is no pair"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from folio.batch import Completions, Tensors
 from folio.model.cache import Attend
-from folio.model.gpt import GPT
+from folio.model.transformer import Transformer
 
 BAND_SIZE = 8
 """Stretches that attend together: with more, short ones wait for longer ones; with fewer, there are more calls."""
@@ -41,13 +41,15 @@ class Branches:
     answer predicts nothing that counts and is not read. `Transformer.hidden` takes this as the context of its `ids`.
 
     ids:        (1, N) int64.
-    predictors: (M) int64, which of the N predicts each sampled token, in the order of `Completions.mask`.
+    targets:    (M) int64, the sampled tokens, in the order of `Completions.mask`.
+    predictors: (M) int64, which of the N predicts each of them.
     places:     (1, N) int64, where each token stands in its text.
     bands:      all stretches, the shortest first.
     back:       (N) int64, where each token stands in the rows of all bands, laid end to end.
     """
 
     ids: Tensor
+    targets: Tensor
     predictors: Tensor
     places: Tensor
     bands: Sequence[Band]
@@ -81,11 +83,16 @@ class Branches:
         bands, back = _bands(firsts, sizes, prefix_firsts, prefix_sizes)
         return cls(
             ids=ids[is_read][None].to(device),
+            targets=batch.ids[batch.mask.bool()].to(device),
             predictors=predictors[:, :-1][batch.mask[:, 1:].bool()].to(device),
             places=columns.expand_as(ids)[is_read][None].to(device),
             bands=[band.to(device) for band in bands],
             back=back.to(device),
         )
+
+    def read(self, model: Transformer) -> Tensor:
+        """The normalised residual stream of a model before each sampled token: (M, C)."""
+        return F.embedding(self.predictors, model.hidden(self.ids, self)[0])
 
     def positions(self, n_new: int) -> Tensor:
         return self.places
@@ -115,13 +122,6 @@ class Branches:
 
     def advance(self, n_new: int) -> None:
         """Nothing comes after it."""
-
-
-def sampled_logits(model: GPT, batch: Completions) -> tuple[Tensor, Tensor]:
-    """Of each sampled token the scores (M, V) that predicted it, and which it was (M), in the order of the mask."""
-    branches = Branches.of(batch)
-    top = model.hidden(branches.ids, branches)[0]  # (N, C)
-    return model.head(F.embedding(branches.predictors, top)), batch.ids[batch.mask.bool()]
 
 
 def _bands(

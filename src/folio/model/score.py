@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from folio.model.config import GPTConfig
+from folio.model.gpt import GPT
 from folio.model.linear import Linear
 from folio.model.transformer import Transformer
 
@@ -35,14 +36,18 @@ class ScoreModel(Transformer):
 
     def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """Scores of the text up to each position. ids: (B, T) -> (B, T) float32."""
-        scores: Tensor = self.score(self.hidden(ids, segments=segments))  # (B, T, 1)
-        return scores[..., 0].float() - self.mean
+        return self.scores(self.hidden(ids, segments=segments))
+
+    def scores(self, top: Tensor) -> Tensor:
+        """Scores where the residual stream has come to `top`: (..., C) -> (...) float32."""
+        given: Tensor = self.score(top)  # (..., 1)
+        return given[..., 0].float() - self.mean
 
 
 class ActorCritic(nn.Module):
     """A policy and the critic that learns beside it, as one module to train."""
 
-    def __init__(self, policy: Transformer, critic: ScoreModel) -> None:
+    def __init__(self, policy: GPT, critic: ScoreModel) -> None:
         super().__init__()
         self.policy = policy
         self.critic = critic

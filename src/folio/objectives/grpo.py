@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions, Loss
-from folio.model.branches import sampled_logits
+from folio.model.branches import Branches
 from folio.model.gpt import GPT
 from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import LOG_RATIO_LIMIT, policy_loss
@@ -65,13 +65,14 @@ def grpo_loss(model: GPT, batch: GRPOBatch, *, clip_range: float, kl_coef: float
     Further metric: its entropy in nats a token.
     """
     is_sampled = batch.mask[:, 1:].bool()
-    logits, targets = sampled_logits(model, batch)  # (M, V), (M)
+    branches = Branches.of(batch)
+    logits = model.head(branches.read(model))  # (M, V)
     loss = clipped_loss_with_kl(
-        token_logprobs(logits, targets, temperature),
+        token_logprobs(logits, branches.targets, temperature),
         batch.old_logprobs[is_sampled],
         batch.ref_logprobs[is_sampled],
         batch.advantages[is_sampled],
-        torch.ones_like(targets, dtype=torch.float32),
+        torch.ones(len(logits), device=logits.device),
         clip_range=clip_range,
         kl_coef=kl_coef,
     )

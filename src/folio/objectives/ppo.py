@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions, Loss
+from folio.model.branches import Branches
 from folio.model.score import ActorCritic
 from folio.objectives.logprobs import entropy, token_logprobs
 
@@ -25,7 +26,7 @@ def policy_loss(
 ) -> Loss:
     """-min(ratio A, clip(ratio, 1 - e, 1 + e) A) for each token (equation 7).
 
-    All but clip_range: (B, T); mask is 1 where a token was sampled and counts. The count is the mask's sum.
+    All but clip_range: of one shape, such as (B, T); mask is 1 where a token was sampled and counts. The count is the mask's sum.
     Metrics: ratio (1 on the first pass, or something is wrong); approx_kl, the k3 estimate of KL(old || new)
     (Schulman, 2020, "Approximating KL divergence"); clip_fraction, where clipping changed the loss.
     """
@@ -47,7 +48,7 @@ def policy_loss(
 def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip_range: float) -> Loss:
     """Half the larger of two squared errors: of the value, and of the value held near what it was.
 
-    All but clip_range: (B, T). The count is the mask's sum. value_clip_fraction: where holding it changed the loss.
+    All but clip_range: of one shape, such as (B, T). The count is the mask's sum. value_clip_fraction: where holding it changed the loss.
     """
     held = old_values + (values - old_values).clamp(-clip_range, clip_range)
     unclipped, clipped = (values - returns) ** 2, (held - returns) ** 2
@@ -81,24 +82,31 @@ def ppo_loss(
     vf_coef: float,
     temperature: float,
 ) -> Loss:
-    """Policy loss plus vf_coef times the value loss (equation 9, without its entropy bonus).
+    """Policy loss plus vf_coef times the value loss (equation 9, without its entropy bonus), of the sampled tokens. A
+    prompt is read once for all its answers in the batch.
 
     One mask serves both, for the stop token is sampled like any other: the reward is on it, and nothing comes after.
     Metrics, besides those of the two losses: policy_loss, value_loss, and entropy of the policy in nats a token.
     """
-    mask = batch.mask[:, 1:]
-    logits = model.policy(batch.ids[:, :-1])  # (B, T - 1, V)
-    logprobs = token_logprobs(logits, batch.ids[:, 1:], temperature)
-    values = model.critic(batch.ids[:, :-1])  # (B, T - 1)
-    policy = policy_loss(logprobs, batch.old_logprobs, batch.advantages, mask, clip_range)
-    value = value_loss(values, batch.old_values, batch.returns, mask, value_clip_range)
+    is_sampled = batch.mask[:, 1:].bool()
+    old_logprobs, old_values, advantages, returns = (
+        each[is_sampled]  # (B, T - 1) -> (M)
+        for each in (batch.old_logprobs, batch.old_values, batch.advantages, batch.returns)
+    )
+    branches = Branches.of(batch)
+    logits = model.policy.head(branches.read(model.policy))  # (M, V)
+    logprobs = token_logprobs(logits, branches.targets, temperature)
+    values = model.critic.scores(branches.read(model.critic))
+    mask = torch.ones_like(values)
+    policy = policy_loss(logprobs, old_logprobs, advantages, mask, clip_range)
+    value = value_loss(values, old_values, returns, mask, value_clip_range)
     return Loss(
         total=policy.total + vf_coef * value.total,
         count=policy.count,
         metrics={
             "policy_loss": policy.total.detach(),
             "value_loss": value.total.detach(),
-            "entropy": (entropy(logits.detach(), temperature) * mask).sum(),
+            "entropy": entropy(logits.detach(), temperature).sum(),
             **policy.metrics,
             **value.metrics,
         },

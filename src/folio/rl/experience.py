@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions
-from folio.model.branches import sampled_logits
+from folio.model.branches import Branches
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.objectives.grpo import GRPOBatch, kl_k3
@@ -69,23 +69,24 @@ class Writing:
         return Written(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
 
     def each_token(self, completions: Completions, compute: Callable[[Completions], Tensor]) -> Tensor:
-        """What `compute` makes of some rows, (b, t) -> (b, t - 1), for all: (B, T - 1) on the CPU. Only what belongs
-        to a sampled token means something."""
+        """What `compute` makes of the sampled tokens of some rows, (m) in the order of the mask, for all rows:
+        (B, T - 1) on the CPU, 0 where no token was sampled."""
         device = self.reference.embedding.weight.device
         found = torch.zeros(completions.mask[:, 1:].shape)
         order = completions.by_prompt
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]
-            computed = compute(completions.rows(rows).to(device)).cpu()
-            found[rows, : computed.shape[1]] = computed
+            some = completions.rows(rows)
+            mask = some.mask[:, 1:]
+            computed = compute(some.to(device)).cpu()
+            found[rows, : mask.shape[1]] = torch.zeros_like(mask).masked_scatter(mask.bool(), computed)
         return found
 
     def _under_the_reference(self, completions: Completions) -> Tensor:
-        """How likely the reference finds each sampled token: (b, t - 1) in nats, 0 elsewhere."""
-        logits, targets = sampled_logits(self.reference, completions)
-        logprobs = token_logprobs(logits, targets, self.temperature)
-        mask = completions.mask[:, 1:]
-        return torch.zeros_like(mask).masked_scatter(mask.bool(), logprobs)
+        """How likely the reference finds each sampled token, in nats."""
+        branches = Branches.of(completions)
+        logits = self.reference.head(branches.read(self.reference))
+        return token_logprobs(logits, branches.targets, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class PPOExperience:
     writing: Writing
     critic: ScoreModel
     order: PromptOrder
-    rollout_size: int
+    n_prompts: int
+    group_size: int
     kl_coef: float
     gamma: float
     gae_lambda: float
@@ -135,9 +137,9 @@ class PPOExperience:
 
     def __call__(self, iteration: int) -> tuple[PPOBatch, Mapping[str, float]]:
         """A rollout and its figures."""
-        written = self.writing.written(self.order, iteration, self.rollout_size)
+        written = self.writing.written(self.order, iteration, self.n_prompts, self.group_size)
         mask = written.mask
-        values = self._values(written.completions) * mask
+        values = self._values(written.completions)
         rewards = token_rewards(written.scores, written.logprobs, written.ref_logprobs, mask, self.kl_coef)
         if self.whiten_rewards:
             rewards = whiten(rewards, mask, mean=None)
@@ -154,8 +156,10 @@ class PPOExperience:
 
     @torch.inference_mode()
     def _values(self, completions: Completions) -> Tensor:
-        """What the critic expects before each token but the first: (B, T - 1)."""
-        return self.writing.each_token(completions, lambda some: self.critic(some.ids[:, :-1]))
+        """What the critic expects before each sampled token: (B, T - 1)."""
+        return self.writing.each_token(
+            completions, lambda some: self.critic.scores(Branches.of(some).read(self.critic))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class GRPOConfig(PolicyConfig):
     """Everything that decides a run of GRPO."""
 
     group_size: int = 8
-    """Answers to each prompt; rollout_size must be a multiple of it."""
+    """How many of the answers are to the same prompt, and compared; it must divide rollout_size."""
     kl_coef: float = 0.0
     """Weight of the KL to the reference in the loss; 0 where the reward cannot be fooled."""
     scale: Literal["std", "none"] = "none"
@@ -38,10 +38,6 @@ class GRPOConfig(PolicyConfig):
             raise UserError(f"kl_coef is {self.kl_coef}: it must be at least 0.")
         if self.group_size < 2:
             raise UserError(f"group_size is {self.group_size}: an answer needs another to be compared with.")
-        if self.rollout_size % self.group_size:
-            raise UserError(
-                f"rollout_size ({self.rollout_size}) must be a multiple of group_size ({self.group_size})."
-            )
 
 
 def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared:

@@ -66,6 +66,8 @@ class PolicyConfig(TuningConfig):
     """How often the policy answers prompts and then learns from that."""
     rollout_size: int = 64
     """Answers in a rollout."""
+    group_size: int = 1
+    """How many of them are answers to the same prompt, which is then read but once; it must divide rollout_size."""
     minibatch_size: int = 64
     """Answers in an optimizer step."""
     micro_batch_size: int = 8
@@ -100,10 +102,22 @@ class PolicyConfig(TuningConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = ("rollouts", "rollout_size", "minibatch_size", "micro_batch_size", "passes", "max_new_tokens")
+        sizes = (
+            "rollouts",
+            "rollout_size",
+            "group_size",
+            "minibatch_size",
+            "micro_batch_size",
+            "passes",
+            "max_new_tokens",
+        )
         for name in (*sizes, "validation_prompts"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        if self.rollout_size % self.group_size:
+            raise UserError(
+                f"rollout_size ({self.rollout_size}) must be a multiple of group_size ({self.group_size})."
+            )
         for name in ("temperature", "clip_range", "reward_seconds"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be above 0.")

@@ -89,7 +89,10 @@ class Training:
     @property
     def learner(self) -> nn.Module:
         """All that the loop trains."""
-        return self.model if self.critic is None else ActorCritic(self.model, self.critic)
+        if self.critic is None:
+            return self.model
+        assert isinstance(self.model, GPT)
+        return ActorCritic(self.model, self.critic)
 
     def save(self, directory: Path, report: StepReport) -> None:
         """Write a checkpoint that is a model directory as well."""
