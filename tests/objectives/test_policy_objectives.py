@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from folio.objectives.grpo import clipped_loss_with_kl, kl_k3
 from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import policy_loss, value_loss
-from folio.objectives.preference import bradley_terry_loss, dpo_loss
+from folio.objectives.preference import bradley_terry_loss, dpo_loss, with_nll
 
 
 def random(*shape, seed=0):
@@ -45,6 +45,17 @@ def test_dpo_of_the_reference_itself_is_undecided():
     loss = dpo_loss(chosen, rejected, chosen, rejected, beta=0.1)
     assert loss.total.item() == pytest.approx(4 * math.log(2))
     assert loss.metrics["accuracy"] == 2.0
+
+
+def test_nll_holds_the_chosen_answer_up_token_by_token():
+    chosen = torch.tensor([-6.0, -4.0], requires_grad=True)
+    rejected = torch.tensor([-9.0, -2.0], requires_grad=True)
+    pairs = dpo_loss(chosen, rejected, chosen.detach(), rejected.detach(), beta=0.1)
+    loss = with_nll(pairs, chosen, lengths=torch.tensor([3.0, 4.0]), coef=0.5)
+    assert loss.metrics["nll"] == pytest.approx(6 / 3 + 4 / 4)
+    assert loss.total.item() == pytest.approx(pairs.total.item() + 0.5 * 3)
+    (loss.total - pairs.total).backward()
+    assert chosen.grad.tolist() == pytest.approx([-0.5 / 3, -0.5 / 4], abs=1e-6)
 
 
 def test_dpo_is_bradley_terry_on_implied_rewards():
