@@ -5,7 +5,8 @@
 
 For each seed: SFT, labels by the rubric, reward model, PPO, and beside it DPO on the same preferences and best of N by
 the same reward model. Every model then answers all held-out prompts once; the rubric, which none of them was trained
-on, scores the answers. Runs that are there already are not made again. Writes shakespeare_rlhf.json.
+on, scores the answers. With the first seed, PPO is run at two other prices of distance as well. Runs that are there
+already are not made again. Writes shakespeare_rlhf.json, docs/ppo-seeds.png and docs/ppo-kl.png.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ NEW_TOKENS = 120
 KL_COEFS = (0.0, 0.2)
 """Beside the recipe's 0.05."""
 RESULTS = Path(__file__).with_suffix(".json")
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def main() -> None:
@@ -56,6 +58,9 @@ def main() -> None:
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show([results[f"seed {seed}"] for seed in arguments.seeds])
     follow_kl(arguments.out, arguments.seeds[0])
+    if len(arguments.seeds) > 1:
+        runs = [arguments.out / f"ppo-{seed}" for seed in arguments.seeds]
+        folio("rl-report", *runs, "--png", DOCS / "ppo-seeds.png")
 
 
 def follow_kl(out: Path, seed: int) -> None:
@@ -66,7 +71,7 @@ def follow_kl(out: Path, seed: int) -> None:
         runs.append(out / f"ppo-{seed}-kl-{kl_coef}")
         common = ("--kl-coef", str(kl_coef), "--seed", str(seed), "--resume")
         folio("ppo", RECIPES, sft, "--reward", reward, "--run", runs[-1], *common)
-    folio("rl-report", *runs, "--png", out / "overoptimisation.png")
+    folio("rl-report", *runs, "--png", DOCS / "ppo-kl.png")
 
 
 def folio(*words: str | Path) -> None:
@@ -171,7 +176,7 @@ class Measure:
         return samples
 
     def judged_by_rubric(self, samples: list[Sample], tokenizer: Tokenizer) -> dict[str, float]:
-        """The gold reward, and how much is said twice (of 128 answers, for it falls with their number)."""
+        """The gold reward, and how much is said twice (of 64 answers, for it falls with their number)."""
         rubric: WeightedSum = load_rewards([RUBRIC], tokenizer, seconds=10)
         gold = rubric(samples)
         texts = [sample.completion for sample in samples[:BEST_OF_PROMPTS]]
