@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tiny_rl import PAIRS, PROMPTS, QUICK, make_function, make_pairs
 
@@ -49,6 +51,15 @@ def made(tmp_path):
         for name in ("train", "validation")
         for record in read_lines(tmp_path / "out" / f"{name}.jsonl")
     ]
+
+
+def test_conversations_may_stand_in_a_table(label, tmp_path):
+    rows = [{"question": PROMPTS[i % 8], "answer": "mat"} for i in range(100)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "talk.parquet")
+    outcome = label("--data", tmp_path / "talk.parquet")
+    assert outcome.code == 0, outcome.err
+    assert "talk.parquet" in "".join(outcome.out.split())
+    assert {record["prompt"] for record in made(tmp_path)} <= {*PROMPTS}
 
 
 def test_the_better_answer_is_chosen(label, tmp_path):

@@ -152,6 +152,8 @@ MISTAKES = {
     "no file": (["--data", "nothing.jsonl"], "nothing.jsonl cannot be read"),
     "no epochs": (["--epochs", "0"], "epochs is 0"),
     "no rows": (["--micro-batch-size", "0"], "micro_batch_size is 0"),
+    "no room": (["--block-size", "1"], "block_size is 1"),
+    "little room": (["--block-size", "5"], "has a first answer within 5 tokens, the model's context"),
 }
 
 

@@ -41,6 +41,7 @@ def _load(name: str, subset: str, split: str) -> Any:
             f"There is no file or folder {name}. To take it for a dataset of the Hugging Face Hub, folio needs a "
             "library: pip install 'folio[hub]'."
         ) from None
+    subsets: list[str] = []
     try:
         subsets = datasets.get_dataset_config_names(name)
         # What is no subset may be a folder, as harmless-base is of Anthropic/hh-rlhf.
@@ -51,13 +52,10 @@ def _load(name: str, subset: str, split: str) -> Any:
             f"There is no file or folder {name}, and no dataset of that name that may be read on the Hugging Face Hub. "
             "Those that ask for consent want it on their page, and then: hf auth login."
         ) from None
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError) as error:
         raise UserError(
-            f"{name} has neither a subset nor a folder {subset!r}. Its subsets: {', '.join(subsets)}."
-        ) from None
-    except ValueError as error:
-        raise UserError(
-            f"{name}: {_first_line(error)} Say which after the name, as {name}:SUBSET:SPLIT."
+            f"{name}: {_first_line(error)}. Its subsets: {', '.join(subsets)}. Say what you want of it after the name, as "
+            f"{name}:SUBSET:SPLIT."
         ) from None
     except Exception as error:  # whatever the library's own libraries raise where a download fails
         raise UserError(
@@ -67,4 +65,4 @@ def _load(name: str, subset: str, split: str) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).split("\n", 1)[0]
+    return (str(error) or type(error).__name__).split("\n", 1)[0].rstrip(".")

@@ -130,7 +130,8 @@ class Policy:
     """What such a stage works with.
 
     writing: how it answers, its reference and its rewards. asked: what the samples along the way answer. origin: where
-    the prompts are from, in words. digest: what tells prompts, reference and reward models from others. (A function may be mended between a run's parts.)
+    the prompts are from, in words. digest: what tells prompts, reference and reward models from others. (A function may
+    be mended between a run's parts.)
     """
 
     writing: Writing

@@ -54,6 +54,8 @@ class SFTConfig(TuningConfig):
     """Conversations to measure on, in the same form; by default the last tenth of the data."""
     epochs: float = 1.0
     """How often each conversation is seen."""
+    block_size: int | None = None
+    """Tokens in a row, and so at most in a conversation; by default the model's context. Fewer need less memory."""
     micro_batch_size: int = 8
     """Rows that go through the model together; a step is one of them."""
     prompt: tuple[str, ...] = ()
@@ -70,6 +72,8 @@ class SFTConfig(TuningConfig):
             raise UserError(f"epochs is {self.epochs}: it must be above 0.")
         if self.micro_batch_size < 1:
             raise UserError(f"micro_batch_size is {self.micro_batch_size}: it must be at least 1.")
+        if self.block_size is not None and self.block_size < 2:
+            raise UserError(f"block_size is {self.block_size}: it must be at least 2.")
 
 
 def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
@@ -78,7 +82,8 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
     digest = digest_of(conversations)
     checkpoint, _ = newest_whole(run.checkpoints) if run.exists else (None, [])
     model, tokenizer = load_to_teach_chat(checkpoint or config.model)
-    block_size, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
+    context, pad_id = model.config.block_size, tokenizer.special_ids["<|pad|>"]
+    block_size = min(config.block_size or context, context)
     learned = tokenized(conversations.train, tokenizer, block_size, console)
     measured = tokenized(conversations.validation, tokenizer, block_size, console)
     rows, validation = (pack(examples, block_size, pad_id) for examples in (learned, measured))

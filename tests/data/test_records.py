@@ -1,0 +1,208 @@
+"""Rows of files and folders: which are found, how they are told, and what becomes of those that cannot be used."""
+
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from folio.data import corpora
+from folio.data.conversations import read_conversations
+from folio.data.known import KNOWN_CONVERSATIONS, KNOWN_PROMPTS, find_conversations, find_prompts
+from folio.data.preferences import read_preferences
+from folio.data.prompts import read_prompts
+from folio.data.records import find_parts, read_records
+from folio.errors import UserError
+
+GOOD = {"question": "a", "answer": "b"}
+
+
+def named(row, where):
+    """The row's number, where it has one."""
+    if "n" not in row:
+        raise UserError("no number.")
+    return row["n"]
+
+
+def numbers(*found):
+    return [{"n": n} for n in found]
+
+
+def lines(path, *rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def table(path, *rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def array(path, *rows):
+    path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The current folder, and a data folder below it."""
+    monkeypatch.setattr(corpora, "data_folders", lambda: [tmp_path / "nothing", tmp_path / "data"])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+WRITERS = {".jsonl": lines, ".parquet": table, ".json": array, ".PARQUET": table, ".txt": lines}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_every_format_gives_the_same_rows(folder, suffix):
+    path = WRITERS[suffix](folder / f"some{suffix}", *numbers(1, 2, 3))
+    assert read_records(path, named) == [1, 2, 3]
+    assert read_records(path, lambda row, where: where)[1].startswith(f"{path}, ")
+
+
+def test_a_large_table_is_numbered_through(folder):
+    pq.write_table(pa.table({"n": range(70_000)}), "large.parquet", row_group_size=1000)
+    found = read_records("large.parquet", lambda row, where: (row["n"], where))
+    assert found[:1] + found[-1:] == [(0, "large.parquet, row 1"), (69_999, "large.parquet, row 70000")]
+
+
+def test_of_a_folder_lines_and_tables_are_read_in_order_of_name(folder):
+    lines(folder / "all/b.jsonl", *numbers(2))
+    table(folder / "all/a.parquet", *numbers(1))
+    table(folder / "all/c.parquet", *numbers(3))
+    array(folder / "all/label.json", {"a": "note"})
+    lines(folder / "all/.hidden.jsonl", {})
+    lines(folder / "all/below/d.jsonl", {})
+    assert read_records("all", named) == [1, 2, 3]
+    assert read_records("all", named).origin == "all"
+
+
+def test_what_is_not_here_is_looked_for_in_the_data_folders(folder):
+    lines(folder / "data/pairs/one.jsonl", *numbers(1))
+    found = read_records("pairs/one.jsonl", named)
+    assert (found, found.origin) == ([1], os.path.join("data", "pairs", "one.jsonl"))
+    assert read_records("pairs", named) == [1]
+    lines(folder / "pairs/one.jsonl", *numbers(2))
+    found = read_records("pairs/one.jsonl", named)
+    assert (found, found.origin) == ([2], os.path.join("pairs", "one.jsonl"))
+
+
+def test_rows_of_a_table_that_cannot_be_used_are_left_out_and_told(folder):
+    table(folder / "some.parquet", {"m": 1, "n": 1}, {"m": 2, "n": None}, {"m": 3, "n": 3})
+    found = read_records("some.parquet", lambda row, where: named({k: v for k, v in row.items() if v}, where))
+    assert found == [1, 3]
+    assert found.origin == "some.parquet (1 of 3 rows left out; some.parquet, row 2: no number)"
+
+
+def test_where_no_row_of_a_table_can_be_used_it_is_a_mistake(folder):
+    table(folder / "some.parquet", {"m": 1}, {"m": 2})
+    with pytest.raises(UserError) as caught:
+        read_records("some.parquet", named)
+    assert str(caught.value) == "some.parquet, row 1: no number."
+
+
+MISTAKES = {
+    "a line": ("a.jsonl", '{"n": 1}\n\n{}\n', "a.jsonl, line 3: no number."),
+    "no object in a line": ("a.jsonl", '{"n": 1}\n3\n', "a.jsonl, line 2: it must be an object with named values."),
+    "no JSON in a line": ("a.jsonl", '{"n": 1}\n{\n', "a.jsonl, line 2: not JSON"),
+    "an object of an array": ("a.json", '[{"n": 1}, {}]', "a.json, object 2: no number."),
+    "no array": ("a.json", '{"n": 1}', "a.json is not one array of objects; where each line is an object, name it .jsonl"),
+    "no JSON": ("a.json", '{"n": 1}\n{"n": 2}', "a.json: not JSON"),
+    "no table": ("a.parquet", "PAR1 or not", "a.parquet cannot be read as Parquet"),
+    "no UTF-8": ("a.jsonl", b"\xff\xfe", "a.jsonl cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_told_in_a_line_with_their_place(folder, name, content, told):
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as caught:
+        read_records(name, named)
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "math/absent.jsonl", "a/b/absent", "absent.parquet"])
+def test_a_file_that_is_not_there(name):
+    with pytest.raises(UserError, match=f"^{name} cannot be read .*No such file"):
+        read_records(name, named)
+
+
+def test_without_another_file_the_last_tenth_measures(folder):
+    lines(folder / "many.jsonl", *numbers(*range(20)))
+    table(folder / "few.parquet", *numbers(7, 8))
+
+    def read(data):
+        return read_records(data, named)
+
+    parts = find_parts(read, {}, "many.jsonl", None)
+    assert (list(parts.train), list(parts.validation)) == ([*range(18)], [18, 19])
+    assert parts.origin == "many.jsonl"
+    parts = find_parts(read, {}, "many.jsonl", "few.parquet")
+    assert (list(parts.train), list(parts.validation)) == ([*range(20)], [7, 8])
+    assert parts.origin == "many.jsonl, and few.parquet"
+    known = {"known": lambda: parts}
+    assert find_parts(read, known, "known", None) == parts
+    assert list(find_parts(read, known, "known", "many.jsonl").validation) == [*range(20)]
+    lines(folder / "many.jsonl", *numbers(1))
+    with pytest.raises(UserError, match="holds but one record"):
+        find_parts(read, {}, "many.jsonl", None)
+
+
+def test_word_problems_are_found_in_a_data_folder(folder):
+    lines(folder / "data/math/gsm8k_train.jsonl", GOOD, {**GOOD, "question": "c"})
+    lines(folder / "data/math/gsm8k_test.jsonl", {**GOOD, "question": "d"})
+    found = find_conversations("gsm8k")
+    assert [talk[0]["content"] for talk in (*found.train, *found.validation)] == ["a", "c", "d"]
+    assert "gsm8k_train.jsonl, and " in found.origin
+    assert find_prompts("gsm8k").validation == [[{"role": "user", "content": "d"}]]
+
+
+def test_names_known_for_conversations_are_known_for_prompts():
+    assert KNOWN_CONVERSATIONS.keys() == KNOWN_PROMPTS.keys()
+
+
+# What lies beside the project, for its first rows only
+
+REAL = {
+    "chat": (read_conversations, read_prompts),
+    "math": (read_conversations, read_prompts),
+    "preferences": (read_preferences, read_prompts, read_conversations),
+}
+OTHERS = ("preferences/coffee_pointwise.jsonl",)
+"""One answer and its reward: no preference."""
+
+
+@pytest.fixture(scope="module")
+def shared():
+    # Of the folders that are looked in, the first is the user's own; what it holds is not ours.
+    found = [folder for folder in corpora.data_folders()[1:] if (folder / "chat").is_dir()]
+    if not found:
+        pytest.skip("no data beside the project")
+    return found[0]
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_files_beside_the_project_are_read(shared, kind, folder):
+    files = sorted(file for file in (shared / kind).iterdir() if file.suffix in (".jsonl", ".json"))
+    assert files
+    for file in files:
+        if f"{kind}/{file.name}" in OTHERS:
+            with pytest.raises(
+                UserError, match=r"line 1: it must have .*, and has conversation_id, context, generation"
+            ):
+                read_preferences(file)
+            continue
+        start = file
+        if file.suffix == ".jsonl":
+            with file.open(encoding="utf-8") as whole:
+                start = folder / file.name
+                start.write_text(
+                    "".join(line for line, _ in zip(whole, range(100), strict=False)), encoding="utf-8"
+                )
+        for read in REAL[kind]:
+            assert len(read(start)) >= 50
