@@ -284,7 +284,7 @@ def test_a_reward_model_is_no_policy_and_a_stranger_no_reward_model(
 PROMPT_FILES = {
     "broken": ('{"prompt": "cat"}\n{"prompt": \n', "line 2: not JSON"),
     "empty": ("\n", "holds no prompts"),
-    "one": ('{"prompt": "cat"}\n', "holds but one line: give at least two, or a --validation file"),
+    "one": ('{"prompt": "cat"}\n', "holds but one record: give at least two, or others with --validation"),
     "unknown character": (
         '{"prompt": "cat"}\n{"prompt": "ξ"}\n',
         "the prompt 'ξ': The tokenizer does not know 'ξ'",
