@@ -32,7 +32,7 @@ def _prompt(record: Record, where: str) -> list[Message]:
     return up_to_the_user(messages)
 
 
-def questions(prompts: Sequence[Sequence[Message]]) -> list[str]:
+def sample_questions(prompts: Sequence[Sequence[Message]]) -> list[str]:
     """What the user asks last in three of them, from all over, if they are short: for samples along the way."""
     asked = [prompt[-1]["content"] for prompt in prompts]
     short = [text for text in asked if len(text) <= LONGEST_QUESTION]

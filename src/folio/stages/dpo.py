@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from folio.batch import Completions, Loss
 from folio.checkpoint import newest_whole
 from folio.data.preferences import PairBatches
-from folio.data.prompts import questions
+from folio.data.prompts import sample_questions
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
 from folio.log import clock, size, times
@@ -108,7 +108,7 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
     shown = ("loss", "val_loss", "val_accuracy")
     return Prepared(
         training,
-        Answers(config.prompt or questions([each.prompt for each in preferences.validation])),
+        Answers(config.prompt or sample_questions([each.prompt for each in preferences.validation])),
         facts,
         preferences.origin,
         digest,

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from folio.checkpoint import newest_whole
 from folio.data.known import find_prompts
-from folio.data.prompts import questions
+from folio.data.prompts import sample_questions
 from folio.data.records import spread
 from folio.errors import UserError
 from folio.evaluation.diversity import distinct_n
@@ -211,7 +211,7 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
         writing=writing,
         order=PromptOrder(prompts, config.seed),
         evaluation=PolicyEvaluation(writing, held_out, gold if config.gold else None, config.seed),
-        asked=config.prompt or questions(found.validation),
+        asked=config.prompt or sample_questions(found.validation),
         origin=found.origin,
         digest=digest_of(config, [found.train, found.validation], start),
         facts={

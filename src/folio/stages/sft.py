@@ -22,7 +22,7 @@ from folio.data.conversations import (
     tokenize_all,
 )
 from folio.data.known import find_conversations
-from folio.data.prompts import questions, up_to_the_user
+from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
@@ -118,7 +118,9 @@ def prepare(config: SFTConfig, run: RunDirectory, console: Console) -> Prepared:
         "training": f"{decided.steps:,} steps, each conversation {times(config.epochs)}: {clock(seconds)}",
     }
     asked = [up_to_the_user(each) for each in conversations.validation]
-    return Prepared(training, Answers(config.prompt or questions(asked)), facts, conversations.origin, digest)
+    return Prepared(
+        training, Answers(config.prompt or sample_questions(asked)), facts, conversations.origin, digest
+    )
 
 
 def digest_of(conversations: Parts[Conversation]) -> str:
