@@ -41,6 +41,8 @@ BEST_OF_PROMPTS = 64
 NEW_TOKENS = 120
 KL_COEFS = (0.0, 0.2)
 """Beside the recipe's 0.05."""
+DPO = ("--nll-coef", "1", *(f"--{part}learning-rate=5e-5" for part in ("", "embedding-", "head-")))
+"""Without the first, it learns not to end its answers."""
 RESULTS = Path(__file__).with_suffix(".json")
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -93,7 +95,7 @@ def one_seed(model: Path, out: Path, seed: int) -> dict[str, dict[str, float]]:
     folio("label", RECIPES, sft, "--out", labels, *common)
     folio("reward", RECIPES, sft, *files, "--run", reward, *common)
     folio("ppo", RECIPES, sft, "--reward", reward, "--run", ppo, *common)
-    folio("dpo", sft, *files, "--run", dpo, *common)
+    folio("dpo", sft, *files, "--run", dpo, *DPO, *common)
     measure = Measure(sft, reward, seed)
     return {
         "training": {
