@@ -27,9 +27,8 @@ import torch.nn.functional as F
 import tyro
 
 from folio.config import read_recipe
-from folio.data.corpora import find_data
-from folio.data.jsonl import read_split
 from folio.data.preferences import Pair, read_preferences, tokenize_pair
+from folio.data.records import find_parts
 from folio.evaluation.preferences import longer_wins, preference_metrics
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
@@ -96,7 +95,7 @@ def main() -> None:
 def train(config: Config, name: str, seed: int, run: RunDirectory) -> None:
     """A reward model, in a process of its own."""
     command = [sys.executable, "-m", "folio", "reward", str(RECIPE), str(config.model)]
-    command += ["--data", str(find_data(f"{name}.train.jsonl")), "--run", str(run.path), "--seed", str(seed)]
+    command += ["--data", f"{name}.train.jsonl", "--run", str(run.path), "--seed", str(seed)]
     command += ["--threads", str(config.threads)] if config.threads else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
@@ -104,8 +103,8 @@ def train(config: Config, name: str, seed: int, run: RunDirectory) -> None:
 def measured(name: str, seed: int, run: RunDirectory) -> Row:
     """What the model that was kept makes of the test."""
     model, tokenizer = load_score_model(run.best).eval(), load_tokenizer(run.best)
-    parts = [*read_split(read_preferences, find_data(f"{name}.train.jsonl"), None)]
-    parts.append(read_preferences(find_data(f"{name}.test.jsonl")))
+    found = find_parts(read_preferences, {}, f"{name}.train.jsonl", None)
+    parts = (found.train, found.validation, read_preferences(f"{name}.test.jsonl"))
     everything = [[tokenize_pair(tokenizer, preference) for preference in part] for part in parts]
     fitting = [[pair for pair in part if len(pair) <= model.config.block_size] for part in everything]
     _, choosing, test = fitting
