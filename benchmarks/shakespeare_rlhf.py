@@ -39,8 +39,8 @@ RUBRIC = "recipes/shakespeare/rubric.py:score"
 BEST_OF = 8
 BEST_OF_PROMPTS = 64
 NEW_TOKENS = 120
-KL_COEFS = (0.0, 0.2)
-"""Beside the recipe's 0.05."""
+KL_COEFS = (0.0, 0.05)
+"""Beside the recipe's 0.2."""
 DPO = ("--nll-coef", "1", *(f"--{part}learning-rate=5e-5" for part in ("", "embedding-", "head-")))
 """Without the first, it learns not to end its answers."""
 RESULTS = Path(__file__).with_suffix(".json")

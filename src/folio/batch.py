@@ -115,7 +115,7 @@ class Completions(Tensors):
 
     @property
     def n_tokens(self) -> int:
-        """Positions read, whether or not they count."""
+        """Places, whether or not they count. Where prompts are shared, fewer are read."""
         return self.ids.numel()
 
 

@@ -85,7 +85,7 @@ def test_columns_are_named_where_none_is_known():
             read({})
 
 
-@pytest.mark.parametrize("value", [{}, [3], [["a"]], [None]])
+@pytest.mark.parametrize("value", [{}, [3], [["a"]], [None], True, 10**400])
 def test_what_is_neither_text_nor_messages_is_a_mistake(value):
     with pytest.raises(UserError, match="must be"):
         conversation_of({"prompt": value, "completion": "b"})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from folio.data.prompts import read_prompts
+from folio.data.prompts import read_prompts, sample_questions
 from folio.errors import UserError
 
 USER, LATER = {"role": "user", "content": "a"}, {"role": "user", "content": "b"}
@@ -63,3 +63,12 @@ def test_what_is_no_prompt_is_told_with_its_line(write, record, told):
 def test_a_file_without_prompts(write):
     with pytest.raises(UserError, match="holds no prompts"):
         read_prompts(write("", " "))
+
+
+def test_samples_answer_short_questions_from_all_over_or_else_the_shortest():
+    def asked(*texts):
+        return sample_questions([[{"role": "user", "content": text}] for text in texts])
+
+    assert asked("a", "b" * 200, "c", "d", "e", "f", "g") == ["a", "d", "f"]
+    assert asked("a" * 400, "b" * 200, "c" * 300, "d" * 500) == ["b" * 200, "c" * 300, "a" * 400]
+    assert asked("a") == ["a"]

@@ -110,8 +110,8 @@ MISTAKES = {
     "no object in a line": ("a.jsonl", '{"n": 1}\n3\n', "a.jsonl, line 2: it must be an object with named values."),
     "no JSON in a line": ("a.jsonl", '{"n": 1}\n{\n', "a.jsonl, line 2: not JSON"),
     "an object of an array": ("a.json", '[{"n": 1}, {}]', "a.json, object 2: no number."),
-    "no array": ("a.json", '{"n": 1}', "a.json is not one array of objects; where each line is an object, name it .jsonl"),
-    "no JSON": ("a.json", '{"n": 1}\n{"n": 2}', "a.json: not JSON"),
+    "no JSON": ("a.json", '[{"n": 1}', "a.json: not JSON"),
+    "no JSON in a line of a .json": ("a.json", '{"n": 1}\n{"n": 2', "a.json, line 2: not JSON"),
     "no table": ("a.parquet", "PAR1 or not", "a.parquet cannot be read as Parquet"),
     "no UTF-8": ("a.jsonl", b"\xff\xfe", "a.jsonl cannot be read"),
 }  # fmt: skip
@@ -132,6 +132,26 @@ def test_a_file_that_is_not_there(name):
         read_records(name, named)
 
 
+@pytest.mark.parametrize("name", ["here/absent", "here/absent.jsonl", ""])
+def test_a_slip_in_a_path_is_not_looked_for_in_the_world(folder, monkeypatch, name):
+    (folder / "here").mkdir()
+    monkeypatch.setattr("folio.data.records.hub_rows", lambda data: pytest.fail(f"looked for {data}"))
+    with pytest.raises(UserError, match=r"cannot be read|is empty"):
+        read_records(name, named)
+
+
+def test_a_folder_without_records_is_told(folder):
+    (folder / "other").mkdir()
+    array(folder / "other/a.json", *numbers(1))
+    with pytest.raises(UserError, match=r"^other has no \.jsonl or \.parquet file in it"):
+        read_records("other", named)
+
+
+def test_lines_that_are_called_an_array_are_read_all_the_same(folder):
+    lines(folder / "set.json", *numbers(1, 2))
+    assert read_records("set.json", named) == [1, 2]
+
+
 def test_without_another_file_the_last_tenth_measures(folder):
     lines(folder / "many.jsonl", *numbers(*range(20)))
     table(folder / "few.parquet", *numbers(7, 8))
@@ -147,7 +167,9 @@ def test_without_another_file_the_last_tenth_measures(folder):
     assert parts.origin == "many.jsonl, and few.parquet"
     known = {"known": lambda: parts}
     assert find_parts(read, known, "known", None) == parts
-    assert list(find_parts(read, known, "known", "many.jsonl").validation) == [*range(20)]
+    other = find_parts(read, known, "known", "many.jsonl")
+    assert (other.train, list(other.validation)) == (parts.train, [*range(20)])
+    assert other.origin == "many.jsonl, and few.parquet, and many.jsonl"
     lines(folder / "many.jsonl", *numbers(1))
     with pytest.raises(UserError, match="holds but one record"):
         find_parts(read, {}, "many.jsonl", None)

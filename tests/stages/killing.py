@@ -26,6 +26,10 @@ def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+def break_the_pipe() -> None:
+    raise BrokenPipeError
+
+
 def wrap(
     owner: Any, name: str, when: Callable[..., bool], *, after: bool = False, do: Callable[[], None] = die
 ) -> None:

@@ -7,6 +7,9 @@ import pytest
 import torch
 from tiny_rl import PAIRS, RATES, make_pairs
 
+from folio.batch import Completions
+from folio.objectives.preference import completion_logprobs
+from folio.stages.dpo import loss
 from folio.stages.models import load_for_inference
 from folio.train.run import read_lines
 
@@ -32,6 +35,19 @@ def test_it_learns_what_is_preferred_and_begins_as_its_reference(dpo, run):
     assert after["val_margin"] > 0.1
     assert after["val_accuracy"] > 0.9
     assert records[-1]["chosen_reward"] > records[-1]["rejected_reward"]
+
+
+def test_the_chosen_answers_are_held_up_and_not_the_rejected_ones(finished):
+    model, _ = load_for_inference(finished)
+    batch = Completions.of(
+        [([1], [2, 3, 4]), ([1, 2], [3]), ([1], [5, 6]), ([1, 2], [7, 8, 9, 10])], pad_id=0
+    )
+    with torch.no_grad():
+        found = loss(model, batch, reference=model, beta=0.1, nll_coef=2.0)
+        logprobs = completion_logprobs(model, batch)
+    nll = -(logprobs[0] / 3 + logprobs[1] / 1).item()
+    assert found.metrics["nll"].item() == pytest.approx(nll, rel=1e-5)
+    assert found.total.item() == pytest.approx(2 * math.log(2) + 2 * nll, rel=1e-5)
 
 
 def test_what_it_makes_is_open_to_transformers_and_shown_again(dpo, run):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from killing import at, die, in_a_process, interrupt, nth, run_until, without_times, wrap
+from killing import at, break_the_pipe, die, in_a_process, interrupt, nth, run_until, without_times, wrap
 from tiny import STEPS, TINY, make_text
 
 from folio import checkpoint
@@ -66,6 +66,8 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "Ctrl-C in an action": lambda: wrap(Watch, "show", at(11), do=interrupt),
     "Ctrl-C while saving": lambda: wrap(checkpoint, "_seal", nth(2), do=interrupt),
     "Ctrl-C in the last step": lambda: wrap(Watch, "evaluate", at(STEPS), do=interrupt),
+    "a broken pipe in a step's figures": lambda: wrap(Watch, "show", at(7), do=break_the_pipe),
+    "a broken pipe in a sample": lambda: wrap(Watch, "sample", at(8), do=break_the_pipe),
     "Ctrl-C, impatiently": lambda: wrap(Watch, "show", at(5), do=lambda: (interrupt(), interrupt())),
 }  # fmt: skip
 
@@ -155,6 +157,18 @@ def test_after_ctrl_c_as_well(text, uninterrupted, run, moment):
     code, output = start("never", text, run, "--resume")
     assert code == 0, output
     assert trace(run) == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("moment", "saved"), [("a broken pipe in a step's figures", 7), ("a broken pipe in a sample", 8)]
+)
+def test_a_reader_that_goes_away_loses_nothing(text, uninterrupted, run, moment, saved):
+    assert start(moment, text, run)[0] == 0
+    assert RunDirectory(run).read_info()["status"] == "interrupted"
+    assert checkpoint.newest_whole(run / "checkpoints")[0] == run / "checkpoints" / f"step-{saved}"
+    assert start("never", text, run, "--resume")[0] == 0
+    assert trace(run) == uninterrupted
+
 
 
 @pytest.mark.parametrize("harm", ["flipped", "missing"])

@@ -25,6 +25,8 @@ FORMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 """The columns of a question, put together where there are several (only the first must be there), and those that may
 hold the answer, of which the first that is there counts. Without a question it is the whole conversation."""
 
+LARGEST = 10**100
+"""Numbers beyond it are no answers, and Python would not write them out."""
 NAMES = {"role": ("role", "from"), "content": ("content", "value")}
 """What messages may call their parts."""
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
@@ -114,8 +116,10 @@ def _first_of(record: Record, names: Sequence[str]) -> Any:
 
 
 def _text_of(value: object) -> str:
-    if isinstance(value, int | float):  # as answers to problems are: 51.0 is 51
+    if isinstance(value, float):  # as answers to problems are: 51.0 is 51
         return f"{value:.15g}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST:
+        return str(value)
     if not isinstance(value, str):
         raise UserError("what is said must be a text or a list of messages.")
     return unix_lines(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -41,6 +42,8 @@ def _load(name: str, subset: str, split: str) -> Any:
             f"There is no file or folder {name}. To take it for a dataset of the Hugging Face Hub, folio needs a "
             "library: pip install 'folio[hub]'."
         ) from None
+    # It would tell of every try of every request, where one line says it all.
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     subsets: list[str] = []
     try:
         subsets = datasets.get_dataset_config_names(name)

@@ -56,10 +56,14 @@ def worked_sums() -> Parts[Conversation]:
 def word_problems() -> Parts[Conversation]:
     """GSM8K (Cobbe et al., 2021): word problems with their solutions, of which the last line is #### and a number. From
     a data folder, or else from the Hub, where its test part is measured on as well."""
-    learned, measured = (
-        read_conversations(file if os.path.exists(find_data(file)) else f"openai/gsm8k:main:{part}")
-        for part, file in (("train", "math/gsm8k_train.jsonl"), ("test", "math/gsm8k_test.jsonl"))
-    )
+    files = ("math/gsm8k_train.jsonl", "math/gsm8k_test.jsonl")
+    try:
+        learned, measured = (
+            read_conversations(file if os.path.exists(find_data(file)) else f"openai/gsm8k:main:{part}")
+            for part, file in zip(("train", "test"), files, strict=True)
+        )
+    except UserError as error:
+        raise UserError(f"{error} gsm8k is also read from {' and '.join(files)} in a data folder.") from None
     return Parts(learned, measured, f"{learned.origin}, and {measured.origin}")
 
 

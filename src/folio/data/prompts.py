@@ -33,10 +33,10 @@ def _prompt(record: Record, where: str) -> list[Message]:
 
 
 def sample_questions(prompts: Sequence[Sequence[Message]]) -> list[str]:
-    """What the user asks last in three of them, from all over, if they are short: for samples along the way."""
+    """What the user asks last in three of them, for samples along the way: short ones from all over, or the shortest."""
     asked = [prompt[-1]["content"] for prompt in prompts]
     short = [text for text in asked if len(text) <= LONGEST_QUESTION]
-    return list(spread(short or asked, 3))
+    return list(spread(short, 3)) if short else sorted(asked, key=len)[:3]
 
 
 def up_to_the_user(messages: Sequence[Message]) -> list[Message]:

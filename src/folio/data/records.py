@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -89,13 +89,13 @@ def find_parts(
 
     Raises UserError where `read` does, and where there is too little for both.
     """
-    if data in known:
-        parts = known[data]()
-        return parts if validation is None else replace(parts, validation=read(validation))
-    found = read(data)
     if validation is not None:
-        measured = read(validation)
-        return Parts(found, measured, f"{found.origin}, and {measured.origin}")
+        learned, measured = known[data]() if data in known else read(data), read(validation)
+        train = learned.train if isinstance(learned, Parts) else learned
+        return Parts(train, measured, f"{learned.origin}, and {measured.origin}")
+    if data in known:
+        return known[data]()
+    found = read(data)
     n_train = len(found) - max(1, round(VALIDATION_SHARE * len(found)))
     if n_train < 1:
         raise UserError(f"{data} holds but one record: give at least two, or others with --validation.")
@@ -110,8 +110,14 @@ def spread(items: Sequence[Record], n: int | None) -> Sequence[Record]:
 
 def find_rows(data: str) -> tuple[str, Iterator[Row]]:
     """Where `data` was found, in words, and its rows. Raises UserError, now or at a row, for what cannot be read."""
+    if not data:  # Path("") would be the current folder
+        raise UserError("the name of the data is empty: give a file, a folder, or a dataset of the Hub.")
     path = find_data(data)
-    if is_hub_name(data) and path.suffix.lower() not in READERS and not os.path.exists(path):
+    # A slip in the name of a file is not to be looked for in the world.
+    is_slip = ":" not in data and (
+        path.suffix.lower() in READERS or os.path.isdir(find_data(Path(data).parts[0]))
+    )
+    if is_hub_name(data) and not is_slip and not os.path.exists(path):
         origin, rows = hub_rows(data)
         return origin, (Row(where, row, can_be_mended=False) for where, row in rows)
     files = _files_in(path) if os.path.isdir(path) else [path]
@@ -127,7 +133,10 @@ def _files_in(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error}).") from None
-    return [folder / name for name in names if name[0] != "." and name.lower().endswith(FOLDER_SUFFIXES)]
+    found = [folder / name for name in names if name[0] != "." and name.lower().endswith(FOLDER_SUFFIXES)]
+    if not found:
+        raise UserError(f"{folder} has no .jsonl or .parquet file in it: name a file, or another folder.")
+    return found
 
 
 def _lines(file: Path) -> Iterator[Row]:
@@ -139,10 +148,11 @@ def _lines(file: Path) -> Iterator[Row]:
 
 
 def _array(file: Path) -> Iterator[Row]:
-    found = _parsed(_text(file), str(file))
-    if not isinstance(found, list):
-        raise UserError(f"{file} is not one array of objects; where each line is an object, name it .jsonl.")
-    for number, value in enumerate(found, start=1):
+    text = _text(file)
+    if not text.lstrip().startswith("["):  # many that are called .json have an object in each line
+        yield from _lines(file)
+        return
+    for number, value in enumerate(_parsed(text, str(file)), start=1):
         yield Row(f"{file}, object {number}", value)
 
 
@@ -170,7 +180,7 @@ def _text(file: Path) -> str:
         raise UserError(f"{file} cannot be read ({error}).") from None
 
 
-def _parsed(text: str, where: str) -> object:
+def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -26,9 +26,9 @@ def policy_loss(
 ) -> Loss:
     """-min(ratio A, clip(ratio, 1 - e, 1 + e) A) for each token (equation 7).
 
-    All but clip_range: of one shape, such as (B, T); mask is 1 where a token was sampled and counts. The count is the mask's sum.
-    Metrics: ratio (1 on the first pass, or something is wrong); approx_kl, the k3 estimate of KL(old || new)
-    (Schulman, 2020, "Approximating KL divergence"); clip_fraction, where clipping changed the loss.
+    All but clip_range: of one shape, such as (B, T); mask is 1 where a token was sampled and counts. The count is the
+    mask's sum. Metrics: ratio (1 on the first pass, or something is wrong); approx_kl, the k3 estimate of
+    KL(old || new) (Schulman, 2020, "Approximating KL divergence"); clip_fraction, where clipping changed the loss.
     """
     log_ratio = log_ratios(logprobs, old_logprobs)
     ratio = log_ratio.exp()
@@ -48,7 +48,8 @@ def policy_loss(
 def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip_range: float) -> Loss:
     """Half the larger of two squared errors: of the value, and of the value held near what it was.
 
-    All but clip_range: of one shape, such as (B, T). The count is the mask's sum. value_clip_fraction: where holding it changed the loss.
+    All but clip_range: of one shape, such as (B, T). The count is the mask's sum. value_clip_fraction: where holding it
+    changed the loss.
     """
     held = old_values + (values - old_values).clamp(-clip_range, clip_range)
     unclipped, clipped = (values - returns) ** 2, (held - returns) ** 2

@@ -154,7 +154,7 @@ class PPOExperience:
         )
         return batch, {**written.figures(), "explained_variance": explained_variance(values, returns, mask)}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _values(self, completions: Completions) -> Tensor:
         """What the critic expects before each sampled token: (B, T - 1)."""
         return self.writing.each_token(

@@ -39,7 +39,8 @@ class DPOConfig(PreferenceConfig):
     beta: float = 0.1
     """How dearly distance from the reference is paid: the smaller, the further the model goes."""
     nll_coef: float = 0.0
-    """Weight of the loss of SFT on the chosen answers, which keeps them from becoming less likely."""
+    """Weight of -ln p a token of each chosen answer, which keeps them from becoming less likely. It is a part of loss,
+    and not of val_loss."""
     prompt: tuple[str, ...] = ()
     """What the samples along the way answer; by default three of the held-out questions."""
     optimizer: OptimizerConfig = field(

@@ -33,11 +33,11 @@ class GRPOConfig(PolicyConfig):
     or nearly never answered well (Liu et al., 2025)."""
 
     def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise UserError(f"group_size is {self.group_size}: an answer needs another to be compared with.")
         super().__post_init__()
         if not 0 <= self.kl_coef < math.inf:
             raise UserError(f"kl_coef is {self.kl_coef}: it must be at least 0.")
-        if self.group_size < 2:
-            raise UserError(f"group_size is {self.group_size}: an answer needs another to be compared with.")
 
 
 def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared:

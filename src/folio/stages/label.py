@@ -48,8 +48,8 @@ class LabelConfig:
     judge: str = ""
     """Who judges: file.py:name, or the run or directory of a reward model."""
     data: str = "shakespeare"
-    """Conversations, as for folio sft: a file, a folder of them, OWNER/NAME:SUBSET:SPLIT of the Hugging Face Hub, or
-    shakespeare. Their first turns are the prompts, the replies to them are compared with the model's own."""
+    """Conversations, as for folio sft: a file, a folder of them, OWNER/NAME:SUBSET:SPLIT of the Hugging Face Hub,
+    shakespeare, arithmetic or gsm8k. Their first turns are the prompts, the replies to them are compared with the model's own."""
     validation: str | None = None
     """Conversations for the pairs to measure on, in the same form; by default the last tenth of the data."""
     out: Path | None = None
@@ -217,8 +217,9 @@ def compared(
     answers: Iterator[tuple[Conversation, list[Sample]]], judge: RewardSource, tie: float
 ) -> Iterator[dict[str, object]]:
     """Two preferences from the three answers to a prompt: between the model's own, and of the first of these and the
-    given one. The judge decides both. Left out are ties, equal answers, and those without a word or without an end: what is cut off
-    is worse for a reason that has nothing to do with what it says, and the stages that follow punish it anyway."""
+    given one. The judge decides both. Left out are ties, equal answers, and those without a word or without an end:
+    what is cut off is worse for a reason that has nothing to do with what it says, and the stages that follow punish it
+    anyway."""
     for messages, (first, second, given) in answers:
         prompt = messages[0]["content"] if len(messages) == 1 else messages
         for a, b in ((first, second), (given, first)):

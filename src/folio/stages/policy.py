@@ -48,9 +48,9 @@ class PolicyConfig(TuningConfig):
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
     """Where to start, and what to stay near to: a run, a checkpoint in it, or any model directory. Or a recipe."""
     data: str = "shakespeare"
-    """Prompts: a .jsonl, .json or .parquet file with `prompt` or `messages` in each row, a folder of them, or a dataset
-    of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare takes the
-    plays' speeches, arithmetic sums, gsm8k word problems."""
+    """Prompts: a .jsonl, .json or .parquet file with `prompt` or `messages` in each row, a folder of .jsonl and
+    .parquet files, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left
+    out. shakespeare takes the plays' speeches, arithmetic sums, gsm8k word problems."""
     validation: str | None = None
     """Prompts to measure on, in the same form; by default the last tenth of the data."""
     reward: tuple[str, ...] = ()

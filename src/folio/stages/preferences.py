@@ -33,7 +33,8 @@ class PreferenceConfig(TuningConfig):
     """Where to start: a run, a checkpoint in it, or any model directory. Or a recipe (.toml), or a folder with one."""
     data: str | None = None
     """Preferences: a .jsonl, .json or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
-    them, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out."""
+    .jsonl and .parquet files, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split
+    may be left out."""
     validation: str | None = None
     """Preferences to measure on, in the same form; by default the last tenth of the data."""
     epochs: float = 1.0

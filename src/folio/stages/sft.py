@@ -47,9 +47,9 @@ class SFTConfig(TuningConfig):
     """Everything that decides a fine-tuning run."""
 
     data: str = "shakespeare"
-    """Conversations: a .jsonl, .json or .parquet file, a folder of them, or a dataset of the Hugging Face Hub as
-    OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare makes them of the plays' speeches,
-    arithmetic of worked sums, gsm8k are word problems."""
+    """Conversations: a .jsonl, .json or .parquet file, a folder of .jsonl and .parquet files, or a dataset of the
+    Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare makes them of the
+    plays' speeches, arithmetic of worked sums, gsm8k are word problems."""
     validation: str | None = None
     """Conversations to measure on, in the same form; by default the last tenth of the data."""
     epochs: float = 1.0

@@ -72,7 +72,8 @@ class Prepared:
 class Stage:
     """A verb that trains.
 
-    prepare: loads and builds. finish: what is left to do with the trained model, and the picture. show: tells what came of it, and what to do next.
+    prepare: loads and builds. finish: what is left to do with the trained model, and the picture. show: tells what came
+    of it, and what to do next.
     """
 
     name: str
