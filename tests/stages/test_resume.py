@@ -170,7 +170,6 @@ def test_a_reader_that_goes_away_loses_nothing(text, uninterrupted, run, moment,
     assert trace(run) == uninterrupted
 
 
-
 @pytest.mark.parametrize("harm", ["flipped", "missing"])
 def test_a_damaged_newest_checkpoint_costs_only_time(text, uninterrupted, run, harm):
     assert start("after a sample", text, run)[0] == -signal.SIGKILL

@@ -21,7 +21,7 @@ from folio.stages import chat
 from folio.stages.models import load_for_chat
 from folio.stages.pretrain import default_run
 from folio.stages.recipes import known_recipes
-from folio.stages.show import show_table
+from folio.stages.show import show_next, show_table
 from folio.stages.training import Answers
 from folio.train.run import RunDirectory, read_lines
 
@@ -93,8 +93,7 @@ def run_chain(config: ChainConfig, console: Console) -> None:
         heading("Now you", console)
         chat.main([str(made[last])])
     else:
-        console.print(Text("\nNext", style="bold"))
-        console.print(f"  folio chat {made[last]}", soft_wrap=True)
+        show_next([f"folio chat {made[last]}"], console)
 
 
 def heading(words: str, console: Console) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 
 import torch
 from rich.console import Console
-from rich.text import Text
 from torch import Tensor, nn
 
 from folio.batch import Completions, Loss
@@ -23,7 +22,7 @@ from folio.objectives.preference import completion_logprobs, dpo_loss, with_nll
 from folio.runtime import describe
 from folio.stages.models import find_model, load_for_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
-from folio.stages.show import show_table
+from folio.stages.show import evaluations, show_next, show_table
 from folio.stages.training import Answers, Training
 from folio.stages.tuning import Prepared, Stage, choices, draw_losses, uncompiled
 from folio.train.loop import accumulate
@@ -136,10 +135,7 @@ def margins(model: nn.Module, batch: Completions, *, reference: GPT, beta: float
 def show_result(run: RunDirectory, console: Console) -> None:
     """How often its implied reward is right about held-out pairs, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated = [record for record in records if "val_loss" in record]
-    if not evaluated:
-        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
-    best = min(evaluated, key=lambda record: record["val_loss"])
+    best = min(evaluations(run, "val_loss"), key=lambda record: record["val_loss"])
     console.print()
     show_table(
         {
@@ -150,9 +146,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
         },
         console,
     )
-    console.print()
-    console.print(Text("Next", style="bold"))
-    console.print(f"  folio chat {run.path}", soft_wrap=True)
+    show_next([f"folio chat {run.path}"], console)
 
 
 STAGE = Stage("dpo", __doc__, DPOConfig, prepare, draw_losses, show_result)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 
 from folio.config import read_config, to_table
 from folio.data.known import find_conversations
@@ -27,7 +26,7 @@ from folio.runtime import RuntimeConfig, start_runtime
 from folio.stages.models import find_model, load_for_chat
 from folio.stages.policy import load_rewards, models_in
 from folio.stages.recipes import take_recipe
-from folio.stages.show import show_table
+from folio.stages.show import show_next, show_table
 from folio.stages.tuning import default_run
 from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
@@ -136,8 +135,7 @@ def label(config: LabelConfig, console: Console) -> None:
         },
         console,
     )
-    console.print(Text("\nNext", style="bold"))
-    console.print(f"  folio reward {config.model} --data {made[0]} --validation {made[1]}", soft_wrap=True)
+    show_next([f"folio reward {config.model} --data {made[0]} --validation {made[1]}"], console)
 
 
 def origin_of(config: LabelConfig) -> dict[str, object]:

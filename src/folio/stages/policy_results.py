@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.text import Text
 
-from folio.errors import UserError
 from folio.log import clock, figure, size
 from folio.rl.history import History
 from folio.rl.picture import draw_history
-from folio.stages.show import show_table
+from folio.stages.show import evaluations, show_next, show_table
 from folio.stages.tuning import Prepared
 from folio.train.run import RunDirectory, read_lines
 
@@ -31,10 +29,7 @@ def finish(run: RunDirectory, prepared: Prepared) -> None:
 def show_result(run: RunDirectory, console: Console) -> None:
     """Held-out figures before and after, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated = [record for record in records if "val_reward" in record]
-    if not evaluated:
-        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
-    before, after = info["before"], evaluated[-1]
+    before, after = info["before"], evaluations(run, "val_reward")[-1]
     figures = {
         shown: f"{figure(before[name])} before, {figure(after[name])} after"
         for name, shown in SHOWN.items()
@@ -50,7 +45,4 @@ def show_result(run: RunDirectory, console: Console) -> None:
         },
         console,
     )
-    console.print()
-    console.print(Text("Next", style="bold"))
-    console.print(f"  folio rl-report {run.path}", soft_wrap=True)
-    console.print(f"  folio chat {run.path}", soft_wrap=True)
+    show_next([f"folio rl-report {run.path}", f"folio chat {run.path}"], console)

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
-from rich.text import Text
 from torch import Tensor, nn
 
 from folio.batch import Completions
 from folio.checkpoint import newest_whole, write_directory
 from folio.data.preferences import Pair, PairBatches, pair_batch
-from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
 from folio.log import clock, size, times
 from folio.model.directory import load_score_model
@@ -22,7 +20,7 @@ from folio.objectives.preference import reward_loss, scores
 from folio.runtime import describe
 from folio.stages.models import find_model, load_to_teach_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
-from folio.stages.show import show_table
+from folio.stages.show import evaluations, show_next, show_table
 from folio.stages.training import Training
 from folio.stages.tuning import Prepared, Stage, choices, draw_losses, uncompiled
 from folio.tokenizer.protocol import Tokenizer
@@ -143,10 +141,7 @@ def standardise(model: ScoreModel, batches: Sequence[Completions]) -> None:
 def show_result(run: RunDirectory, console: Console) -> None:
     """How often it is right about pairs that it has not seen, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated = [record for record in records if "val_loss" in record]
-    if not evaluated:
-        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
-    best = min(evaluated, key=lambda record: record["val_loss"])
+    best = min(evaluations(run, "val_loss"), key=lambda record: record["val_loss"])
     console.print()
     show_table(
         {
@@ -160,9 +155,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
         },
         console,
     )
-    console.print()
-    console.print(Text("Next", style="bold"))
-    console.print(f"  folio ppo {info['config']['model']} --reward {run.path}", soft_wrap=True)
+    show_next([f"folio ppo {info['config']['model']} --reward {run.path}"], console)
 
 
 STAGE = Stage("reward", __doc__, RewardConfig, prepare, finish, show_result)

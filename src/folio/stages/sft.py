@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
-from rich.text import Text
 
 from folio.checkpoint import newest_whole
 from folio.data.conversations import (
@@ -31,7 +30,7 @@ from folio.objectives.next_token import next_token_loss
 from folio.runtime import describe
 from folio.stages.models import load_to_teach_chat
 from folio.stages.rehearsal import rehearse
-from folio.stages.show import show_table
+from folio.stages.show import evaluations, show_next, show_table
 from folio.stages.training import Answers, Training
 from folio.stages.tuning import Prepared, Stage, TuningConfig, choices, draw_losses
 from folio.tokenizer.directory import load_tokenizer
@@ -155,10 +154,7 @@ def answer_bytes(example: Example, tokenizer: Tokenizer) -> int:
 def show_result(run: RunDirectory, console: Console) -> None:
     """Loss before and after, answers, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated = [record for record in records if "val_loss" in record]
-    if not evaluated:
-        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
-    best = min(evaluated, key=lambda record: record["val_loss"])
+    best = min(evaluations(run, "val_loss"), key=lambda record: record["val_loss"])
     unit = load_tokenizer(run.best).unit
     console.print()
     show_table(
@@ -171,9 +167,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
         },
         console,
     )
-    console.print()
-    console.print(Text("Next", style="bold"))
-    console.print(f"  folio chat {run.path}", soft_wrap=True)
+    show_next([f"folio chat {run.path}"], console)
 
 
 STAGE = Stage("sft", __doc__, SFTConfig, prepare, draw_losses, show_result)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from rich.console import Console
 from rich.text import Text
 
@@ -51,9 +54,7 @@ def show_estimate(training: Training, n_tokens: int, seconds: float, console: Co
 def show_result(run: RunDirectory, reference: Reference | None, console: Console) -> None:
     """Validation loss beside others', a verdict on the curve, where things are, a text, and what to do next."""
     info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated = [record for record in records if "val_loss" in record]
-    if not evaluated:
-        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
+    evaluated = evaluations(run, "val_loss")
     best = min(evaluated, key=lambda record: record["val_loss"])
     model, tokenizer = load_for_inference(run.path)
 
@@ -81,10 +82,25 @@ def show_result(run: RunDirectory, reference: Reference | None, console: Console
     lines["model"] = str(run.best)
     lines["curve"] = str(run.plot)
     show_table(lines, console)
-    console.print()
-    console.print(Text("Next", style="bold"))
-    console.print(f'  folio sample {run.path} --prompt "..." --num 3', soft_wrap=True)
-    console.print("  folio pretrain --data a-text-of-yours.txt", soft_wrap=True)
+    show_next(
+        [f'folio sample {run.path} --prompt "..." --num 3', "folio pretrain --data a-text-of-yours.txt"],
+        console,
+    )
+
+
+def evaluations(run: RunDirectory, figure: str) -> list[dict[str, Any]]:
+    """The records in which this figure was measured. Raises UserError where there is none."""
+    found = [record for record in read_lines(run.metrics_file) if figure in record]
+    if not found:
+        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
+    return found
+
+
+def show_next(commands: Sequence[str], console: Console) -> None:
+    """What a person may do now."""
+    console.print(Text("\nNext", style="bold"))
+    for command in commands:
+        console.print(f"  {command}", soft_wrap=True)
 
 
 def show_table(lines: dict[str, str], console: Console) -> None:
