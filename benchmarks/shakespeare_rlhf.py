@@ -62,7 +62,7 @@ def main() -> None:
     follow_kl(arguments.out, arguments.seeds[0])
     if len(arguments.seeds) > 1:
         runs = [arguments.out / f"ppo-{seed}" for seed in arguments.seeds]
-        folio("rl-report", *runs, "--png", DOCS / "ppo-seeds.png")
+        draw(runs, DOCS / "ppo-seeds.png")
 
 
 def follow_kl(out: Path, seed: int) -> None:
@@ -187,6 +187,27 @@ class Measure:
             "gold_sd": statistics.pstdev(gold),
             "distinct_2": distinct_n(texts),
         }
+
+
+def draw(runs: list[Path], path: Path) -> None:
+    """Reward, gold reward and KL of each run over its rollouts."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
+    titles = {"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL (nats an answer)"}
+    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        for run in runs:
+            measured = [record for record in read_lines(RunDirectory(run).metrics_file) if name in record]
+            steps, values = (
+                [0, *(each["step"] for each in measured)],
+                [read(run)["before"][name], *(each[name] for each in measured)],
+            )
+            axes.plot(steps, values, marker="o", markersize=3, label=run.name)
+        axes.set_title(title)
+        axes.set_xlabel("rollouts")
+        axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
 
 
 def read(run: Path) -> dict[str, dict[str, float]]:
