@@ -26,12 +26,13 @@ import tyro
 from matplotlib.figure import Figure
 
 from folio.data import arithmetic
+from folio.files import read_lines
+from folio.report.figure import save_figure
 from folio.rl.rewards import load_function
 from folio.rl.rollouts import Prompt, write_samples
-from folio.stages.models import load_for_chat
+from folio.runs.directory import RunDirectory
+from folio.runs.load import load_for_chat
 from folio.tokenizer.chat_template import prompt_ids
-from folio.train.plot import save_figure
-from folio.train.run import RunDirectory, read_lines
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("pretrain", "sft", "grpo")

@@ -32,14 +32,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from folio.objectives.grpo import GRPOBatch
+from folio.runs.directory import RunDirectory
+from folio.runs.load import find_model
+from folio.runs.state import Training
 from folio.runtime import RuntimeConfig, choose_device, describe
 from folio.stages.grpo import GRPOConfig, prepare
-from folio.stages.models import find_model
-from folio.stages.training import Training
-from folio.train.loop import optimizer_steps
-from folio.train.optimizer import OptimizerConfig
-from folio.train.run import RunDirectory
-from folio.train.schedule import ScheduleConfig
+from folio.training.loop import optimizer_steps
+from folio.training.optimizer import OptimizerConfig
+from folio.training.schedule import ScheduleConfig
 
 WARM_UP = 1
 """Steps of each, after the check, that are not counted."""

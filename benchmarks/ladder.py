@@ -14,12 +14,12 @@ from pathlib import Path
 
 import tyro
 
+from folio.commands.ladder import LadderConfig, ladder, read_rows, size_of
 from folio.data.corpora import KNOWN_CORPORA
 from folio.lecture.ladder import LADDER
 from folio.log import make_console
-from folio.stages.ladder import LadderConfig, ladder, read_rows, size_of
-from folio.stages.ladder_show import Row, draw_ladder
-from folio.train.run import RunDirectory
+from folio.report.ladder import Row, draw_ladder
+from folio.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parents[1]
 

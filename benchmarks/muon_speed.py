@@ -16,7 +16,7 @@ import torch
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.runtime import choose_device, describe
-from folio.train.muon import Muon
+from folio.training.muon import Muon
 
 ROUNDS = 15
 

@@ -30,12 +30,13 @@ from folio.config import read_recipe
 from folio.data.preferences import Pair, read_preferences, tokenize_pair
 from folio.data.records import find_parts
 from folio.evaluation.preferences import longer_wins, preference_metrics
+from folio.files import read_lines
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
+from folio.runs.directory import RunDirectory
 from folio.stages.preferences import batches_of
 from folio.stages.reward import RewardConfig, margins
 from folio.tokenizer.directory import load_tokenizer
-from folio.train.run import RunDirectory, read_lines
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "english" / "reward.toml"

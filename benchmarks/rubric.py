@@ -20,7 +20,7 @@ import tyro
 from folio.data.known import find_conversations
 from folio.evaluation.preferences import longer_wins
 from folio.rl.rollouts import Prompt, write_samples
-from folio.stages.models import load_for_chat
+from folio.runs.load import load_for_chat
 from folio.tokenizer.chat_template import Message, prompt_ids
 
 RUBRIC = run_path(str(Path(__file__).parents[1] / "recipes" / "shakespeare" / "rubric.py"))

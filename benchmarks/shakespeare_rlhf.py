@@ -23,16 +23,17 @@ import torch
 from folio import cli
 from folio.data.known import find_prompts
 from folio.evaluation.diversity import distinct_n
+from folio.files import read_lines
 from folio.model.gpt import GPT
 from folio.rl.experience import Writing
 from folio.rl.rewards import Sample, WeightedSum
 from folio.rl.rollouts import Prompt, write_samples
+from folio.runs.directory import RunDirectory
+from folio.runs.load import load_for_chat
+from folio.runs.rewards import load_rewards
 from folio.runtime import RuntimeConfig, describe, start_runtime
-from folio.stages.models import load_for_chat
-from folio.stages.policy import load_rewards
 from folio.tokenizer.chat_template import prompt_ids
 from folio.tokenizer.protocol import Tokenizer
-from folio.train.run import RunDirectory, read_lines
 
 RECIPES = Path("recipes/shakespeare")
 RUBRIC = "recipes/shakespeare/rubric.py:score"

@@ -20,13 +20,13 @@ from folio.data.windows import RandomWindows
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
+from folio.runs.rehearsal import compile_blocks
 from folio.runtime import DTYPES, available_memory, describe, matmul_speed, start_runtime
 from folio.stages.pretrain import PretrainConfig
-from folio.stages.rehearsal import compile_blocks
 from folio.tokenizer.char import CharTokenizer
-from folio.train.loop import accumulate, optimizer_steps
-from folio.train.optimizer import build_optimizers
-from folio.train.plan import choose_plan
+from folio.training.loop import accumulate, optimizer_steps
+from folio.training.optimizer import build_optimizers
+from folio.training.plan import choose_plan
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "shakespeare" / "pretrain.toml"
 ROUNDS = 7

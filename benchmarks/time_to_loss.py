@@ -20,7 +20,8 @@ from pathlib import Path
 
 import tyro
 
-from folio.train.run import RunDirectory, read_lines
+from folio.files import read_lines
+from folio.runs.directory import RunDirectory
 
 TARGET = 1.4697
 LANDMARKS = {"the lecture, on a data-centre GPU": 1.48, "nanoGPT, on a data-centre GPU": 1.4697}

@@ -13,19 +13,17 @@ from hypothesis.extra.numpy import array_shapes
 from torch import Tensor
 
 import folio.checkpoint
+import folio.files
 from folio.checkpoint import (
-    damage,
     load_state,
     newest_whole,
     random_state,
-    restore_directory,
     restore_random_state,
     save_state,
     saved_steps,
-    surviving,
-    write_directory,
 )
 from folio.errors import UserError
+from folio.files import damage, readable_directory, restore_directory, write_directory
 
 # State
 
@@ -182,7 +180,7 @@ def test_a_full_disk_leaves_the_earlier_one(tmp_path, monkeypatch, had_one, wher
         return fail() if target == final and "writing" in path.name else rename(path, target)
 
     if where == "_seal":
-        monkeypatch.setattr(folio.checkpoint, "_seal", fail)
+        monkeypatch.setattr(folio.files, "_seal", fail)
     if where == "rename":
         monkeypatch.setattr(Path, "rename", fail_second)
 
@@ -242,11 +240,11 @@ def test_a_kill_at_a_rename_is_healed(tmp_path, monkeypatch, nth):
 
 def test_readers_find_what_survives_and_change_nothing(tmp_path):
     final, previous = tmp_path / "best", tmp_path / ".best.previous"
-    assert surviving(final) == final
+    assert readable_directory(final) == final
     previous.mkdir()
-    assert surviving(final) == previous
+    assert readable_directory(final) == previous
     final.mkdir()
-    assert surviving(final) == final
+    assert readable_directory(final) == final
     assert names(tmp_path) == {"best", ".best.previous"}
 
 

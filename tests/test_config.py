@@ -7,11 +7,11 @@ from typing import Literal
 
 import pytest
 
+from folio.commands.label import LabelConfig
 from folio.config import from_table, read_config, read_recipe, to_table
 from folio.errors import UserError
 from folio.stages.dpo import DPOConfig
 from folio.stages.grpo import GRPOConfig
-from folio.stages.label import LabelConfig
 from folio.stages.ppo import PPOConfig
 from folio.stages.pretrain import PretrainConfig
 from folio.stages.reward import RewardConfig

@@ -1,7 +1,7 @@
 """What the documentation names exists, and what its sessions show is so.
 
-The conventions of the pages: a file is named from the checkout or from src/folio; `train/loop.py: fit` is a name
-in a file, `folio.train.loop.fit` the same with dots; <name> and CAPITALS are for the reader to fill in.
+The conventions of the pages: a file is named from the checkout or from src/folio; `training/loop.py: fit` is a name
+in a file, `folio.training.loop.fit` the same with dots; <name> and CAPITALS are for the reader to fill in.
 """
 
 import doctest
@@ -107,7 +107,7 @@ def has_dotted_name(dotted: str) -> bool:
 
 
 def is_code_name(span: str) -> bool:
-    """`train/loop.py: fit`, or a dotted name that begins with folio, a part of it, or torch."""
+    """`training/loop.py: fit`, or a dotted name that begins with folio, a part of it, or torch."""
     if re.fullmatch(r"[\w/]+\.py: .+", span):
         return True
     if not re.fullmatch(r"\w+(\.\w+)+(\(.*\))?", span) or is_file_name(span):

@@ -8,11 +8,7 @@ tensors, everything else as JSON in its header. Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from folio.errors import UserError
-
-CHECKSUMS = "checksums.json"
+from folio.files import damage
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -91,60 +86,6 @@ def restore_random_state(state: dict[str, Tensor]) -> None:
         torch.mps.set_rng_state(state["mps"])
 
 
-def write_directory(final: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new directory, then put it in the place of `final`.
-
-    Raises UserError when the disk is full or cannot be written; `final` is then as it was before.
-    """
-    temporary, previous = _beside(final, "writing"), _beside(final, "previous")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        write(temporary)
-        _seal(temporary)
-        if final.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            final.rename(previous)
-        temporary.rename(final)
-        _sync(final.parent)
-    except (OSError, SafetensorError, UserError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        restore_directory(final)
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"Could not save {final}: {reason}. What was saved before is untouched; make room and go on with --resume."
-        ) from error
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def restore_directory(final: Path) -> None:
-    """Finish what a `write_directory` that was killed between its two renames had begun."""
-    previous = _beside(final, "previous")
-    if previous.exists() and not final.exists():
-        previous.rename(final)
-
-
-def surviving(final: Path) -> Path:
-    """`final`, or while `write_directory` is between its two renames what was there before. For readers, who must
-    not come in the way of the owner as `restore_directory` would."""
-    previous = _beside(final, "previous")
-    return previous if previous.exists() and not final.exists() else final
-
-
-def damage(directory: Path) -> str | None:
-    """What is wrong with a directory that `write_directory` made, in words, or None if it is whole."""
-    try:
-        checksums = json.loads((directory / CHECKSUMS).read_text())
-        for name, expected in checksums.items():
-            if _sha256(directory / name) != expected:
-                return f"{name} has changed since it was written"
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, AttributeError) as error:
-        return f"unreadable: {error}"
-    return None
-
-
 def saved_steps(checkpoints: Path) -> list[Path]:
     """The directories `step-N` below `checkpoints`, newest first."""
     found = [path for path in checkpoints.glob("step-*") if path.name.removeprefix("step-").isdigit()]
@@ -160,30 +101,3 @@ def newest_whole(checkpoints: Path) -> tuple[Path | None, list[str]]:
             return path, problems
         problems.append(f"{path} is damaged ({problem}); looking for the one before.")
     return None, problems
-
-
-def _beside(final: Path, suffix: str) -> Path:
-    """A hidden neighbour's name: no one looking for checkpoints takes it for one."""
-    return final.with_name(f".{final.name}.{suffix}")
-
-
-def _seal(directory: Path) -> None:
-    """Write checksums and force everything to the disk, so that the rename cannot overtake the data."""
-    files = sorted(path for path in directory.iterdir() if path.is_file())
-    checksums = {path.name: _sha256(path) for path in files}
-    (directory / CHECKSUMS).write_text(json.dumps(checksums, indent=2) + "\n")
-    for path in (*files, directory / CHECKSUMS, directory):
-        _sync(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,21 +13,24 @@ from folio import __version__
 from folio.errors import UserError
 
 VERBS = {
-    "run": ("folio.stages.chain", "go the whole way, from a text to an assistant"),
+    "run": ("folio.commands.run", "go the whole way, from a text to an assistant"),
     "pretrain": ("folio.stages.pretrain", "train a GPT on a text"),
-    "ladder": ("folio.stages.ladder", "climb from a bigram to a GPT, and see what each part buys"),
-    "data": ("folio.stages.data", "see what a model is trained on, and which tokens count"),
+    "ladder": ("folio.commands.ladder", "climb from a bigram to a GPT, and see what each part buys"),
+    "data": ("folio.commands.data", "see what a model is trained on, and which tokens count"),
     "sft": ("folio.stages.sft", "teach a model to answer, with conversations"),
-    "label": ("folio.stages.label", "let a judge compare a model's answers: preferences to learn from"),
+    "label": ("folio.commands.label", "let a judge compare a model's answers: preferences to learn from"),
     "reward": ("folio.stages.reward", "learn from preferences which of two answers is better"),
     "ppo": ("folio.stages.ppo", "improve a model's answers by what a reward says of them (PPO)"),
     "grpo": ("folio.stages.grpo", "the same, comparing answers to the same prompt (GRPO)"),
-    "rl-report": ("folio.stages.rl_report", "tell what is wrong with a run of ppo or grpo"),
+    "rl-report": ("folio.commands.rl_report", "tell what is wrong with a run of ppo or grpo"),
     "dpo": ("folio.stages.dpo", "learn from preferences without a reward model (DPO)"),
-    "sample": ("folio.stages.sample", "let a trained model write"),
-    "chat": ("folio.stages.chat", "talk with a model"),
-    "explain": ("folio.stages.explain", "look inside a trained model: what it reads, expects and attends to"),
-    "doctor": ("folio.stages.doctor", "show what this machine offers, and how fast it is"),
+    "sample": ("folio.commands.sample", "let a trained model write"),
+    "chat": ("folio.commands.chat", "talk with a model"),
+    "explain": (
+        "folio.commands.explain",
+        "look inside a trained model: what it reads, expects and attends to",
+    ),
+    "doctor": ("folio.commands.doctor", "show what this machine offers, and how fast it is"),
 }
 INTERRUPTED = 130
 """The exit code of shells for Ctrl-C: 128 + SIGINT."""

@@ -9,9 +9,10 @@ import torch
 
 from folio.batch import Completions
 from folio.model.score import ActorCritic
+from folio.objectives.dpo import completion_logprobs
 from folio.objectives.grpo import GRPOBatch, grpo_loss
 from folio.objectives.ppo import PPOBatch, ppo_loss
-from folio.objectives.preference import completion_logprobs, reward_loss, scores
+from folio.objectives.reward import reward_loss, scores
 from random_models import END, PAD, random_gpt, random_scorer
 
 PAIRS = [

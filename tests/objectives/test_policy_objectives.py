@@ -7,10 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from folio.objectives.dpo import dpo_loss, with_nll
 from folio.objectives.grpo import clipped_loss_with_kl, kl_k3
 from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import policy_loss, value_loss
-from folio.objectives.preference import bradley_terry_loss, dpo_loss, with_nll
+from folio.objectives.reward import bradley_terry_loss
 
 
 def random(*shape, seed=0):

@@ -8,10 +8,9 @@ import torch
 from tiny_rl import PAIRS, RATES, make_pairs
 
 from folio.batch import Completions
-from folio.objectives.preference import completion_logprobs
-from folio.stages.dpo import loss
-from folio.stages.models import load_for_inference
-from folio.train.run import read_lines
+from folio.files import read_lines
+from folio.objectives.dpo import completion_logprobs, loss
+from folio.runs.load import load_for_inference
 
 
 @pytest.fixture

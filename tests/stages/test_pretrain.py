@@ -18,17 +18,17 @@ from tiny import STEPS, TINY, make_text
 
 from folio import checkpoint
 from folio.batch import Batch, Loss
-from folio.checkpoint import damage
 from folio.config import read_config
 from folio.data.windows import validation_windows
 from folio.evaluation.loss import HeldOut
+from folio.files import damage, read_lines
 from folio.model.architectures import ARCHITECTURES
 from folio.objectives.next_token import next_token_loss
+from folio.runs import train as running
+from folio.runs.directory import RunDirectory
+from folio.runs.load import load_for_inference
+from folio.runs.recorder import Watch
 from folio.stages import pretrain as stage
-from folio.stages import running
-from folio.stages.models import load_for_inference
-from folio.stages.training import Watch
-from folio.train.run import RunDirectory, read_lines
 
 
 def test_a_run_leaves_what_it_should(folio, finished):

@@ -12,11 +12,12 @@ from folio import cli
 from folio.data.corpora import Corpus, pieces
 from folio.data.windows import validation_windows
 from folio.evaluation.loss import HeldOut
-from folio.stages.models import load_for_inference
+from folio.files import read_lines
+from folio.runs.directory import RunDirectory
+from folio.runs.load import load_for_inference
+from folio.runs.recorder import Watch
 from folio.stages.pretrain import TOKENIZERS, PretrainConfig, encoded
-from folio.stages.training import Watch
 from folio.tokenizer.bpe import BPETokenizer
-from folio.train.run import RunDirectory, read_lines
 
 BPE = ("--tokenizer", "bpe", "--vocab-size", "290")
 

@@ -10,7 +10,7 @@ from tiny import TINY
 from tiny_rl import PAIRS, POLICY, QUICK, make_function, make_pairs
 
 from folio.data import corpora
-from folio.train.run import read_lines
+from folio.files import read_lines
 
 ROOT = Path(__file__).parents[2]
 TALKS = [{"question": "the", "answer": ("a m", "no!", "cat")[i % 3], "id": i} for i in range(40)]

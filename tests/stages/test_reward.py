@@ -9,11 +9,11 @@ from tiny_rl import PAIRS, RATES, make_pairs
 
 from folio import cli
 from folio.data.preferences import read_preferences, tokenize_pair
+from folio.files import read_lines
 from folio.model.directory import load_score_model
-from folio.objectives.preference import scores
+from folio.objectives.reward import scores
 from folio.stages.preferences import batches_of
 from folio.tokenizer.directory import load_tokenizer
-from folio.train.run import read_lines
 
 
 @pytest.fixture(scope="module")

@@ -8,28 +8,17 @@ import time
 
 import pytest
 import torch
+from tiny_rl import make_talk
 
 from folio.data.corpora import Corpus
 from folio.data.plays import dialogues
-from folio.stages.models import load_for_inference
-from folio.train.run import read_lines
+from folio.files import read_lines
+from folio.runs.load import load_for_inference
 
-WORDS = ["the cat", "a mat", "ran on", "no!", "Zoë?"]
 TINY = (
     *("--device", "cpu", "--precision", "float32", "--compile", "off", "--threads", "1"),
     *("--micro-batch-size", "4", "--epochs", "2", "--prompt", "the cat"),
 )
-
-
-def make_talk(path, n=40):
-    """Conversations that fit into 16 tokens, two or four turns each."""
-    roles = ("user", "assistant")
-    with path.open("w", encoding="utf-8") as file:
-        for i in range(n):
-            contents = [WORDS[(i + k) % len(WORDS)][:3] for k in range(2)]
-            messages = [{"role": roles[k % 2], "content": content} for k, content in enumerate(contents)]
-            file.write(json.dumps({"messages": messages}) + "\n")
-    return path
 
 
 @pytest.fixture
@@ -185,7 +174,7 @@ def test_other_conversations_are_no_continuation(tune, talk, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("folio.stages.running.fit", interrupted)
+    monkeypatch.setattr("folio.runs.train.fit", interrupted)
     assert tune().code == 130
     monkeypatch.undo()
     make_talk(talk, n=30)

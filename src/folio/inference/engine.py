@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from folio.inference.decoder import Decoder
+from folio.inference.fused import Decoder
 from folio.inference.sampling import Sampler, SamplingConfig
 from folio.model.cache import KVCache
 from folio.model.gpt import GPT

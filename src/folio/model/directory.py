@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from folio.errors import UserError
+from folio.files import atomic_file, write_file
 from folio.model.architectures import Architecture, StoredTensor, architecture_named, architecture_of
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
@@ -59,16 +59,10 @@ def save_model(model: Transformer, directory: Path, *, special_ids: Mapping[str,
     for stored in architecture.tensors(model.config.n_layer, parameters):
         tensor = torch.cat([parameters[name].float().cpu() for name in stored.ours])
         tensors[stored.name] = tensor.t().contiguous() if stored.transposed else tensor
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        new = directory / f".{WEIGHTS}.new"
-        save_file(tensors, new, metadata={"format": "pt"})
-        os.replace(new, directory / WEIGHTS)
-        new = directory / f".{CONFIG}.new"
-        new.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        os.replace(new, directory / CONFIG)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"Cannot write the model to {directory}: {error}") from error
+    directory.mkdir(parents=True, exist_ok=True)
+    with atomic_file(directory / WEIGHTS) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    write_file(directory / CONFIG, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def load_model(directory: Path, *, dropout: float | None = None) -> GPT:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions, Loss
-from folio.model.branches import Branches
 from folio.model.score import ActorCritic
+from folio.model.shared_prefix import Branches
 from folio.objectives.logprobs import entropy, token_logprobs
 
 LOG_RATIO_LIMIT = 10.0

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions
-from folio.model.branches import Branches
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
+from folio.model.shared_prefix import Branches
 from folio.objectives.grpo import GRPOBatch, kl_k3
 from folio.objectives.logprobs import token_logprobs
 from folio.objectives.ppo import PPOBatch

@@ -18,7 +18,7 @@ import torch
 from folio.batch import Completions
 from folio.errors import UserError
 from folio.model.score import ScoreModel
-from folio.objectives.preference import scores
+from folio.objectives.reward import scores
 
 RewardFunction = Callable[[str, str], float]
 SHOWN = 60

@@ -8,27 +8,26 @@ from functools import partial
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
 
-from folio.batch import Completions, Loss
 from folio.checkpoint import newest_whole
 from folio.data.preferences import PairBatches
 from folio.data.prompts import sample_questions
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
+from folio.files import read_lines
 from folio.log import clock, size, times
-from folio.model.gpt import GPT
-from folio.objectives.preference import completion_logprobs, dpo_loss, with_nll
+from folio.objectives.dpo import loss, margins
+from folio.report.tables import evaluations, show_next, show_table
+from folio.runs.directory import RunDirectory
+from folio.runs.load import find_model, load_for_chat
+from folio.runs.samples import Answers
+from folio.runs.state import Training
 from folio.runtime import describe
-from folio.stages.models import find_model, load_for_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
-from folio.stages.show import evaluations, show_next, show_table
-from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, Stage, choices, draw_losses, uncompiled
-from folio.train.loop import accumulate
-from folio.train.optimizer import OptimizerConfig, build_optimizers
-from folio.train.plan import Plan
-from folio.train.run import RunDirectory, read_lines
+from folio.stages.stage import Prepared, Stage, choices, draw_losses, uncompiled
+from folio.training.loop import accumulate
+from folio.training.optimizer import OptimizerConfig, build_optimizers
+from folio.training.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,22 +113,6 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
         digest,
         shown,
     )
-
-
-def loss(model: nn.Module, batch: Completions, *, reference: GPT, beta: float, nll_coef: float) -> Loss:
-    """The loss of a batch of pairs."""
-    chosen, rejected = completion_logprobs(model, batch).chunk(2)
-    with torch.no_grad():
-        ref_chosen, ref_rejected = completion_logprobs(reference, batch).chunk(2)
-    lengths = batch.mask.sum(1).chunk(2)[0]
-    return with_nll(dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta), chosen, lengths, nll_coef)
-
-
-def margins(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Tensor:
-    """By how much the implied reward of each chosen answer is higher."""
-    gained = beta * (completion_logprobs(model, batch) - completion_logprobs(reference, batch))
-    chosen, rejected = gained.chunk(2)
-    return chosen - rejected
 
 
 def show_result(run: RunDirectory, console: Console) -> None:

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from folio.errors import UserError
 from folio.objectives.grpo import GRPOBatch, grpo_loss
+from folio.report.policy import show_result
 from folio.rl.experience import GRPOExperience
-from folio.stages.policy import PolicyConfig, prepare_policy, prepared, rollouts, start_policy
-from folio.stages.policy_results import finish, show_result
-from folio.stages.training import Training
-from folio.stages.tuning import Prepared, Stage
-from folio.train.optimizer import build_optimizers
-from folio.train.run import RunDirectory
+from folio.runs.directory import RunDirectory
+from folio.runs.state import Training
+from folio.stages.policy import PolicyConfig, finish, prepare_policy, prepared, rollouts, start_policy
+from folio.stages.stage import Prepared, Stage
+from folio.training.optimizer import build_optimizers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
@@ -20,25 +18,27 @@ from folio.data.known import find_prompts
 from folio.data.prompts import sample_questions
 from folio.data.records import spread
 from folio.errors import UserError
-from folio.evaluation.diversity import distinct_n
 from folio.log import times
-from folio.model.directory import load_score_model, weights_digest
+from folio.model.directory import weights_digest
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
+from folio.report.rl_figure import draw_history
+from folio.report.rl_history import History
+from folio.rl.evaluation import PolicyEvaluation
 from folio.rl.experience import Writing
-from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum, load_function
-from folio.rl.rollouts import Experience, Prompt, PromptOrder, Rollouts, write_samples
+from folio.rl.rollouts import Experience, Prompt, PromptOrder, Rollouts
+from folio.runs.directory import RunDirectory
+from folio.runs.load import find_model, load_for_chat
+from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
+from folio.runs.samples import Answers
+from folio.runs.state import Training
 from folio.runtime import Runtime, RuntimeConfig, describe
-from folio.stages.models import find_model, load_for_chat
-from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, TuningConfig, choices, uncompiled
+from folio.stages.stage import Prepared, TuningConfig, choices, uncompiled
 from folio.tokenizer.chat_template import Message, prompt_ids
-from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
-from folio.train.optimizer import OptimizerConfig
-from folio.train.plan import Plan
-from folio.train.run import RunDirectory
-from folio.train.schedule import ScheduleConfig
+from folio.training.optimizer import OptimizerConfig
+from folio.training.plan import Plan
+from folio.training.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,33 +154,6 @@ class Policy:
         return [*models_in(self.writing.reward), *(models_in(gold) if gold else ())]
 
 
-@dataclass(frozen=True)
-class PolicyEvaluation:
-    """Answers to held-out prompts, always with the same seed: only the policy differs."""
-
-    writing: Writing
-    prompts: Sequence[Prompt]
-    gold: WeightedSum | None
-    seed: int
-
-    def __call__(self, model: Any) -> dict[str, float]:
-        """The figures of `Written`, of the gold reward and of diversity, each after val_."""
-        samples = write_samples(
-            self.writing.policy,
-            self.writing.tokenizer,
-            self.prompts,
-            max_new_tokens=self.writing.max_new_tokens,
-            temperature=self.writing.temperature,
-            seed=self.seed,
-        )
-        figures = self.writing.judged(samples).figures()
-        if self.gold is not None:
-            gold = torch.tensor(self.gold(samples))
-            figures |= {"gold": gold.mean().item(), "gold_std": gold.std(correction=0).item()}
-        figures["distinct_2"] = distinct_n([sample.completion for sample in samples])
-        return {f"val_{name}": value for name, value in figures.items()}
-
-
 def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) -> Policy:
     """Policy, reference, prompts and rewards. Raises UserError for what is missing or does not fit together."""
     if not config.reward:
@@ -268,6 +241,11 @@ def prepared(config: PolicyConfig, made: Policy, training: Training) -> Prepared
     return Prepared(training, Answers(made.asked), facts, made.origin, made.digest, shown)
 
 
+def finish(run: RunDirectory, prepared: Prepared) -> None:
+    """Draw rl.png."""
+    draw_history(History.of(run), str(run.path), run.rl_plot)
+
+
 def digest_of(config: PolicyConfig, prompts: Sequence[object], start: Path) -> str:
     """What tells a run's prompts, its start, a model directory, and its reward models from others."""
     parts = [json.dumps(prompts), weights_digest(start)]
@@ -305,53 +283,3 @@ def tokenized(messages: Sequence[Message], tokenizer: Tokenizer) -> Prompt:
         return Prompt(asked, prompt_ids(tokenizer, messages))
     except UserError as error:
         raise UserError(f"the prompt {asked[:60]!r}: {error}") from None
-
-
-def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> WeightedSum:
-    """What `--reward` names. Raises UserError where one of them is missing or has another tokenizer."""
-    parts = []
-    for spec in specs:
-        name, weight = split_weight(spec)
-        make = load_function_reward if is_function(name) else load_model_reward
-        parts.append((make(name, tokenizer, seconds), weight))
-    return WeightedSum(parts)
-
-
-def models_in(rewards: WeightedSum) -> list[ScoreModel]:
-    """The reward models among the sources."""
-    return [source.model for source, _ in rewards.parts if isinstance(source, ModelReward)]
-
-
-def split_weight(spec: str) -> tuple[str, float]:
-    """A source and its weight, 1 where none is given. Raises UserError for a weight that is no number."""
-    name, equals, weight = spec.rpartition("=")
-    if not equals:
-        return spec, 1.0
-    try:
-        number = float(weight)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"{spec}: {weight!r} is no weight; write a number after =.")
-    return name, number
-
-
-def is_function(name: str) -> bool:
-    """Whether a source is file.py:name."""
-    return re.search(r"\.py(:|$)", name) is not None
-
-
-def load_function_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
-    """A reward from a function."""
-    return FunctionReward(name, load_function(name), seconds)
-
-
-def load_model_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
-    """A reward from a model. Raises UserError where it reads other tokens than the policy writes."""
-    directory = find_model(Path(name))
-    model = load_score_model(directory, dropout=0.0).eval().requires_grad_(False)
-    if load_tokenizer(directory) != tokenizer:
-        raise UserError(
-            f"{name} has another tokenizer than the policy: train the reward model from the same model."
-        )
-    return ModelReward(model, tokenizer.special_ids["<|pad|>"])

@@ -18,7 +18,7 @@ from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.model.directory import weights_digest
 from folio.runtime import RuntimeConfig
-from folio.stages.tuning import TuningConfig
+from folio.stages.stage import TuningConfig
 from folio.tokenizer.protocol import Tokenizer
 
 VALIDATION_PAIRS = 32

@@ -18,10 +18,22 @@ from folio.data.corpora import Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
+from folio.files import read_lines
 from folio.log import Progress, make_console
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
+from folio.report.loss_figure import plot_losses
+from folio.report.pretrain import show_choices, show_estimate, show_result
+from folio.report.reference import Reference
+from folio.runs.directory import RunDirectory
+from folio.runs.recipes import known_recipes, take_recipe
+from folio.runs.recorder import Watch
+from folio.runs.rehearsal import Rehearsal, rehearse
+from folio.runs.samples import Continuation
+from folio.runs.settings import stored_config
+from folio.runs.state import Training
+from folio.runs.train import begin_run, resume, train
 from folio.runtime import (
     Runtime,
     RuntimeConfig,
@@ -30,23 +42,14 @@ from folio.runtime import (
     restore_runtime,
     start_runtime,
 )
-from folio.stages.recipes import known_recipes, take_recipe
-from folio.stages.rehearsal import Rehearsal, rehearse
-from folio.stages.running import begin_run, resume, train
-from folio.stages.show import show_choices, show_estimate, show_result
-from folio.stages.stored import stored_config
-from folio.stages.training import Continuation, Training, Watch
 from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
-from folio.train.loop import accumulate
-from folio.train.optimizer import OptimizerConfig, build_optimizers
-from folio.train.plan import Plan, SizeConfig, choose_plan, choose_steps, reasons
-from folio.train.plot import plot_losses
-from folio.train.reference import Reference
-from folio.train.run import RunDirectory, read_lines
-from folio.train.schedule import ScheduleConfig
+from folio.training.loop import accumulate
+from folio.training.optimizer import OptimizerConfig, build_optimizers
+from folio.training.plan import Plan, SizeConfig, choose_plan, choose_steps, reasons
+from folio.training.schedule import ScheduleConfig
 
 VALIDATION_BATCH_SIZE = 32
 VALIDATION_TOKENS = 2**17

@@ -10,24 +10,25 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from folio.batch import Completions
-from folio.checkpoint import newest_whole, write_directory
+from folio.checkpoint import newest_whole
 from folio.data.preferences import Pair, PairBatches, pair_batch
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
+from folio.files import read_lines, write_directory
 from folio.log import clock, size, times
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
-from folio.objectives.preference import reward_loss, scores
+from folio.objectives.reward import reward_loss, scores
+from folio.report.tables import evaluations, show_next, show_table
+from folio.runs.directory import RunDirectory
+from folio.runs.load import find_model, load_to_teach_chat
+from folio.runs.state import Training
 from folio.runtime import describe
-from folio.stages.models import find_model, load_to_teach_chat
 from folio.stages.preferences import PreferenceConfig, batches_of, digest_of, find_preferences, tokenized
-from folio.stages.show import evaluations, show_next, show_table
-from folio.stages.training import Training
-from folio.stages.tuning import Prepared, Stage, choices, draw_losses, uncompiled
+from folio.stages.stage import Prepared, Stage, choices, draw_losses, uncompiled
 from folio.tokenizer.protocol import Tokenizer
-from folio.train.loop import accumulate
-from folio.train.optimizer import OptimizerConfig, build_optimizers
-from folio.train.plan import Plan
-from folio.train.run import RunDirectory, read_lines
+from folio.training.loop import accumulate
+from folio.training.optimizer import OptimizerConfig, build_optimizers
+from folio.training.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,33 +12,28 @@ import torch
 from rich.console import Console
 
 from folio.checkpoint import newest_whole
-from folio.data.conversations import (
-    Conversation,
-    Example,
-    PackedConversations,
-    batch_of,
-    pack,
-    tokenize_all,
-)
+from folio.data.conversations import Conversation, Example, PackedConversations, batch_of, pack, tokenize_all
 from folio.data.known import find_conversations
 from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
 from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
+from folio.files import read_lines
 from folio.log import clock, size, times
 from folio.objectives.next_token import next_token_loss
+from folio.report.tables import evaluations, show_next, show_table
+from folio.runs.directory import RunDirectory
+from folio.runs.load import load_to_teach_chat
+from folio.runs.rehearsal import rehearse
+from folio.runs.samples import Answers
+from folio.runs.state import Training
 from folio.runtime import describe
-from folio.stages.models import load_to_teach_chat
-from folio.stages.rehearsal import rehearse
-from folio.stages.show import evaluations, show_next, show_table
-from folio.stages.training import Answers, Training
-from folio.stages.tuning import Prepared, Stage, TuningConfig, choices, draw_losses
+from folio.stages.stage import Prepared, Stage, TuningConfig, choices, draw_losses
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
-from folio.train.loop import accumulate
-from folio.train.optimizer import OptimizerConfig, build_optimizers
-from folio.train.plan import Plan
-from folio.train.run import RunDirectory, read_lines
+from folio.training.loop import accumulate
+from folio.training.optimizer import OptimizerConfig, build_optimizers
+from folio.training.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

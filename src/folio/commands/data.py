@@ -1,0 +1,197 @@
+"""See what a model is trained on: conversations as tokens, and which of them count in the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import groupby
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from folio.config import read_config
+from folio.data.conversations import Conversation, Example, pack, tokenize_all
+from folio.data.known import find_conversations
+from folio.errors import UserError
+from folio.log import make_console
+from folio.model.directory import read_config as read_model_config
+from folio.runs.load import find_model
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
+
+TRAINED, GIVEN = "bold green", "dim"
+OPEN, CLOSE = "⟦", "⟧"
+"""What stands around trained tokens where there are no colours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowConfig:
+    """What to look at."""
+
+    data: tyro.conf.Positional[str]
+    """Conversations, as for folio sft: a file, a folder of them, OWNER/NAME:SUBSET:SPLIT of the Hugging Face Hub,
+    shakespeare, arithmetic or gsm8k."""
+    run: Path = Path("runs/shakespeare")
+    """The model to be trained, whose tokenizer and context count: a run, a checkpoint in it, or any model directory."""
+    validation: str | None = None
+    """Conversations to measure on; by default the last tenth of the data."""
+    num: int = 3
+    """How many conversations to show."""
+    seed: int | None = None
+    """Draw them at random; by default they are the first ones."""
+
+    def __post_init__(self) -> None:
+        if self.num < 1:
+            raise UserError(f"num is {self.num}: it must be at least 1.")
+        if self.seed is not None and self.seed < 0:
+            raise UserError(f"seed is {self.seed}: it must be at least 0.")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio data show FILE --run RUN [flags]`."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        arguments = ("show", "--help")  # all that there is
+    command, *rest = arguments
+    if command not in COMMANDS:
+        close = get_close_matches(command, COMMANDS, n=1)
+        hint = f"Did you mean {close[0]}?" if close else "There is folio data show FILE --run RUN."
+        raise UserError(f"folio data has no {command!r}. {hint}")
+    COMMANDS[command](rest)
+
+
+def show(arguments: Sequence[str]) -> None:
+    """Print some conversations as `folio sft` trains on them, and figures of all."""
+    config = read_config(ShowConfig, arguments, recipe=None, prog="folio data show", description=__doc__)
+    console = make_console()
+    conversations = find_conversations(config.data, config.validation)
+    directory = find_model(config.run)
+    block_size, tokenizer = read_model_config(directory).block_size, load_tokenizer(directory)
+    parts = {"train": conversations.train, "validation": conversations.validation}
+    examples = {name: tokenize_all(tokenizer, part, block_size) for name, part in parts.items()}
+    pairs = [pair for name in parts for pair in zip(parts[name], examples[name], strict=True)]
+    numbers = chosen(len(pairs), config.num, config.seed)
+    console.print(conversations.origin, soft_wrap=True)
+    console.print(explanation(config, len(numbers), len(pairs), has_colors(console)), soft_wrap=True)
+    for number in numbers:
+        conversation, example = pairs[number]
+        console.print()
+        purpose = "" if number < len(conversations.train) else ", to measure on"
+        heading = f"Conversation {number + 1:,} ({conversation.where}){purpose}"
+        console.print(Text(heading, "bold"), soft_wrap=True)
+        console.print(Text(facts(conversation, example, tokenizer, block_size)), soft_wrap=True)
+        if example is not None:
+            console.print(marked(example, tokenizer, has_colors(console)), soft_wrap=True)
+    console.print()
+    console.print(summary({name: figures(part, tokenizer, block_size) for name, part in examples.items()}))
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"show": show}
+
+
+def chosen(total: int, n: int, seed: int | None) -> list[int]:
+    """The first n of total numbers, or n drawn with a seed, in order."""
+    n = min(n, total)
+    return list(range(n)) if seed is None else sorted(Random(seed).sample(range(total), n))
+
+
+def has_colors(console: Console) -> bool:
+    """Whether colours can tell trained tokens from given ones."""
+    return console.color_system is not None and not console.no_color
+
+
+def explanation(config: ShowConfig, n_shown: int, total: int, in_colors: bool) -> Text:
+    """Which conversations are shown, and how to read them."""
+    which = "the first; --seed 1 draws others" if config.seed is None else f"drawn with seed {config.seed}"
+    marks = f"between {OPEN} and {CLOSE}" if not in_colors else "green"
+    return Text.assemble(
+        f"{n_shown:,} of {total:,} conversations, {which}.\nWhat is trained is ",
+        (marks, TRAINED),
+        ", the rest is given. ↵ is a line's end in the text.",
+    )
+
+
+def facts(conversation: Conversation, example: Example | None, tokenizer: Tokenizer, block_size: int) -> str:
+    """How long an example is, and what is missing from it."""
+    if example is None:
+        return f"left out: its first answer does not fit into {block_size:,} tokens"
+    n_turns = count_turns(example, tokenizer)
+    if n_turns == len(conversation):
+        missing = ""
+    elif example.is_cut:
+        missing = (
+            f"; cut after turn {n_turns} of {len(conversation)}, for the context is {block_size:,} tokens"
+        )
+    else:
+        missing = f"; turn {len(conversation)} has no answer and is left out"
+    return f"{len(example.ids):,} tokens, {int(example.weights.sum()):,} trained{missing}"
+
+
+def count_turns(example: Example, tokenizer: Tokenizer) -> int:
+    """The turns that an example has kept."""
+    return int((example.ids == tokenizer.special_ids["<|end|>"]).sum())
+
+
+def marked(example: Example, tokenizer: Tokenizer, in_colors: bool) -> Text:
+    """An example to be read, with a line for each turn, and its trained tokens in colour or between marks."""
+    text = Text()
+    for piece, is_role, is_trained in pieces(example, tokenizer):
+        if is_role and text:
+            text.append("\n")
+        if in_colors:
+            text.append(piece, TRAINED if is_trained else GIVEN)
+        else:
+            text.append(f"{OPEN}{piece}{CLOSE}" if is_trained else piece)
+    return text
+
+
+def pieces(example: Example, tokenizer: Tokenizer) -> Iterator[tuple[str, bool, bool]]:
+    """The tokens between two changes of weight as text, whether they begin a turn, and whether they are trained."""
+    roles = {tokenizer.special_ids[name] for name in ("<|user|>", "<|assistant|>")}
+    tokens = zip(example.ids.tolist(), example.weights.tolist(), strict=True)
+    for (is_role, is_trained), group in groupby(tokens, key=lambda pair: (pair[0] in roles, pair[1] > 0)):
+        yield visible(tokenizer.decode(token for token, _ in group)), is_role, is_trained
+
+
+def visible(text: str) -> str:
+    """Text with a sign at each line's end, and with escapes for what leaves no mark or would command a terminal."""
+    return "".join(
+        "↵\n" if sign == "\n" else sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+
+
+def figures(examples: Sequence[Example | None], tokenizer: Tokenizer, block_size: int) -> dict[str, str]:
+    """What there is to know of all examples together, rows as they are packed for training."""
+    kept = [example for example in examples if example is not None]
+    lengths = np.array([len(example.ids) for example in kept])
+    n_trained = sum(float(example.weights.sum()) for example in kept)
+    n_rows = len(pack(kept, block_size, tokenizer.special_ids["<|pad|>"]))
+    return {
+        "conversations": f"{len(examples):,}",
+        "turns": f"{sum(count_turns(example, tokenizer) for example in kept):,}",
+        "cut": f"{sum(example.is_cut for example in kept):,}",
+        "left out": f"{len(examples) - len(kept):,}",
+        "tokens": f"{lengths.sum():,}",
+        "of them trained": f"{n_trained / lengths.sum():.1%}",
+        "longest": f"{lengths.max():,}",
+        f"rows of {block_size:,}": f"{n_rows:,}",
+        "filled": f"{(lengths - 1).sum() / (n_rows * block_size):.1%}",
+    }
+
+
+def summary(columns: dict[str, dict[str, str]]) -> Table:
+    """Named figures side by side."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    for _ in columns:
+        table.add_column(justify="right")
+    table.add_row("", *columns, style="bold")
+    for name in next(iter(columns.values())):
+        table.add_row(name, *(column[name] for column in columns.values()))
+    return table

@@ -1,0 +1,49 @@
+"""What this machine offers to folio: hardware, precision, threads, versions, matrix speed."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import torch
+
+from folio import __version__
+from folio.config import read_config
+from folio.log import make_console, size
+from folio.report.tables import show_table
+from folio.runtime import (
+    DTYPES,
+    RuntimeConfig,
+    available_memory,
+    can_compile,
+    describe,
+    matmul_speed,
+    start_runtime,
+)
+
+LIBRARIES = ("safetensors", "tokenizers", "numpy", "tyro", "rich")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio doctor [flags]`."""
+    config = read_config(RuntimeConfig, arguments, recipe=None, prog="folio doctor", description=__doc__)
+    console = make_console()
+    runtime = start_runtime(config)
+    lines = {
+        "folio": f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
+        "torch": torch.__version__,
+        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        "hardware": describe(runtime.device),
+        "memory": f"{size(available_memory(runtime.device))} free",
+        "disk": f"{size(shutil.disk_usage('.').free)} free here",
+        "threads": str(runtime.threads),
+        "compiler": "found: blocks will be compiled"
+        if can_compile(runtime.device)
+        else "none: training works, but slower",
+    }
+    for name, dtype in DTYPES.items():
+        lines[name] = f"{matmul_speed(runtime.device, dtype) / 1e9:,.0f} GFLOP/s in a matrix product"
+    lines["choice"] = str(runtime)
+    show_table(lines, console)

@@ -1,0 +1,391 @@
+"""Climb from a bigram table to a GPT, one part at a time, and see what each part buys."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from folio import __version__
+from folio.config import read_config, to_table
+from folio.data.corpora import Corpus, load_corpus, require_length
+from folio.data.windows import RandomWindows, validation_windows
+from folio.errors import UserError
+from folio.evaluation.loss import HeldOut
+from folio.files import append_line, drop_cut_line, read_lines, write_file
+from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
+from folio.lecture.parts import LanguageModel, generate
+from folio.log import Progress, clock, make_console
+from folio.objectives.next_token import next_token_loss
+from folio.report.ladder import Result, Row, draw_ladder, show_ladder, tell_result
+from folio.runs.directory import RunDirectory
+from folio.runs.settings import stored_config
+from folio.runtime import Runtime, RuntimeConfig, describe, start_runtime
+from folio.tokenizer.char import CharTokenizer
+from folio.training.loop import NonFiniteLossError, accumulate, optimizer_steps
+from folio.training.muon import Muon
+from folio.training.optimizer import with_peaks
+from folio.training.schedule import ScheduleConfig
+
+LECTURE_LOSSES = {
+    "bigram": 2.5,
+    "single_head": 2.40,
+    "multi_head": 2.28,
+    "feed_forward": 2.24,
+    "residual": 2.08,
+    "layer_norm": 2.06,
+    "scale_up": 1.48,
+}
+"""Validation losses that the lecture shows, the last at its own size."""
+FULL = {LAPTOP: LECTURE}
+"""The lecture's size for the one that stands in for it on a laptop."""
+RESULTS = "results.jsonl"
+FEW_STEPS = 100
+VALIDATION_TOKENS = 8192
+"""In one batch of validation windows."""
+SAMPLE_TOKENS = 200
+MUON_LEARNING_RATE = 0.02
+"""That of the Shakespeare recipe; AdamW moves all else at the rung's own."""
+CONSTANT = ScheduleConfig(warmup_steps=0, decay_fraction=0.0)
+"""The lecture's learning rate: the same in every step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderConfig:
+    """Which rungs to train, and how. A setting that is not given is the rung's own."""
+
+    rungs: str = ""
+    """Names with commas between them, as in bigram,single_head; by default all of them."""
+    seeds: int = 1
+    """Train each rung with this many seeds, and show mean and spread."""
+    full: bool = False
+    """Train the upper rungs at the lecture's size (10.8 million weights): for a GPU."""
+    data: str = "shakespeare"
+    """A text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
+    run: Path | None = None
+    """Directory for the results; by default the first of runs/ladder, runs/ladder-2, ... that is free."""
+    resume: bool = False
+    """Go on with the ladder in --run: rungs that are done are not trained again."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    steps: int | None = None
+    batch_size: int | None = None
+    """Windows in a step."""
+    block_size: int | None = None
+    """Tokens in a window."""
+    n_embd: int | None = None
+    n_head: int | None = None
+    n_layer: int | None = None
+    dropout: float | None = None
+    learning_rate: float | None = None
+    """Of AdamW; Muon keeps its own."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "steps", "batch_size", "block_size", "n_embd", "n_head", "n_layer"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}: it must be at least 1.")
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
+            raise UserError(f"learning_rate is {self.learning_rate}: it must be above 0.")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise UserError(f"dropout is {self.dropout}: it must be at least 0 and below 1.")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What all rungs learn from and are measured on. Ids are those of characters alone: special tokens come later."""
+
+    tokenizer: CharTokenizer
+    train_ids: Tensor
+    val_ids: Tensor
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.tokenizer.characters)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio ladder [flags]`."""
+    config = read_config(LadderConfig, arguments, recipe=None, prog="folio ladder", description=__doc__)
+    ladder(config, make_console())
+
+
+def ladder(config: LadderConfig, console: Console) -> None:
+    """Train each rung that is asked for with each seed, then show them side by side."""
+    config = replace(config, rungs=",".join(names_in(config.rungs)) if config.rungs else "")
+    run = find_run(config)
+    if run.exists:
+        with run.owned():
+            config = stored_config(run, config, stage="ladder", resume=config.resume)
+    sizes = {name: size_of(LADDER[name], config) for name in names_in(config.rungs)}
+    corpus = load_corpus(config.data)
+    for notice in corpus.notices:
+        console.print(notice, soft_wrap=True)
+    with run.owned():
+        if run.exists and run.read_info()["status"] == "finished":
+            console.print(f"{run.path} is finished already. This is what it found:", soft_wrap=True)
+        else:
+            climb(config, sizes, corpus, run, console)
+        show_ladder(read_rows(run, sizes), console)
+    console.print(f"table  {run.path / 'ladder.json'}\nchart  {run.path / 'ladder.png'}", soft_wrap=True)
+
+
+def climb(
+    config: LadderConfig, sizes: dict[str, Size], corpus: Corpus, run: RunDirectory, console: Console
+) -> None:
+    """Train what is not done yet; after each rung the table on disk is whole."""
+    texts = read_texts(corpus, max(size.block_size for size in sizes.values()))
+    # The parts are written to be read: in float32, and as they stand.
+    runtime = start_runtime(RuntimeConfig(device=config.device, precision="float32", compile="off"))
+    begin(config, sizes, corpus, runtime, run)
+    tell_plan(config, sizes, runtime, console)
+    try:
+        for number, (name, size) in enumerate(sizes.items(), start=1):
+            for seed in range(1, config.seeds + 1):
+                place = f"rung {number} of {len(sizes)}, {name}" + (
+                    f", seed {seed}" if config.seeds > 1 else ""
+                )
+                measure(Trial(name, size, seed, place), texts, runtime, run, console)
+            write_table(read_rows(run, sizes), run)
+            draw_ladder(read_rows(run, sizes), run.path / "ladder.png")
+    except KeyboardInterrupt:
+        run.set_status("interrupted")
+        again = f"folio ladder --run {shlex.quote(str(run.path))} --resume"
+        raise KeyboardInterrupt(f"What is done is kept: {again}") from None
+    except UserError:
+        run.set_status("failed")
+        raise
+    run.set_status("finished")
+
+
+def find_run(config: LadderConfig) -> RunDirectory:
+    """The directory that is asked for, or the first free one."""
+    if config.run is not None:
+        return RunDirectory(config.run)
+    if config.resume:
+        raise UserError("--resume goes on with one ladder: say which, as in --run runs/ladder --resume.")
+    names = ("ladder" if number == 1 else f"ladder-{number}" for number in count(1))
+    return next(RunDirectory(path) for name in names if not (path := Path("runs") / name).exists())
+
+
+def names_in(rungs: str) -> list[str]:
+    """The names in a list with commas, in the order of the ladder. Raises UserError for one that is no rung."""
+    names = [name for part in rungs.split(",") if (name := part.strip())] or list(LADDER)
+    for name in names:
+        if name not in LADDER:
+            close = get_close_matches(name, LADDER, n=1)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            raise UserError(f"there is no rung {name!r}. {hint}The rungs are {', '.join(LADDER)}.")
+    return [name for name in LADDER if name in names]
+
+
+def size_of(rung: Rung, config: LadderConfig) -> Size:
+    """The rung's size with what was asked for instead. Raises UserError where that does not fit together."""
+    size = FULL.get(rung.size, rung.size) if config.full else rung.size
+    asked = {each.name: getattr(config, each.name) for each in fields(Size)}
+    size = replace(size, **{name: value for name, value in asked.items() if value is not None})
+    if size.n_embd % (2 * size.n_head):
+        raise UserError(
+            f"n_embd is {size.n_embd} and n_head {size.n_head}: n_embd must be a multiple of twice n_head, "
+            "for the heads share it, and rotary positions turn pairs."
+        )
+    return size
+
+
+def read_texts(corpus: Corpus, block_size: int) -> Texts:
+    """Ids of both parts of a text. Raises UserError where one does not fill a window."""
+    tokenizer = CharTokenizer.train(corpus.text)
+    train_text, val_text = corpus.split()
+    require_length(train_text, block_size + 1, "The training text")
+    require_length(val_text, block_size + 1, "The validation text")
+    train_ids, val_ids = (torch.from_numpy(tokenizer.encode(text)) for text in (train_text, val_text))
+    return Texts(tokenizer, train_ids, val_ids)
+
+
+def begin(
+    config: LadderConfig, sizes: dict[str, Size], corpus: Corpus, runtime: Runtime, run: RunDirectory
+) -> None:
+    """Write run.json; or, to go on with a ladder, see that it is about the same text, sizes and versions."""
+    same = {
+        "text_sha256": corpus.sha256,
+        "plan": {name: asdict(size) for name, size in sizes.items()},
+        "folio": __version__,
+        "torch": torch.__version__,
+    }
+    if run.exists:
+        info = run.read_info()
+        names = {
+            "text_sha256": "another text",
+            "plan": "other sizes",
+            "folio": "another folio",
+            "torch": "another torch",
+        }
+        for key, what in names.items():
+            if info.get(key) != same[key]:
+                raise UserError(
+                    f"{run.path} was started with {what}, and losses would not compare: choose another --run."
+                )
+        drop_cut_line(run.path / RESULTS)
+        run.set_status("running")
+        return
+    run.write_info(
+        {
+            "status": "running",
+            "stage": "ladder",
+            "hardware": describe(runtime.device),
+            "config": to_table(config),
+            "runtime": runtime.to_table(),
+            "text": corpus.origin,
+            **same,
+        }
+    )
+
+
+def tell_plan(config: LadderConfig, sizes: dict[str, Size], runtime: Runtime, console: Console) -> None:
+    """What is about to happen, and a warning where it takes very long or cannot show anything."""
+    models = f"{len(sizes)} rungs" if len(sizes) > 1 else f"the rung {next(iter(sizes))}"
+    seeds = f", each with {config.seeds} seeds" if config.seeds > 1 else ""
+    console.print(f"Training {models}{seeds} on {describe(runtime.device)}.", soft_wrap=True)
+    few = min(size.steps for size in sizes.values())
+    if few < FEW_STEPS:
+        console.print(
+            f"{few} steps are too few to learn from: these losses say nothing about the parts.",
+            soft_wrap=True,
+        )
+    if runtime.device.type == "cpu" and LECTURE in sizes.values():
+        console.print("The lecture's size is for a GPU: here, a rung of it takes many hours.", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A rung to be trained with a seed. place: which of how many this is, in words."""
+
+    rung: str
+    size: Size
+    seed: int
+    place: str
+
+
+def measure(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, console: Console) -> None:
+    """Train a rung with a seed, if that was not done yet, and add a line to results.jsonl."""
+    done = {(line["rung"], line["seed"]) for line in read_lines(run.path / RESULTS)}
+    if (trial.rung, trial.seed) in done:
+        return
+    size = trial.size
+    progress = Progress(console, size.steps)
+    with progress.shown():
+        model, seconds = train(trial, texts, runtime, progress)
+    windows = validation_windows(texts.val_ids, size.block_size, max(1, VALIDATION_TOKENS // size.block_size))
+    result = Result(
+        rung=trial.rung,
+        seed=trial.seed,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        val_loss=HeldOut(list(windows))(model)["val_loss"],
+        seconds=seconds,
+        text=write_text(model, size.block_size, texts, trial.seed),
+    )
+    append_line(run.path / RESULTS, asdict(result))
+    tell_result(result, console)
+
+
+def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> tuple[LanguageModel, float]:
+    """A trained model, and the seconds that its steps took. Raises UserError when it diverges."""
+    rung, size = LADDER[trial.rung], trial.size
+    torch.manual_seed(trial.seed)
+    model = rung.build(texts.vocab_size, size).to(runtime.device)
+    windows = RandomWindows(
+        texts.train_ids, block_size=size.block_size, batch_size=size.batch_size, seed=trial.seed
+    )
+    reports = optimizer_steps(
+        model,
+        next_token_loss,
+        accumulate(windows, 1),
+        with_peaks(OPTIMIZERS[rung.optimizer](model, size)),
+        CONSTANT,
+        steps=range(1, size.steps + 1),
+        max_norm=0.0,
+    )
+    seconds = 0.0
+    try:
+        for report in reports:
+            seconds += report.seconds
+            left = (size.steps - report.step) * seconds / report.step
+            progress.update(report.step, {trial.place: "", "loss": f"{report.loss:.3f}", "left": clock(left)})
+    except NonFiniteLossError as error:
+        raise UserError(
+            f"{trial.rung}: the loss was no longer a number at step {error.step}. "
+            "Try a lower --learning-rate, in another --run."
+        ) from None
+    return model, seconds
+
+
+def adamw(model: LanguageModel, size: Size) -> list[Optimizer]:
+    """The lecture's optimizer (Loshchilov & Hutter, 2019), with torch's defaults."""
+    return [AdamW(model.parameters(), lr=size.learning_rate, fused=True)]
+
+
+def muon(model: LanguageModel, size: Size) -> list[Optimizer]:
+    """Muon for the matrices of the body, AdamW for all else."""
+    matrices = [parameter for parameter in model.body.parameters() if parameter.ndim == 2]
+    taken = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
+    return [
+        Muon(matrices, lr=MUON_LEARNING_RATE, dtype=torch.float32),
+        AdamW(rest, lr=size.learning_rate, fused=True),
+    ]
+
+
+OPTIMIZERS: dict[str, Callable[[LanguageModel, Size], list[Optimizer]]] = {"adamw": adamw, "muon": muon}
+
+
+def write_text(model: LanguageModel, block_size: int, texts: Texts, seed: int) -> str:
+    """The first two lines that the model writes of itself."""
+    characters = texts.tokenizer.characters
+    start = texts.tokenizer.encode("\n" if "\n" in characters else characters[0])
+    device = next(model.parameters()).device
+    model.eval()
+    torch.manual_seed(seed)
+    ids = generate(model, torch.from_numpy(start).long()[None].to(device), SAMPLE_TOKENS, block_size)
+    lines = texts.tokenizer.decode(ids[0].tolist()).split("\n")
+    return "\n".join([line for line in lines if line.strip()][:2])
+
+
+def read_rows(run: RunDirectory, sizes: Mapping[str, Size]) -> list[Row]:
+    """What is known of each rung, all seeds together; rungs without a result yet are left out.
+
+    Raises UserError where nothing is known.
+    """
+    results = [Result(**line) for line in read_lines(run.path / RESULTS)]
+    if not results:
+        raise UserError(f"{run.path / RESULTS} is damaged: it holds no result. Choose another --run.")
+    by_rung = {name: [result for result in results if result.rung == name] for name in sizes}
+    return [
+        Row(name, LADDER[name].added, LECTURE_LOSSES.get(name), sizes[name].steps, found)
+        for name, found in by_rung.items()
+        if found
+    ]
+
+
+def write_table(rows: Sequence[Row], run: RunDirectory) -> None:
+    """ladder.json: the table for other programs."""
+    table = [
+        {
+            "rung": row.name,
+            "added": row.added,
+            "parameters": row.parameters,
+            "val_loss": round(row.val_loss, 4),
+            "seconds": round(row.seconds, 1),
+            "lecture_loss": row.lecture_loss,
+        }
+        for row in rows
+    ]
+    write_file(run.path / "ladder.json", (json.dumps(table, indent=2) + "\n").encode())

@@ -1,0 +1,29 @@
+"""Pictures as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from folio.errors import UserError
+from folio.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG that replaces `path` in one step. Raises UserError where it cannot be written."""
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def check_picture_path(path: Path) -> None:
+    """Raise UserError, before any work is done, unless a picture can be written to `path`."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--png {path}: the name of the picture must end in .png.")
+    if not os.path.isdir(path.parent):
+        raise UserError(f"--png {path}: there is no folder {path.parent}; make it first.")
+    if os.path.isdir(path):
+        raise UserError(f"--png {path} is a folder: choose another name.")

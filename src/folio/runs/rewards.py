@@ -1,0 +1,66 @@
+"""Load what --reward names: reward models, functions, and weighted sums of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from folio.errors import UserError
+from folio.model.directory import load_score_model
+from folio.model.score import ScoreModel
+from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum, load_function
+from folio.runs.load import find_model
+from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.protocol import Tokenizer
+
+
+def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> WeightedSum:
+    """What `--reward` names. Raises UserError where one of them is missing or has another tokenizer."""
+    parts = []
+    for spec in specs:
+        name, weight = split_weight(spec)
+        make = load_function_reward if is_function(name) else load_model_reward
+        parts.append((make(name, tokenizer, seconds), weight))
+    return WeightedSum(parts)
+
+
+def models_in(rewards: WeightedSum) -> list[ScoreModel]:
+    """The reward models among the sources."""
+    return [source.model for source, _ in rewards.parts if isinstance(source, ModelReward)]
+
+
+def split_weight(spec: str) -> tuple[str, float]:
+    """A source and its weight, 1 where none is given. Raises UserError for a weight that is no number."""
+    name, equals, weight = spec.rpartition("=")
+    if not equals:
+        return spec, 1.0
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{spec}: {weight!r} is no weight; write a number after =.")
+    return name, number
+
+
+def is_function(name: str) -> bool:
+    """Whether a source is file.py:name."""
+    return re.search(r"\.py(:|$)", name) is not None
+
+
+def load_function_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
+    """A reward from a function."""
+    return FunctionReward(name, load_function(name), seconds)
+
+
+def load_model_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
+    """A reward from a model. Raises UserError where it reads other tokens than the policy writes."""
+    directory = find_model(Path(name))
+    model = load_score_model(directory, dropout=0.0).eval().requires_grad_(False)
+    if load_tokenizer(directory) != tokenizer:
+        raise UserError(
+            f"{name} has another tokenizer than the policy: train the reward model from the same model."
+        )
+    return ModelReward(model, tokenizer.special_ids["<|pad|>"])

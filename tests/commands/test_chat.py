@@ -1,0 +1,132 @@
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from folio.data.conversations import read_conversations
+
+
+@pytest.fixture
+def chat(folio, finished, monkeypatch):
+    """Runs `folio chat` on the finished tiny model, with these lines on stdin."""
+
+    def run(*lines, flags=()):
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
+        return folio("chat", finished, "--tokens", 6, *flags)
+
+    return run
+
+
+def test_every_line_gets_an_answer(chat):
+    outcome = chat("a", "", "no", flags=["--tokens", "1"])
+    assert outcome.code == 0
+    (notice,) = outcome.err.splitlines()
+    assert "not to answer; folio sft" in notice
+    assert 2 <= outcome.out.count("\n") <= 4  # an answer may be a line's end itself
+
+
+def test_the_same_seed_gives_the_same_answers(chat):
+    assert chat("the cat", "a mat").out == chat("the cat", "a mat").out
+    assert chat("the cat").out != chat("the cat", flags=["--seed", 9]).out
+
+
+def test_a_retry_is_another_answer_to_the_same_question(chat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chat("the cat", "/save one.jsonl", "/retry", "/save two.jsonl", "/save two.jsonl")
+    (one,), (two, again) = (read_conversations(tmp_path / name) for name in ("one.jsonl", "two.jsonl"))
+    assert one[0] == two[0] == {"role": "user", "content": "the cat"}
+    assert one[1]["content"] != two[1]["content"]
+    assert two == again
+
+
+def test_the_system_and_a_reset(chat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chat("the cat", "/reset", "/system the mat", "ran", "/save talk.jsonl")
+    (messages,) = read_conversations(tmp_path / "talk.jsonl")
+    assert [each["role"] for each in messages] == ["system", "user", "assistant"]
+    assert messages[1]["content"] == "ran"
+
+
+def test_a_long_conversation_loses_its_oldest_turns_whole(chat):
+    outcome = chat("the cat", "a mat", "ran")  # the context is 16 tokens
+    assert outcome.code == 0
+    assert "the oldest 2 turns are no longer seen" in outcome.err
+
+
+def test_at_temperature_zero_nothing_is_left_to_chance(chat):
+    one, two = (chat("/temperature 0", "the cat", flags=["--seed", seed]).out for seed in (1, 2))
+    assert one == two
+
+
+MISTAKES = {
+    "unknown command": ("/sytem x", "there is no such command"),
+    "no temperature": ("/temperature warm", "'warm' is no temperature"),
+    "below zero": ("/temperature -1", "temperature"),
+    "nothing to retry": ("/retry", "there is no answer yet"),
+    "nothing to save": ("/save talk.jsonl", "nothing to save"),
+    "a file of another kind": ("/save talk.txt", "ends in .jsonl"),
+    "a quote": ("/save it's.txt", "ends in .jsonl"),
+    "unknown characters": ("ξξ", "never seen 'ξ'"),
+}
+
+
+@pytest.mark.parametrize(("line", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_and_the_chat_goes_on(chat, line, told):
+    outcome = chat(line, "the cat")
+    assert outcome.code == 0
+    assert told in outcome.err
+    assert outcome.out.strip() or outcome.out == "\n"
+
+
+def test_help_names_every_command(chat):
+    from folio.commands.chat import COMMANDS
+
+    out = chat("/help").out
+    assert all(command in out for command in COMMANDS if command != "/help")
+
+
+def test_quitting_ends_it(chat):
+    assert chat("/quit", "the cat").out == ""
+
+
+def test_what_was_saved_can_be_learned_from(folio, chat, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my talk.jsonl").write_text('{"prompt": "the cat", "completion": "a mat"}')  # no line end
+    chat("the cat", "/save my talk.jsonl", "/reset", "a", "/save my talk.jsonl")
+    assert [each[0]["content"] for each in read_conversations(tmp_path / "my talk.jsonl")] == [
+        "the cat",
+        "the cat",
+        "a",
+    ]
+    flags = ("--device", "cpu", "--precision", "float32", "--compile", "off", "--run", tmp_path / "run")
+    outcome = folio("sft", finished, "--data", tmp_path / "my talk.jsonl", *flags)
+    assert outcome.code == 0, outcome.err
+
+
+def test_a_model_that_says_nothing_leaves_no_turn(chat, monkeypatch):
+    monkeypatch.setattr("folio.commands.chat.stream_text", lambda *_, **__: iter([[""]]))
+    outcome = chat("the cat", "/retry", "/save talk.jsonl")
+    assert "the question is taken back" in outcome.err
+    assert "there is no answer yet" in outcome.err
+    assert "nothing to save" in outcome.err
+
+
+def test_a_question_that_does_not_fit_is_told_and_taken_back(chat):
+    outcome = chat("the cat sat on a mat and ran to the mat", "/retry", "a")
+    assert "that is too long: the model reads 16 tokens" in outcome.err
+    assert "there is no answer yet" in outcome.err
+
+
+def test_bytes_that_are_no_text_are_left_out(finished):
+    command = [sys.executable, "-m", "folio", "chat", str(finished), "--tokens", "3"]
+    done = subprocess.run(
+        command,
+        check=False,
+        input=b"the \xff cat\n",
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"never seen" in done.stderr

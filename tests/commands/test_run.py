@@ -1,0 +1,68 @@
+"""`folio run`: from a text to an assistant in one command."""
+
+import json
+
+import pytest
+from tiny import make_text
+from tiny_rl import make_talk
+
+RUNTIME = 'device = "cpu"\nprecision = "float32"\ncompile = "off"\nthreads = 1\n'
+
+
+@pytest.fixture
+def recipes(tmp_path):
+    """A tiny way: a text, conversations, and a reward that likes the letter a."""
+    (tmp_path / "words.txt").write_text(make_text(), encoding="utf-8")
+    make_talk(tmp_path / "talk.jsonl")
+    (tmp_path / "likes.py").write_text("def an_a(prompt, completion):\n    return completion.count('a')\n")
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "pretrain.toml").write_text(
+        f'data = "{tmp_path}/words.txt"\nrun = "{tmp_path}/base"\n[size]\nn_layer = 2\nn_head = 2\nn_embd = 16\n'
+        "mlp_size = 24\nblock_size = 16\nmicro_batch_size = 2\ntokens_per_step = 64\nsteps = 5\n"
+        f"[runtime]\n{RUNTIME}"
+    )
+    (folder / "sft.toml").write_text(
+        f'model = "{tmp_path}/base"\nrun = "{tmp_path}/sft"\ndata = "{tmp_path}/talk.jsonl"\n[runtime]\n{RUNTIME}'
+    )
+    (folder / "grpo.toml").write_text(
+        f'model = "{tmp_path}/sft"\nrun = "{tmp_path}/grpo"\ndata = "{tmp_path}/talk.jsonl"\n'
+        f'reward = ["{tmp_path}/likes.py:an_a"]\nrollouts = 2\nrollout_size = 8\nmax_new_tokens = 6\n[runtime]\n{RUNTIME}'
+    )
+    return folder
+
+
+def test_it_goes_the_whole_way_and_does_nothing_twice(folio, recipes, tmp_path):
+    done = folio("run", recipes)
+    assert done.code == 0, done.err
+    for words in ("1 of 3: pretrain", "2 of 3: sft", "3 of 3: grpo", "What each stage brought"):
+        assert words in done.out
+    assert f"folio chat {tmp_path / 'grpo'}" in done.out
+    for name in ("base", "sft", "grpo"):
+        assert json.loads((tmp_path / name / "run.json").read_text())["status"] == "finished"
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/metrics.jsonl")}
+    again = folio("run", recipes)
+    assert again.out.count("is finished already") == 3
+    assert {path: path.read_bytes() for path in tmp_path.glob("*/metrics.jsonl")} == before
+
+
+def test_it_goes_on_where_it_was(folio, recipes, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("folio.stages.stage.train", interrupted)
+        assert folio("run", recipes).code == 130
+    assert json.loads((tmp_path / "base" / "run.json").read_text())["status"] == "finished"
+    assert folio("run", recipes).code == 0
+
+
+def test_a_folder_without_recipes_is_a_mistake(folio, tmp_path):
+    assert "has no recipe" in folio("run", tmp_path).mistake
+
+
+def test_a_recipe_must_say_where_its_run_goes(folio, recipes):
+    path = recipes / "sft.toml"
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("run")))
+    mistake = folio("run", recipes).mistake
+    assert f"{path} must say where its run goes" in mistake

@@ -1,0 +1,175 @@
+"""The run directory: one owner, files that are whole or mended."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from folio.errors import UserError
+from folio.files import append_line, keep_before, read_lines
+from folio.runs.directory import RunDirectory
+
+INFO = {
+    "status": "running",
+    "stage": "pretrain",
+    "config": {},
+    "plan": {},
+    "runtime": {},
+    "text_sha256": "",
+    "peak_memory": 0,
+}
+
+
+def test_a_run_begins_with_its_info(tmp_path):
+    run = RunDirectory(tmp_path / "a" / "b")
+    assert not run.exists
+    with run.owned():
+        assert not run.exists
+        run.write_info(INFO | {"text": "é"})
+        assert run.exists
+        run.set_status("finished", peak_memory=3)
+        assert run.read_info() == INFO | {"text": "é", "status": "finished", "peak_memory": 3}
+    assert {path.name for path in run.path.iterdir()} == {".lock", "run.json"}
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from folio.train.run import RunDirectory
+with RunDirectory(Path(sys.argv[1])).owned():
+    print("owned", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_cannot_own_one_run(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "owned\n"
+        run = RunDirectory(tmp_path)
+        with pytest.raises(UserError, match="in use by another process"), run.owned():
+            pass
+        other.kill()  # a lock must not outlive its owner
+        other.wait()
+        with run.owned():
+            pass
+
+
+def test_what_is_released_can_be_owned_again(tmp_path):
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    with first.owned(), pytest.raises(UserError, match="in use"), second.owned():
+        pass
+    with second.owned():
+        pass
+
+
+def test_a_directory_in_which_nothing_was_begun_is_not_left_behind(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunDirectory(tmp_path / "run").owned():
+        1 / 0  # noqa: B018
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_appears_in_a_directory_is_never_deleted(tmp_path):
+    """Where no run was begun, or its info is out of sight for a moment, as on a shared disk."""
+    run = RunDirectory(tmp_path / "run")
+    with run.owned():
+        (run.path / "thesis.doc").write_text("mine")
+    assert (run.path / "thesis.doc").exists()
+
+
+def test_a_directory_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.doc").write_text("mine")
+    mistake = pytest.raises(UserError, match=r"holds other files \(thesis\.doc\)")
+    with mistake, RunDirectory(tmp_path).owned():
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis.doc"}
+
+
+def test_a_run_killed_before_it_began_is_begun_anew(tmp_path):
+    """It had its lock, and perhaps the beginning of its info."""
+    for name in (".lock", ".run.json.writing"):
+        (tmp_path / name).write_text("")
+    run = RunDirectory(tmp_path)
+    with run.owned():
+        run.write_info(INFO)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "run.json"}
+
+
+def test_a_path_that_can_be_no_directory_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+        run = RunDirectory(path)
+        assert not run.exists
+        with pytest.raises(UserError, match="cannot be written"), run.owned():
+            pass
+
+
+def test_a_best_model_half_replaced_is_healed(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(INFO))
+    (tmp_path / ".best.previous").mkdir()
+    run = RunDirectory(tmp_path)
+    with run.owned():
+        assert run.best.is_dir()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"{}", b'{"status": "running"}'])
+def test_damaged_info_is_named(tmp_path, content):
+    run = RunDirectory(tmp_path)
+    run.info_file.write_bytes(content)
+    with pytest.raises(UserError, match=r"run\.json is damaged"):
+        run.read_info()
+
+
+def full_disk(*arguments: object, **more: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_told_and_leaves_the_info(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.write_info(INFO)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(UserError, match="No space left on device"):
+        run.set_status("finished")
+    assert run.read_info() == INFO
+    monkeypatch.setattr(Path, "open", full_disk)
+    with pytest.raises(UserError, match=r"metrics\.jsonl.*No space left on device"):
+        append_line(run.metrics_file, {"step": 1})
+
+
+# Lines
+
+# Any text, half surrogates from a terminal included.
+records = st.lists(
+    st.fixed_dictionaries({"step": st.integers(1, 50), "loss": st.floats(allow_nan=False), "text": st.text(st.characters())}),
+    max_size=8,
+)  # fmt: skip
+
+
+@given(records, st.integers(0, 60), st.integers(0, 200))
+def test_lines_come_back_and_a_cut_costs_only_the_last(tmp_path_factory, records, before, cut):
+    path = tmp_path_factory.getbasetemp() / "lines.jsonl"
+    path.unlink(missing_ok=True)
+    assert read_lines(path) == []
+    keep_before(path, 1)
+    for record in records:
+        append_line(path, record)
+    assert read_lines(path) == records
+    if not records:
+        return
+    whole = path.read_bytes()
+    last = len(whole.rstrip(b"\n").rpartition(b"\n")[2])
+    path.write_bytes(whole[: len(whole) - 1 - min(cut + 1, last)])
+    assert read_lines(path) == records[:-1]
+
+    keep_before(path, before)
+    kept = [record for record in records[:-1] if record["step"] < before]
+    assert read_lines(path) == kept
+    append_line(path, records[-1])
+    assert read_lines(path) == [*kept, records[-1]]

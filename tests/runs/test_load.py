@@ -1,0 +1,167 @@
+"""Models that others made, with byte-level BPE: folio writes with them and teaches them to answer."""
+
+import io
+import json
+
+import pytest
+import torch
+from byte_level import LIKE, LINES, OWN
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from folio.files import read_lines
+from folio.runs.load import load_for_inference, load_to_teach_chat
+from folio.tokenizer.bpe import BPETokenizer
+from folio.tokenizer.chat_template import prompt_ids
+
+ROTARY = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 2}
+MODELS = {
+    "gpt2": lambda v: GPT2LMHeadModel(
+        GPT2Config(vocab_size=v, n_positions=32, n_embd=16, n_layer=2, n_head=2)
+    ),
+    "llama": lambda v: LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=v, max_position_embeddings=32, **ROTARY, num_key_value_heads=1, initializer_range=0.3
+        )
+    ),
+    # A round number of rows, as real ones have: some are free.
+    "qwen3": lambda v: Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=v + 8, max_position_embeddings=32, **ROTARY, num_key_value_heads=2, head_dim=8,
+            tie_word_embeddings=True, initializer_range=0.3,
+        )
+    ),
+}  # fmt: skip
+QUICK = ("--device", "cpu", "--precision", "float32", "--compile", "off", "--threads", "1")
+
+
+@pytest.fixture(params=MODELS)
+def foreign(request, tmp_path):
+    """A model directory that `transformers` wrote."""
+    path = tmp_path / request.param
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=LIKE[request.param](), **OWN[request.param])
+    MODELS[request.param](len(tokenizer)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def talk(tmp_path):
+    path = tmp_path / "talk.jsonl"
+    pairs = [("What is thy name?", "Zoë 😀"), ("the cat", "sat on a mat<|end|>")] * 8
+    path.write_text("".join(json.dumps({"prompt": p, "completion": c}) + "\n" for p, c in pairs))
+    return path
+
+
+@pytest.fixture
+def tune(folio, foreign, talk, run):
+    """Runs `folio sft` on it: a few steps."""
+    flags = ("--data", talk, "--run", run, *QUICK, "--micro-batch-size", 2, "--epochs", 0.5)
+    return lambda *more: folio("sft", foreign, *flags, *more)
+
+
+def test_scores_of_old_tokens_are_theirs_before_and_after_growing(foreign):
+    theirs = AutoModelForCausalLM.from_pretrained(foreign).eval()
+    model, tokenizer = load_for_inference(foreign)
+    larger, taught = load_to_teach_chat(foreign)
+    n_known = tokenizer.vocab_size
+    assert taught.vocab_size == n_known + 5
+    assert larger.config.vocab_size == max(taught.vocab_size, model.config.vocab_size)
+    mean = model.embedding.weight[:n_known].mean(0)
+    torch.testing.assert_close(larger.embedding.weight[n_known : n_known + 5], mean.expand(5, -1))
+    ids = torch.tensor([tokenizer.encode("the cat sat on a mat").tolist()])
+    with torch.inference_mode():
+        torch.testing.assert_close(model(ids), theirs(ids).logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(larger(ids)[..., :n_known], model(ids)[..., :n_known], rtol=0, atol=1e-6)
+
+
+def test_it_is_taught_and_what_comes_out_is_open_to_all(tune, folio, run, monkeypatch):
+    outcome = tune()
+    assert outcome.code == 0, outcome.err
+    assert len(read_lines(run / "metrics.jsonl")) >= 2
+    assert "nats a token of the answers" in " ".join(outcome.out.split())
+    model, tokenizer = load_for_inference(run)
+    theirs = AutoModelForCausalLM.from_pretrained(run / "best").eval()
+    their_tokenizer = AutoTokenizer.from_pretrained(run / "best")
+    messages = [{"role": "user", "content": " the cat\n😀"}]
+    ids = their_tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert ids == prompt_ids(tokenizer, messages)
+    with torch.inference_mode():
+        row = torch.tensor([ids])
+        torch.testing.assert_close(model(row), theirs(row).logits, rtol=1e-4, atol=1e-4)
+    assert theirs.config.eos_token_id == tokenizer.special_ids["<|end|>"] == their_tokenizer.eos_token_id
+    monkeypatch.setattr("sys.stdin", io.StringIO("the cat\n"))
+    chat = folio("chat", run, "--tokens", 4)
+    assert (chat.code, chat.err) == (0, "")
+    assert folio("sample", run, "--tokens", 4).code == 0
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_tokens_it_has(tune, foreign, run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("folio.runs.recorder.Watch.record", interrupted)
+        assert tune().code == 130
+    outcome = tune("--resume")
+    assert outcome.code == 0, outcome.err
+    assert "Going on after step 1" in outcome.out
+    assert load_for_inference(run)[1] == load_to_teach_chat(foreign)[1]
+
+
+def test_it_can_be_tuned_again(tune, folio, run, talk, tmp_path):
+    tune()
+    again = folio(
+        "sft", run, "--data", talk, "--run", tmp_path / "again", *QUICK, "--micro-batch-size", 2, "--epochs", 0.5
+    )  # fmt: skip
+    assert again.code == 0, again.err
+    assert load_for_inference(tmp_path / "again")[1] == load_for_inference(run)[1]
+
+
+@pytest.mark.parametrize("prompt", ["", "the cat 😀"])
+def test_it_writes_without_having_been_taught(folio, foreign, prompt):
+    done = folio("sample", foreign, "--prompt", prompt, "--tokens", 8)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(prompt)
+
+
+def test_its_own_end_of_a_text_ends_an_answer(folio, foreign):
+    """At this temperature any token comes about as often as the others, of which there are 300."""
+    flags = ("--prompt", "the", "--temperature", 50)
+    assert (
+        folio("sample", foreign, *flags, "--tokens", 2500).out
+        == folio("sample", foreign, *flags, "--tokens", 3000).out
+    )
+
+
+def test_without_a_token_to_begin_with_it_needs_a_prompt(folio, foreign):
+    (foreign / "tokenizer_config.json").unlink()
+    content = json.loads((foreign / "tokenizer.json").read_text())
+    content["post_processor"], content["added_tokens"] = None, []
+    (foreign / "tokenizer.json").write_text(json.dumps(content))
+    assert "no token to begin a text with: give it a prompt" in folio("sample", foreign).mistake
+    assert folio("sample", foreign, "--prompt", "a", "--tokens", 2).code == 0
+
+
+def test_before_it_is_taught_it_cannot_chat(folio, foreign):
+    assert f"{foreign} has no chat tokens: `folio sft {foreign}`" in folio("chat", foreign).mistake
+
+
+def test_it_is_not_explained(folio, foreign):
+    assert "models of single characters only" in folio("explain", foreign, "--text", "the").mistake
+
+
+def test_the_tokenizer_of_a_larger_model_is_told(folio, foreign, talk, run):
+    BPETokenizer.train(LINES, 320).save(foreign)
+    for command in (["sample", foreign], ["sft", foreign, "--data", talk, "--run", run]):
+        assert "they do not belong together" in folio(*command).mistake
+    assert not run.exists()

@@ -1,0 +1,166 @@
+"""Sizes that folio picks: valid, within the text, the memory and the time, and never against what was asked."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from folio.errors import UserError
+from folio.model.architectures import ARCHITECTURES
+from folio.training.plan import MAX_EPOCHS, Plan, SizeConfig, choose_plan, choose_steps
+
+n_texts = st.integers(100, 10**9)
+flops = st.floats(1e6, 1e21)
+memories = st.floats(1e6, 1e12)
+architectures = st.sampled_from(sorted(ARCHITECTURES))
+
+
+def choose(
+    size: SizeConfig | None = None,
+    architecture: str = "qwen3",
+    *,
+    n_text: int = 1_000_000,
+    flops: float = 1e14,
+    free_memory: float = 1e10,
+) -> Plan:
+    return choose_plan(
+        size or SizeConfig(),
+        dict(ARCHITECTURES[architecture].parts),
+        vocab_size=70,
+        n_train=n_text * 9 // 10,
+        n_validation=n_text - n_text * 9 // 10,
+        flops=flops,
+        free_memory=free_memory,
+    )
+
+
+@given(architectures, n_texts, flops, memories)
+def test_whatever_the_text_and_the_machine_the_plan_is_valid(architecture, n_text, flops, memory):
+    plan = choose(None, architecture, n_text=n_text, flops=flops, free_memory=memory)
+    model = plan.model
+    assert model.n_head * model.head_size == model.n_embd
+    assert model.block_size < n_text - n_text * 9 // 10, "a window fits into the validation text"
+    assert plan.micro_batch_size >= 1
+    assert plan.accumulation >= 1
+    assert plan.steps == 0, "nobody knows yet how long a step takes"
+    assert plan.memory() <= memory or plan.micro_batch_size == 1
+    ARCHITECTURES[architecture].write(model, {})  # it can be saved
+
+
+@given(n_texts, flops, memories)
+def test_less_memory_means_smaller_micro_batches_of_nearly_the_same_step(n_text, flops, memory):
+    tight, free = (
+        choose(n_text=n_text, flops=flops, free_memory=free_memory) for free_memory in (memory, math.inf)
+    )
+    assert tight.model == free.model
+    assert free.accumulation == 1
+    assert free.tokens_per_step <= tight.tokens_per_step < 2 * free.tokens_per_step
+
+
+@given(n_texts, flops, st.floats(1, 1e6))
+def test_more_compute_never_gives_a_smaller_model(n_text, flops, factor):
+    small, large = choose(n_text=n_text, flops=flops), choose(n_text=n_text, flops=flops * factor)
+    assert large.model.n_embd >= small.model.n_embd
+    assert large.model.n_layer >= small.model.n_layer
+    assert large.model.block_size == small.model.block_size
+
+
+@given(n_texts, flops, st.integers(1, 1000))
+def test_more_text_never_gives_a_smaller_model_or_more_dropout(n_text, flops, factor):
+    small, large = choose(n_text=n_text, flops=flops), choose(n_text=n_text * factor, flops=flops)
+    assert large.model.n_embd >= small.model.n_embd
+    assert large.model.block_size >= small.model.block_size
+    if large.model.n_embd == small.model.n_embd:
+        assert large.model.dropout <= small.model.dropout
+
+
+sizes = st.integers(1, 12)
+
+
+@given(
+    architectures,
+    st.builds(
+        SizeConfig,
+        n_layer=st.none() | sizes,
+        n_head=st.none() | sizes,
+        n_embd=st.none() | st.integers(1, 30).map(lambda half: 2 * half),
+        mlp_size=st.none() | st.integers(1, 300),
+        block_size=st.none() | st.integers(1, 300),
+        dropout=st.none() | st.floats(0, 0.9),
+        micro_batch_size=st.none() | sizes,
+        tokens_per_step=st.none() | st.integers(1, 5000),
+        steps=st.none() | sizes,
+    ),
+)
+def test_what_is_asked_for_is_kept(architecture, size):
+    try:
+        plan = choose(size, architecture)
+    except UserError:
+        width = size.n_embd or choose(replace(size, n_head=None)).model.n_embd
+        assert size.n_head is not None
+        assert width % size.n_head or width // size.n_head % 2
+        assume(False)
+    for name in ("n_layer", "n_head", "n_embd", "mlp_size", "block_size", "dropout"):
+        if getattr(size, name) is not None:
+            assert getattr(plan.model, name) == getattr(size, name), name
+    for name in ("micro_batch_size", "steps"):
+        if getattr(size, name) is not None:
+            assert getattr(plan, name) == getattr(size, name), name
+    asked = size.tokens_per_step
+    if asked is not None and size.micro_batch_size is None:
+        assert abs(plan.tokens_per_step - asked) <= plan.model.block_size
+    if size.micro_batch_size is None and size.n_embd is None:
+        assert plan.model.n_head * plan.model.head_size == plan.model.n_embd
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "n_layer",
+        "n_head",
+        "n_kv_head",
+        "n_embd",
+        "mlp_size",
+        "block_size",
+        "micro_batch_size",
+        "tokens_per_step",
+        "steps",
+    ],
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_size_below_1_is_refused(name, value):
+    with pytest.raises(UserError, match=f"{name} is {value}: it must be at least 1"):
+        SizeConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (SizeConfig(n_embd=64, n_head=5), r"n_embd \(64\) must be a multiple of n_head \(5\)"),
+        (SizeConfig(n_embd=64, n_head=64), "head_size is 1"),
+        (SizeConfig(n_embd=64, n_head=4, n_kv_head=3), r"n_head \(4\) must be a multiple of n_kv_head \(3\)"),
+        (SizeConfig(dropout=1.0), "dropout is 1.0"),
+        (SizeConfig(dropout=-0.1), "dropout is -0.1"),
+        (SizeConfig(dropout=math.nan), "dropout is nan"),
+    ],
+)
+def test_sizes_that_do_not_fit_together_are_refused(size, message):
+    with pytest.raises(UserError, match=message):
+        choose(size)
+
+
+@given(st.integers(1, 10**9), st.floats(1e-3, math.inf), st.floats(1e-6, 1e3))
+def test_steps_fit_into_the_time_and_the_text(n_train, seconds, step_seconds):
+    plan = choose()
+    steps = choose_steps(plan, n_train, seconds, step_seconds)
+    assert steps >= 1
+    assert steps == 1 or steps * step_seconds <= seconds * (1 + 1e-9)
+    assert (steps - 1) * plan.tokens_per_step <= MAX_EPOCHS * n_train
+    assert choose_steps(plan, n_train, 2 * seconds, step_seconds) >= steps
+
+
+def test_totals():
+    plan = replace(choose(SizeConfig(block_size=32, tokens_per_step=256, micro_batch_size=2)), steps=10)
+    assert (plan.accumulation, plan.tokens_per_step, plan.total_tokens) == (4, 256, 2560)
