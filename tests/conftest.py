@@ -27,12 +27,6 @@ def _random_state() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("folio.runs.samples.SAMPLE_TOKENS", 8)
-    monkeypatch.setattr("folio.report.pretrain.SCENE_TOKENS", 8)
-
-
 @pytest.fixture
 def folio(capsys: pytest.CaptureFixture[str]) -> Folio:
     """Runs a command in this process."""

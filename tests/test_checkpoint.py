@@ -16,7 +16,7 @@ import folio.checkpoint
 import folio.files
 from folio.checkpoint import (
     load_state,
-    newest_whole,
+    newest_valid,
     random_state,
     restore_random_state,
     save_state,
@@ -283,11 +283,11 @@ HARM = {
 def test_damage_is_found_and_the_one_before_is_used(tmp_path, harm):
     for step in (10, 9, 100):
         put(tmp_path / f"step-{step}", "text of some length")
-    assert newest_whole(tmp_path) == (tmp_path / "step-100", [])
+    assert newest_valid(tmp_path) == (tmp_path / "step-100", [])
     do, message = HARM[harm]
     do(tmp_path / "step-100")
     assert message in str(damage(tmp_path / "step-100"))
-    path, problems = newest_whole(tmp_path)
+    path, problems = newest_valid(tmp_path)
     assert path == tmp_path / "step-10"
     (problem,) = problems
     assert "step-100 is damaged" in problem
@@ -295,10 +295,10 @@ def test_damage_is_found_and_the_one_before_is_used(tmp_path, harm):
 
 
 def test_without_a_whole_one_there_is_none(tmp_path):
-    assert newest_whole(tmp_path / "absent") == (None, [])
+    assert newest_valid(tmp_path / "absent") == (None, [])
     put(tmp_path / "step-1", "text")
     (tmp_path / "step-1" / "a.txt").unlink()
-    path, problems = newest_whole(tmp_path)
+    path, problems = newest_valid(tmp_path)
     assert path is None
     assert len(problems) == 1
 

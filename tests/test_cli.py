@@ -16,7 +16,7 @@ def test_help_lists_the_verbs(capsys):
     for arguments in ([], ["--help"], ["-h"], ["help"]):
         assert cli.main(arguments) == 0
         out = capsys.readouterr().out
-        assert all(f"  {verb}" in out for verb in cli.VERBS)
+        assert all(f"  {verb}" in out for verb in cli.COMMANDS)
         assert max(map(len, out.splitlines())) <= 80
 
 
@@ -38,20 +38,20 @@ def test_help_imports_nothing_slow():
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "usage: folio VERB" in done.stdout
+    assert "usage: folio COMMAND" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("verb", "hint"),
     [
         ("pretain", "Did you mean pretrain?"),
-        ("zzz", f"There is {', '.join(cli.VERBS)}."),
+        ("zzz", f"Commands: {', '.join(cli.COMMANDS)}."),
     ],
 )
 def test_an_unknown_verb_is_a_mistake(verb, hint, capsys):
     assert cli.main([verb]) == 2
     captured = capsys.readouterr()
-    assert captured.err == f"folio: there is no verb {verb!r}. {hint}\n"
+    assert captured.err == f"folio: unknown command {verb!r}. {hint}\n"
     assert captured.out == ""
 
 
@@ -59,7 +59,7 @@ def verb_that_raises(monkeypatch, error):
     def verb(arguments):
         raise error
 
-    monkeypatch.setattr(cli, "find_verb", lambda arguments: verb)
+    monkeypatch.setattr(cli, "find_command", lambda arguments: verb)
 
 
 def test_a_users_mistake_is_one_line_and_code_2(monkeypatch, capsys):
@@ -89,7 +89,7 @@ def test_a_reader_that_has_gone_is_no_error():
         "import sys; from folio import cli\n"
         "def verb(arguments):\n"
         "    for _ in range(100_000): sys.stdout.write('line\\n')\n"
-        "cli.find_verb = lambda arguments: verb\n"
+        "cli.find_command = lambda arguments: verb\n"
         "sys.exit(cli.main(['any']))"
     )
     reading, writing = os.pipe()
@@ -102,7 +102,7 @@ def test_a_reader_that_has_gone_is_no_error():
     assert (process.returncode, errors) == (0, "")
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", cli.COMMANDS)
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([verb, "--help"])

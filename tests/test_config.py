@@ -10,21 +10,21 @@ import pytest
 from folio.commands.label import LabelConfig
 from folio.config import from_table, read_config, read_recipe, to_table
 from folio.errors import UserError
-from folio.stages.dpo import DPOConfig
-from folio.stages.grpo import GRPOConfig
-from folio.stages.ppo import PPOConfig
-from folio.stages.pretrain import PretrainConfig
-from folio.stages.reward import RewardConfig
-from folio.stages.sft import SFTConfig
+from folio.stages.dpo import DPORunConfig
+from folio.stages.grpo import GRPORunConfig
+from folio.stages.ppo import PPORunConfig
+from folio.stages.pretrain import PretrainRunConfig
+from folio.stages.reward import RewardRunConfig
+from folio.stages.sft import SFTRunConfig
 
 CONFIGS = {
-    "pretrain": PretrainConfig,
-    "sft": SFTConfig,
+    "pretrain": PretrainRunConfig,
+    "sft": SFTRunConfig,
     "label": LabelConfig,
-    "reward": RewardConfig,
-    "dpo": DPOConfig,
-    "ppo": PPOConfig,
-    "grpo": GRPOConfig,
+    "reward": RewardRunConfig,
+    "dpo": DPORunConfig,
+    "ppo": PPORunConfig,
+    "grpo": GRPORunConfig,
 }
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("**/*.toml"))
 
@@ -86,7 +86,7 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
     ("text", "message"),
     [
         ("nmae = 'x'", r"unknown key nmae\. Did you mean name\?"),
-        ("zzz = 1", r"unknown key zzz\. Known: name, place, fast, count, tags, part\."),
+        ("zzz = 1", r"unknown key zzz\. Known: name, place, fast, count, tags, steps"),
         ("[part]\nratte = 1", r"unknown key part\.ratte\. Did you mean part\.rate\?"),
         ("name = 5", "name is 5; it must be of type str"),
         ("count = 1.5", "count is 1.5; it must be of type int"),
@@ -171,8 +171,8 @@ def test_a_table_reads_back():
 
 
 def test_the_defaults_of_pretraining_read_back():
-    config = PretrainConfig()
-    assert from_table(PretrainConfig, to_table(config), "here") == config
+    config = PretrainRunConfig()
+    assert from_table(PretrainRunConfig, to_table(config), "here") == config
 
 
 def test_there_are_recipes():

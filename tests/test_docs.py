@@ -18,7 +18,7 @@ from types import ModuleType
 
 import pytest
 
-from folio.cli import VERBS, find_verb
+from folio.cli import COMMANDS, find_command
 from folio.data.corpora import KNOWN_CORPORA, data_folders
 
 ROOT = Path(__file__).parent.parent
@@ -169,7 +169,7 @@ def flags_of(verb: str) -> frozenset[str]:
     """What `folio VERB --help` offers."""
     text = StringIO()
     with redirect_stdout(text), pytest.raises(SystemExit):
-        find_verb([verb])(["--help"])
+        find_command([verb])(["--help"])
     return frozenset(FLAG.findall(text.getvalue()))
 
 
@@ -180,7 +180,7 @@ def unknown_words(words: list[str]) -> list[str]:
     flags = [flag for word in words if (flag := word.split("=")[0]).startswith("--")]
     if words[0].endswith("folio"):
         verb = next(iter(words[1:]), "--help")
-        if verb in VERBS:
+        if verb in COMMANDS:
             recipes = [word for word in words if word.startswith("recipes/")]
             strange = [word for word in recipes if not is_known(word.partition(":")[0])]  # of file.py:name
             return strange + [flag for flag in flags if flag not in flags_of(verb)]
@@ -210,7 +210,7 @@ def test_verbs_and_flags_exist(page):
 def test_flags_named_alone_exist(page):
     named = [span.split()[0] for span in spans(page) if FLAG.match(span)]
     scripts = sorted((ROOT / "benchmarks").glob("*.py"))
-    known = frozenset({"--help", "--version"}).union(*map(flags_of, VERBS)) if named else frozenset()
+    known = frozenset({"--help", "--version"}).union(*map(flags_of, COMMANDS)) if named else frozenset()
     strange = [flag for flag in named if flag not in known]
     assert [flag for flag in strange if all(flags_not_in(script, [flag]) for script in scripts)] == []
 

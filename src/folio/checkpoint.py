@@ -92,7 +92,7 @@ def saved_steps(checkpoints: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
 
-def newest_whole(checkpoints: Path) -> tuple[Path | None, list[str]]:
+def newest_valid(checkpoints: Path) -> tuple[Path | None, list[str]]:
     """The newest undamaged `step-N` below `checkpoints`, and a line on each newer one that is damaged."""
     problems: list[str] = []
     for path in saved_steps(checkpoints):

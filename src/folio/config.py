@@ -1,26 +1,52 @@
-"""Settings: a dataclass' defaults, then a recipe (TOML), then flags."""
+"""Settings: a dataclass' defaults, then a recipe (TOML), then command-line flags.
+
+Settings are composed: a stage's dataclass holds others, its parts. For whoever writes a recipe or a flag they are one
+flat list: a key may stand in its part's table or above all tables, and no two parts share a name.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import operator
 import tomllib
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import annotated_types as bounds
 import tyro
 
 from folio.errors import UserError
 
 Config = TypeVar("Config")
 
+Count = Annotated[int, bounds.Ge(1)]
+Seed = Annotated[int, bounds.Ge(0), bounds.Lt(2**63)]
+Positive = Annotated[float, bounds.Gt(0), bounds.Lt(math.inf)]
+NonNegative = Annotated[float, bounds.Ge(0), bounds.Lt(math.inf)]
+Fraction = Annotated[float, bounds.Ge(0), bounds.Le(1)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of all settings: on creation, raises UserError for a value outside the bounds that its type names."""
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            value = getattr(self, name)
+            limits = list(_limits(hint))
+            if isinstance(value, int | float) and not all(holds(value) for holds, _ in limits):
+                allowed = " and ".join(words for _, words in limits)
+                raise UserError(f"{name} is {value}: it must be {allowed}.")
+
 
 def read_config(
-    cls: type[Config], arguments: Sequence[str], *, recipe: Path | None, prog: str, description: str
+    cls: type[Config], arguments: Sequence[str], *, recipe: Path | None, prog: str, description: str | None
 ) -> Config:
-    """A `cls` from its defaults, the recipe if there is one, and command-line flags, later ones winning.
+    """Return a `cls` from its defaults, the recipe if there is one, and command-line flags, later ones winning.
 
     tyro prints usage errors itself and exits with 2. Raises UserError for what is wrong in the recipe.
     """
@@ -37,7 +63,7 @@ def read_config(
 
 
 def read_recipe(cls: type[Config], path: Path) -> Config:
-    """A `cls` from a TOML file whose tables are the dataclass' parts.
+    """Return a `cls` from a TOML file.
 
     Raises UserError, naming file and key, for broken TOML, unknown keys and values of the wrong type; tyro
     alone would only warn.
@@ -51,33 +77,131 @@ def read_recipe(cls: type[Config], path: Path) -> Config:
     return from_table(cls, table, str(path))
 
 
-def from_table(cls: type[Config], table: dict[str, Any], where: str, prefix: str = "") -> Config:
-    """A dataclass from nested dictionaries, checked against its types."""
-    hints = get_type_hints(cls)
-    values = {}
+def from_table(cls: type[Config], table: Mapping[str, Any], where: str) -> Config:
+    """Return a dataclass from nested dictionaries, checked against its types.
+
+    Raises UserError, which begins with `where`, for an unknown, missing or repeated key and for a wrong value.
+    """
+    given = dict(_flat_items(cls, table, where))
+    try:
+        return _build(cls, given, where)
+    except UserError as error:
+        raise error if str(error).startswith(where) else UserError(f"{where}: {error}") from None
+
+
+def to_table(config: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON-ready nested dictionaries; `from_table` reads it back."""
+    return dataclasses.asdict(config, dict_factory=_json_ready)
+
+
+def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of nested tables by their own names, which no two parts share."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flatten(value) if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _flat_items(
+    cls: Any, table: Mapping[str, Any], where: str, prefix: str = ""
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The path to each setting that a table gives, and its checked value."""
+    settings, parts = _settings(cls), _parts(cls)
+    seen: set[tuple[str, ...]] = set()
     for key, value in table.items():
         name = prefix + key
-        if key not in hints:
-            close = difflib.get_close_matches(key, hints, n=1)
-            hint = f" Did you mean {prefix}{close[0]}?" if close else f" Known: {', '.join(hints)}."
-            raise UserError(f"{where}: unknown key {name}.{hint}")
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, dict):
-                raise UserError(f"{where}: {name} must be a table, [{name}].")
-            values[key] = from_table(hints[key], value, where, name + ".")
+        if key in parts and isinstance(value, dict):
+            above, kind = parts[key]
+            items = [((*above, *path), each) for path, each in _flat_items(kind, value, where, f"{name}.")]
+        elif key in settings:
+            path, kind = settings[key]
+            items = [(path, _checked(value, kind, f"{where}: {name}"))]
+        elif key in parts:
+            raise UserError(f"{where}: {name} must be a table, [{name}].")
         else:
-            values[key] = _checked(value, hints[key], f"{where}: {name}")
+            close = difflib.get_close_matches(key, [*settings, *parts], n=1)
+            hint = f"Did you mean {prefix}{close[0]}?" if close else f"Known: {', '.join(settings)}."
+            raise UserError(f"{where}: unknown key {name}. {hint}")
+        for path, each in items:
+            if path in seen:
+                raise UserError(f"{where}: {path[-1]} is given twice.")
+            seen.add(path)
+            yield path, each
+
+
+def _build(
+    cls: type[Config], given: Mapping[tuple[str, ...], Any], where: str, default: Any = None
+) -> Config:
+    """A `cls` of the values at these paths; what is not given is `default`'s, or the class' own default."""
+    values: dict[str, Any] = {}
     for part in dataclasses.fields(cls):  # type: ignore[arg-type]  # mypy: type[Config] is no dataclass
-        if part.name not in values and part.default is part.default_factory is dataclasses.MISSING:
-            raise UserError(f"{where}: {prefix}{part.name} is missing.")
-    try:
-        return cls(**values)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        below = {path[1:]: value for path, value in given.items() if path[0] == part.name}
+        if () in below:
+            values[part.name] = below[()]
+        elif default is not None:
+            values[part.name] = getattr(default, part.name)
+        elif part.default is not dataclasses.MISSING:
+            values[part.name] = part.default
+        elif part.default_factory is not dataclasses.MISSING:
+            values[part.name] = part.default_factory()
+        elif not below:
+            raise UserError(f"{where}: {part.name} is missing.")
+        if below and () not in below:
+            values[part.name] = _build(_hints(cls)[part.name], below, where, values.get(part.name))
+    return cls(**values)
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    """The types of a dataclass' fields, with their bounds."""
+    return get_type_hints(cls, include_extras=True)
+
+
+def _parts(cls: Any) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The path to each part of a dataclass, and its class, by the part's own name."""
+    parts: dict[str, tuple[tuple[str, ...], Any]] = {}
+    for name, hint in _hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            parts[name] = ((name,), hint)
+            parts |= {key: ((name, *path), kind) for key, (path, kind) in _parts(hint).items()}
+    return parts
+
+
+def _settings(cls: Any) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The path to each setting of a dataclass and its parts, and its type, by the setting's own name."""
+    settings: dict[str, tuple[tuple[str, ...], Any]] = {}
+    for name, hint in _hints(cls).items():
+        found = {name: ((name,), hint)}
+        if dataclasses.is_dataclass(hint):
+            found = {key: ((name, *path), kind) for key, (path, kind) in _settings(hint).items()}
+        if shared := settings.keys() & found.keys():
+            raise TypeError(f"{cls.__name__} has two settings called {', '.join(sorted(shared))}")
+        settings |= found
+    return settings
+
+
+COMPARISONS = (
+    (bounds.Gt, "gt", operator.gt, "above"),
+    (bounds.Ge, "ge", operator.ge, "at least"),
+    (bounds.Lt, "lt", operator.lt, "below"),
+    (bounds.Le, "le", operator.le, "at most"),
+)
+
+
+def _limits(hint: Any) -> Iterator[tuple[Any, str]]:
+    """A check and its words for each bound in a type, also of one that may be None."""
+    for part in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
+        for bound in getattr(part, "__metadata__", ()):
+            for kind, attribute, compare, words in COMPARISONS:
+                if isinstance(bound, kind):
+                    limit = getattr(bound, attribute)
+                    text = "finite" if limit == math.inf else f"{words} {limit}"
+                    yield lambda value, compare=compare, limit=limit: compare(value, limit), text
 
 
 def _checked(value: Any, kind: Any, where: str) -> Any:
     """`value` as `kind`, where a whole number may stand for a float and a string for a path."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise UserError(f"{where} is {value!r}; it can be {', '.join(map(repr, get_args(kind)))}.")
@@ -97,11 +221,6 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
     return kind(value)
-
-
-def to_table(config: Any) -> dict[str, Any]:
-    """A dataclass as JSON-ready nested dictionaries; `from_table` reads it back."""
-    return dataclasses.asdict(config, dict_factory=_json_ready)
 
 
 def _json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -55,6 +55,12 @@ class Runtime:
         precision = str(self.compute_dtype).removeprefix("torch.")
         return f"{self.device.type}, {precision} at {self.flops_per_second / 1e9:,.0f} GFLOP/s, {compiled}"
 
+    def place(self, *models: Any) -> None:
+        """Move models to the device, and let them compute in the chosen precision."""
+        for model in models:
+            model.to(self.device)
+            model.compute_dtype = self.compute_dtype
+
     def to_table(self) -> dict[str, str | bool | int | float]:
         """For run.json; `restore_runtime` reads it back."""
         return {

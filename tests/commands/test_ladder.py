@@ -110,7 +110,7 @@ def test_a_finished_ladder_is_shown_again(climb):
     climb("--rungs", "bigram")
     outcome = climb("--rungs", "bigram")
     assert outcome.code == 0
-    assert "finished already" in outcome.out
+    assert "already finished" in outcome.out
     assert "Training" not in outcome.out
 
 

@@ -38,4 +38,4 @@ def test_a_model_of_sums_is_taught_to_answer_and_rewarded(stages, tmp_path):
         "999+1",
         "2+2",
     }
-    assert "finished already" in stages("grpo", *SMALL, "--validation-prompts", "8", on="sft").out
+    assert "already finished" in stages("grpo", *SMALL, "--validation-prompts", "8", on="sft").out

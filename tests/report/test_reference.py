@@ -70,6 +70,6 @@ def test_a_broken_reference_is_an_error(tmp_path, content):
 
 
 def test_only_runs_of_the_same_text_and_sizes_are_compared():
-    assert REFERENCE.mismatch({"text_sha256": "abc", "plan": {"steps": 3}}) is None
-    assert REFERENCE.mismatch({"text_sha256": "abd", "plan": {"steps": 3}}) == "another text"
-    assert "number of steps" in REFERENCE.mismatch({"text_sha256": "abc", "plan": {"steps": 4}})
+    assert REFERENCE.mismatch({"data_sha256": "abc", "plan": {"steps": 3}}) is None
+    assert REFERENCE.mismatch({"data_sha256": "abd", "plan": {"steps": 3}}) == "another text"
+    assert "number of steps" in REFERENCE.mismatch({"data_sha256": "abc", "plan": {"steps": 4}})

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from random_models import TOKENIZER, random_gpt, random_scorer
 
 from folio.model.score import ActorCritic
 from folio.objectives.grpo import grpo_loss
 from folio.objectives.ppo import ppo_loss
-from folio.rl.experience import GRPOExperience, PPOExperience, Writing, explained_variance
+from folio.rl.experience import GRPOExperience, PPOExperience, RolloutSampler, explained_variance
 from folio.rl.rewards import WeightedSum
 from folio.rl.rollouts import Prompt, PromptOrder
 from folio.tokenizer.chat_template import prompt_ids
-from random_models import TOKENIZER, random_gpt, random_scorer
 
 PROMPTS = [
     Prompt(text, prompt_ids(TOKENIZER, [{"role": "user", "content": text}]))
@@ -30,7 +30,7 @@ def writing(policy=None, **changes):
     policy = policy or random_gpt()
     settings = {"max_new_tokens": 10, "temperature": 1.0, "missing_stop_penalty": 0.5, "batch_size": 3}
     reference = random_gpt(0)
-    return Writing(
+    return RolloutSampler(
         policy=policy, reference=reference, tokenizer=TOKENIZER, reward=WeightedSum([(count_a, 1.0)]),
         **{**settings, **changes},
     )  # fmt: skip
@@ -67,9 +67,9 @@ def test_on_the_first_pass_of_a_real_rollout_every_ratio_is_one(temperature):
         )
 
     for experience, loss in (
-        (ppo(writing=made), losses_of_ppo),
-        (ppo(writing=made, n_prompts=3, group_size=4), losses_of_ppo),
-        (grpo(writing=made), lambda batch: grpo_loss(
+        (ppo(sampler=made), losses_of_ppo),
+        (ppo(sampler=made, n_prompts=3, group_size=4), losses_of_ppo),
+        (grpo(sampler=made), lambda batch: grpo_loss(
             made.policy, batch, clip_range=0.2, kl_coef=0.1, temperature=temperature
         )),
     ):  # fmt: skip
@@ -85,14 +85,14 @@ def test_on_the_first_pass_of_a_real_rollout_every_ratio_is_one(temperature):
 def test_a_policy_has_no_distance_from_itself(temperature):
     """Up to rounding: the engine's arithmetic is laid out otherwise than the trainer's."""
     for make in (ppo, grpo):
-        _, figures = make(writing=writing(temperature=temperature))(0)
+        _, figures = make(sampler=writing(temperature=temperature))(0)
         assert figures["kl"] == pytest.approx(0, abs=1e-4)
         assert figures["kl_k3"] == pytest.approx(0, abs=1e-6)
 
 
 @TEMPERATURES
 def test_the_reference_divides_by_the_same_temperature(temperature):
-    written = writing(policy=random_gpt(5), temperature=temperature).written(PromptOrder(PROMPTS, 1), 0, 4)
+    written = writing(policy=random_gpt(5), temperature=temperature).sample(PromptOrder(PROMPTS, 1), 0, 4)
     reference = random_gpt(0)
     for row, sample in enumerate(written.samples):
         ids = torch.tensor([[*sample.prompt_ids, *sample.completion_ids]])
@@ -105,8 +105,8 @@ def test_the_reference_divides_by_the_same_temperature(temperature):
 
 def test_figures_are_their_definitions():
     made = writing(policy=random_gpt(5))
-    written = made.written(PromptOrder(PROMPTS, 1), 0, 9)
-    samples, figures = written.samples, written.figures()
+    written = made.sample(PromptOrder(PROMPTS, 1), 0, 9)
+    samples, figures = written.samples, written.metrics()
     k1 = k3 = 0.0
     for row, sample in enumerate(samples):
         for i, logprob in enumerate(sample.logprobs):
@@ -124,7 +124,7 @@ def test_figures_are_their_definitions():
 
 
 def test_an_answer_without_an_end_costs_a_penalty_that_is_no_part_of_the_reward():
-    written = writing(missing_stop_penalty=0.5).written(PromptOrder(PROMPTS, 1), 0, 9)
+    written = writing(missing_stop_penalty=0.5).sample(PromptOrder(PROMPTS, 1), 0, 9)
     taken = (written.rewards - written.scores).tolist()
     assert taken == [0.0 if sample.is_stopped else 0.5 for sample in written.samples]
     assert set(taken) == {0.0, 0.5}
@@ -132,9 +132,9 @@ def test_an_answer_without_an_end_costs_a_penalty_that_is_no_part_of_the_reward(
 
 def test_ppos_advantages_are_those_of_a_plain_loop():
     made = writing(policy=random_gpt(5))
-    experience = ppo(writing=made)
+    experience = ppo(sampler=made)
     batch, figures = experience(2)
-    written = made.written(experience.order, 2, 7)
+    written = made.sample(experience.order, 2, 7)
     assert torch.equal(batch.ids, written.completions.ids)
     advantages, returns, values = [], [], []
     for row, sample in enumerate(written.samples):
@@ -195,8 +195,8 @@ def test_how_a_critic_does_is_told():
 @pytest.mark.parametrize("scale", [False, True])
 def test_grpos_advantages_compare_answers_to_the_same_prompt(scale):
     made = writing()
-    batch, figures = grpo(writing=made, scale=scale)(0)
-    written = made.written(PromptOrder(PROMPTS, 1), 0, 3, 4)
+    batch, figures = grpo(sampler=made, scale=scale)(0)
+    written = made.sample(PromptOrder(PROMPTS, 1), 0, 3, 4)
     scores, equal = written.scores.tolist(), 0
     for group in range(3):
         rows = range(4 * group, 4 * group + 4)
@@ -225,6 +225,6 @@ def test_each_rollout_draws_anew_and_the_same_one_again_is_the_same():
 
 def test_how_many_rows_go_through_a_model_together_does_not_matter():
     made = writing(policy=random_gpt(5))
-    samples = made.written(PromptOrder(PROMPTS, 1), 0, 8).samples
-    few, many = (replace(made, batch_size=n).judged(samples) for n in (1, 100))
+    samples = made.sample(PromptOrder(PROMPTS, 1), 0, 8).samples
+    few, many = (replace(made, batch_size=n).score(samples) for n in (1, 100))
     torch.testing.assert_close(few.ref_logprobs * few.mask, many.ref_logprobs * many.mask, atol=1e-5, rtol=0)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from random_models import END, PAD, TOKENIZER, random_gpt
 
 from folio.batch import Completions
 from folio.checkpoint import load_state, save_state
@@ -14,7 +15,6 @@ from folio.objectives.grpo import GRPOBatch
 from folio.objectives.logprobs import token_logprobs
 from folio.rl.rollouts import Prompt, PromptOrder, Rollouts, write_samples
 from folio.tokenizer.chat_template import prompt_ids
-from random_models import END, PAD, TOKENIZER, random_gpt
 
 
 def prompt(text):
@@ -136,7 +136,7 @@ def test_each_pass_visits_every_row_once_in_a_new_order():
             ]
         assert passes[0] != passes[1]
         assert made == list(range(rollout + 1))
-        assert source.figures() == {"rollout": rollout + 1, "reward": 1.0 + rollout}
+        assert source.metrics() == {"rollout": rollout + 1, "reward": 1.0 + rollout}
 
 
 def test_micro_batches_are_parts_of_a_minibatch_and_change_no_order():
@@ -156,7 +156,7 @@ def test_answers_to_one_prompt_go_through_the_model_together():
     nothing = torch.zeros(written.mask[:, 1:].shape)
     made = GRPOBatch(written.ids, written.mask, nothing, nothing, nothing)
     source = Rollouts(
-        lambda _: (made, {}), GRPOBatch, passes=2, minibatch_size=12, micro_batch_size=4, seed=1
+        lambda _: (made, {}), GRPOBatch, epochs=2, minibatch_size=12, micro_batch_size=4, seed=1
     )
     for _ in range(2):
         prompts = [batch.prompts for batch in next(source)]
@@ -186,10 +186,10 @@ def test_in_the_middle_of_a_rollout_a_state_goes_on_exactly(tmp_path, taken):
         next(source)
     save_state(tmp_path / "state", {"source": source.state_dict()})
     again.load_state_dict(load_state(tmp_path / "state")["source"])
-    assert again.figures() == source.figures()
+    assert again.metrics() == source.metrics()
     for _ in range(7):
         for ours, theirs in zip(next(again), next(source), strict=True):
             assert all(torch.equal(getattr(ours, name), getattr(theirs, name)) for name in vars(ours))
-        assert again.figures() == source.figures()
+        assert again.metrics() == source.metrics()
     assert made[:1] == [-(-taken // 6)]  # the rollout in hand is not made again
-    json.dumps(again.figures())
+    json.dumps(again.metrics())

@@ -21,7 +21,7 @@ INFO = {
     "config": {},
     "plan": {},
     "runtime": {},
-    "text_sha256": "",
+    "data_sha256": "",
     "peak_memory": 0,
 }
 

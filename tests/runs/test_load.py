@@ -110,11 +110,11 @@ def test_a_run_that_was_stopped_goes_on_with_the_tokens_it_has(tune, foreign, ru
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("folio.runs.recorder.Watch.record", interrupted)
+        patch.setattr("folio.runs.recorder.Recorder.record", interrupted)
         assert tune().code == 130
     outcome = tune("--resume")
     assert outcome.code == 0, outcome.err
-    assert "Going on after step 1" in outcome.out
+    assert "Resuming after step 1" in outcome.out
     assert load_for_inference(run)[1] == load_to_teach_chat(foreign)[1]
 
 

@@ -12,13 +12,13 @@ from killing import at, break_the_pipe, die, in_a_process, interrupt, nth, run_u
 from tiny import STEPS, TINY, make_text
 
 from folio import files
-from folio.checkpoint import load_state, newest_whole
+from folio.checkpoint import load_state, newest_valid
 from folio.evaluation.loss import HeldOut
 from folio.files import read_lines
 from folio.runs import directory as run_module
 from folio.runs import state as training
 from folio.runs.directory import RunDirectory
-from folio.runs.recorder import Watch
+from folio.runs.recorder import Recorder
 from folio.runs.rehearsal import REHEARSAL_STEPS
 from folio.runs.state import STATE_FILE
 from folio.runtime import can_compile
@@ -47,30 +47,30 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "half a step": lambda: wrap(Muon, "step", nth(REHEARSAL_STEPS + 4), after=True),
     "before the run begins": lambda: wrap(RunDirectory, "write_info", nth(1)),
     "half of run.json": lambda: wrap(run_module.os, "fsync", nth(1)),
-    "before the first save": lambda: wrap(Watch, "record", at(1), after=True),
+    "before the first save": lambda: wrap(Recorder, "record", at(1), after=True),
     "the first save, unsealed": lambda: wrap(files, "_seal", nth(1)),
     "a later save, unsealed": lambda: wrap(files, "_seal", lambda path: path.name == ".step-8.writing"),
     "a save, before its rename": lambda: wrap(Path, "rename", lambda path, _: path.name == ".step-6.writing"),
-    "a save, after its rename": lambda: wrap(Watch, "save", at(6), after=True),
+    "a save, after its rename": lambda: wrap(Recorder, "save", at(6), after=True),
     "evaluation": lambda: wrap(HeldOut, "__call__", nth(3 + 2)),
     "best, between its renames": lambda: wrap(
         Path, "rename", lambda path, target: path.name == ".best.writing" and target.parent.exists()
         and (target.parent / ".best.previous").exists()
     ),
-    "best, after its renames": lambda: wrap(Watch, "record", at(8)),
+    "best, after its renames": lambda: wrap(Recorder, "record", at(8)),
     "half a line of metrics": lambda: half_a_line(9),
-    "after a sample": lambda: wrap(Watch, "sample", at(12), after=True),
-    "the last save": lambda: wrap(Watch, "evaluate", at(STEPS)),
+    "after a sample": lambda: wrap(Recorder, "sample", at(12), after=True),
+    "the last save": lambda: wrap(Recorder, "evaluate", at(STEPS)),
     "before the picture": lambda: wrap(stage, "plot_losses", nth(1)),
     "before it is finished": lambda: wrap(RunDirectory, "set_status", lambda run, status: status == "finished"),
     "Ctrl-C in the rehearsal": lambda: wrap(Muon, "step", nth(2), do=interrupt),
     "Ctrl-C in a step": lambda: wrap(Muon, "step", nth(REHEARSAL_STEPS + 3), do=interrupt),
-    "Ctrl-C in an action": lambda: wrap(Watch, "show", at(11), do=interrupt),
+    "Ctrl-C in an action": lambda: wrap(Recorder, "show", at(11), do=interrupt),
     "Ctrl-C while saving": lambda: wrap(files, "_seal", nth(2), do=interrupt),
-    "Ctrl-C in the last step": lambda: wrap(Watch, "evaluate", at(STEPS), do=interrupt),
-    "a broken pipe in a step's figures": lambda: wrap(Watch, "show", at(7), do=break_the_pipe),
-    "a broken pipe in a sample": lambda: wrap(Watch, "sample", at(8), do=break_the_pipe),
-    "Ctrl-C, impatiently": lambda: wrap(Watch, "show", at(5), do=lambda: (interrupt(), interrupt())),
+    "Ctrl-C in the last step": lambda: wrap(Recorder, "evaluate", at(STEPS), do=interrupt),
+    "a broken pipe in a step's figures": lambda: wrap(Recorder, "show", at(7), do=break_the_pipe),
+    "a broken pipe in a sample": lambda: wrap(Recorder, "sample", at(8), do=break_the_pipe),
+    "Ctrl-C, impatiently": lambda: wrap(Recorder, "show", at(5), do=lambda: (interrupt(), interrupt())),
 }  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def test_after_ctrl_c_as_well(text, uninterrupted, run, moment):
 def test_a_reader_that_goes_away_loses_nothing(text, uninterrupted, run, moment, saved):
     assert start(moment, text, run)[0] == 0
     assert RunDirectory(run).read_info()["status"] == "interrupted"
-    assert newest_whole(run / "checkpoints")[0] == run / "checkpoints" / f"step-{saved}"
+    assert newest_valid(run / "checkpoints")[0] == run / "checkpoints" / f"step-{saved}"
     assert start("never", text, run, "--resume")[0] == 0
     assert trace(run) == uninterrupted
 
@@ -185,7 +185,7 @@ def test_a_damaged_newest_checkpoint_costs_only_time(text, uninterrupted, run, h
     code, output = start("never", text, run, "--resume")
     assert code == 0
     assert "step-12 is damaged" in output
-    assert "Going on after step 10" in output
+    assert "Resuming after step 10" in output
     assert trace(run) == uninterrupted
 
 

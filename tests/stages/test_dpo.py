@@ -9,7 +9,7 @@ from tiny_rl import PAIRS, RATES, make_pairs
 
 from folio.batch import Completions
 from folio.files import read_lines
-from folio.objectives.dpo import completion_logprobs, loss
+from folio.objectives.dpo import completion_logprobs, dpo_loss
 from folio.runs.load import load_for_inference
 
 
@@ -42,7 +42,7 @@ def test_the_chosen_answers_are_held_up_and_not_the_rejected_ones(finished):
         [([1], [2, 3, 4]), ([1, 2], [3]), ([1], [5, 6]), ([1, 2], [7, 8, 9, 10])], pad_id=0
     )
     with torch.no_grad():
-        found = loss(model, batch, reference=model, beta=0.1, nll_coef=2.0)
+        found = dpo_loss(model, batch, reference=model, beta=0.1, nll_coef=2.0)
         logprobs = completion_logprobs(model, batch)
     nll = -(logprobs[0] / 3 + logprobs[1] / 1).item()
     assert found.metrics["nll"].item() == pytest.approx(nll, rel=1e-5)
@@ -65,7 +65,7 @@ def test_what_it_makes_is_open_to_transformers_and_shown_again(dpo, run):
         torch.testing.assert_close(theirs(ids).logits, model(ids), atol=1e-4, rtol=1e-4)
     again = dpo()
     assert (again.code, again.err) == (0, "")
-    assert "finished already" in again.out
+    assert "already finished" in again.out
 
 
 MISTAKES = {

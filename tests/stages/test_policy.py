@@ -10,12 +10,13 @@ from tiny_rl import PAIRS, POLICY, RATES, make_function, make_pairs, make_prompt
 from folio import cli
 from folio.files import read_lines
 from folio.model.directory import load_score_model
+from folio.rl.ppo import build_critic
 from folio.rl.rewards import ModelReward, WeightedSum
 from folio.runs.load import load_for_inference
-from folio.stages.dpo import DPOConfig
-from folio.stages.grpo import GRPOConfig
-from folio.stages.ppo import PPOConfig, start_critic
-from folio.stages.reward import RewardConfig
+from folio.stages.dpo import DPORunConfig
+from folio.stages.grpo import GRPORunConfig
+from folio.stages.ppo import PPORunConfig
+from folio.stages.reward import RewardRunConfig
 
 BOTH = pytest.mark.parametrize("stage", ["ppo", "grpo"])
 ROLLOUT = {"rollout", "reward", "reward_std", "kl", "kl_k3", "length", "stop_share"}
@@ -49,7 +50,7 @@ def learn(folio, finished, tmp_path, run, function):
     data = make_prompts(tmp_path / "prompts.jsonl")
 
     def learn(stage, *flags, model=finished):
-        own = ("--group-size", 4) if stage == "grpo" else ("--passes", 2)
+        own = ("--group-size", 4) if stage == "grpo" else ("--epochs", 2)
         reward = () if "--reward" in flags else ("--reward", function)
         return folio(stage, model, "--data", data, "--run", run, *POLICY, *own, *reward, *flags)
 
@@ -92,7 +93,7 @@ def test_what_is_watched(learn, run, stage, reward_model):
 @BOTH
 def test_the_first_step_of_each_rollout_is_the_first_pass(learn, run, stage):
     """Its ratio is 1, or the sampler and the trainer mean different distributions."""
-    assert learn(stage, *RATES, "--temperature", 0.7, "--minibatch-size", 8, "--passes", 2).code == 0
+    assert learn(stage, *RATES, "--temperature", 0.7, "--minibatch-size", 8, "--epochs", 2).code == 0
     records = read_lines(run / "metrics.jsonl")
     first = [now for before, now in zip([{"rollout": 0}, *records], records, strict=False)
              if now["rollout"] != before["rollout"]]  # fmt: skip
@@ -143,7 +144,7 @@ def test_what_it_makes_is_open_to_transformers_and_shown_again(learn, run, stage
         torch.testing.assert_close(theirs(ids).logits, model(ids), atol=1e-4, rtol=1e-4)
     again = learn(stage)
     assert (again.code, again.err) == (0, "")
-    assert "finished already" in again.out
+    assert "already finished" in again.out
 
 
 def test_the_critic_reads_as_the_reward_model_does_and_expects_nothing(finished, reward_model):
@@ -152,7 +153,7 @@ def test_the_critic_reads_as_the_reward_model_does_and_expects_nothing(finished,
     scorer = load_score_model(reward_model / "best").eval().requires_grad_(False)
     ids = torch.randint(0, 10, (2, 9))
     for parts, read in (([(ModelReward(scorer, 0), 1.0)], scorer), ([], policy)):
-        critic = start_critic(WeightedSum(parts), policy)
+        critic = build_critic(WeightedSum(parts), policy)
         assert (critic(ids) == 0).all()
         assert torch.equal(critic.hidden(ids), read.hidden(ids))
         assert all(parameter.requires_grad for parameter in critic.parameters())
@@ -331,8 +332,8 @@ def test_numbers_out_of_range_are_told(learn, run, stage, name):
 OWN_NUMBERS = [
     ("grpo", "--group-size", "1", "group_size is 1: an answer needs another"),
     ("grpo", "--group-size", "3", "rollout_size (8) must be a multiple of group_size (3)"),
-    ("grpo", "--passes", "0", "passes is 0"),
-    ("ppo", "--passes", "0", "passes is 0"),
+    ("grpo", "--epochs", "0", "passes is 0"),
+    ("ppo", "--epochs", "0", "passes is 0"),
     ("ppo", "--gamma", "1.5", "gamma is 1.5"),
     ("ppo", "--gae-lambda", "-0.1", "gae_lambda is -0.1"),
     ("ppo", "--vf-coef", "nan", "vf_coef is nan"),
@@ -346,7 +347,7 @@ def test_so_are_those_of_one_stage(learn, run, stage, flag, value, told):
     assert not run.exists()
 
 
-@pytest.mark.parametrize("config", [PPOConfig, GRPOConfig, RewardConfig, DPOConfig])
+@pytest.mark.parametrize("config", [PPORunConfig, GRPORunConfig, RewardRunConfig, DPORunConfig])
 def test_adams_eps_is_the_papers(config):
     """Gradients are tiny near convergence, and a smaller one would make large steps of them."""
     assert config().optimizer.eps == 1e-5

@@ -24,11 +24,12 @@ from folio.evaluation.loss import HeldOut
 from folio.files import damage, read_lines
 from folio.model.architectures import ARCHITECTURES
 from folio.objectives.next_token import next_token_loss
-from folio.runs import train as running
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_inference
-from folio.runs.recorder import Watch
+from folio.runs.recorder import Recorder
+from folio.runs.settings import RunConfig
 from folio.stages import pretrain as stage
+from folio.training import task
 
 
 def test_a_run_leaves_what_it_should(folio, finished):
@@ -44,7 +45,7 @@ def test_a_run_leaves_what_it_should(folio, finished):
     assert info["plan"]["accumulation"] == 2
     assert info["config"]["seed"] == 1
     assert info["peak_memory"] > 0
-    assert {"folio", "torch", "hardware", "runtime", "text_sha256"} <= info.keys()
+    assert {"folio", "torch", "hardware", "runtime", "data_sha256"} <= info.keys()
 
 
 def test_the_metrics_of_a_run(finished):
@@ -101,7 +102,7 @@ def test_a_finished_run_shows_its_result_at_once(folio, finished):
         data = json.loads((finished / "run.json").read_text())["config"]["data"]
         done = folio("pretrain", "--data", data, "--run", finished, *flags)
         assert done.code == 0
-        assert "is finished already" in done.out
+        assert "is already finished" in done.out
         assert "validation loss" in done.out
         assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
@@ -148,7 +149,7 @@ def test_a_recipe_and_flags(folio, tmp_path, text_file, run):
     assert done.code == 0
     info = json.loads((run / "run.json").read_text())
     reference = {"hardware": "x", "shares": [1.0], "losses": [[9.0, 9.1]], "landmarks": {"the lecture": 1.48}}
-    same = {key: info[key] for key in ("text_sha256", "plan")}
+    same = {"text_sha256": info["data_sha256"], "plan": info["plan"]}
     (recipe / "pretrain.reference.json").write_text(json.dumps(reference | same))
     other = folio("pretrain", recipe, "--run", run.with_name("other"), "--steps", "2").out
     assert "other sizes, or another number of steps" in " ".join(other.split())
@@ -159,8 +160,8 @@ def test_a_recipe_and_flags(folio, tmp_path, text_file, run):
     assert len(read_lines(run / "metrics.jsonl")) == 3
     assert read_lines(run / "samples.jsonl")[0]["text"].startswith("the ")
     again = folio("pretrain", recipe, "--run", run)
-    assert "started with size.steps 3, not 9" in again.mistake
-    assert "finished already" in folio("pretrain", recipe, "--run", run, "--steps", "3").out
+    assert "started with steps 3, not 9" in again.mistake
+    assert "already finished" in folio("pretrain", recipe, "--run", run, "--steps", "3").out
 
 
 def test_a_prompt_with_unknown_characters_is_no_matter(pretrain, run):
@@ -175,8 +176,8 @@ def test_a_model_that_learns_by_heart_is_stopped_and_the_best_kept(pretrain, run
     done = pretrain()
     assert done.code == 0
     out = " ".join(done.out.split())
-    assert "Validation loss has turned: it was lowest at step 4" in out
-    assert "Stopped: validation loss has not improved since step 4" in out
+    assert "Validation loss is rising: it was lowest at step 4" in out
+    assert "Stopped early: validation loss has not improved since step 4" in out
     assert "2.0000 nats a character, at step 4: 1.5000 bits a byte" in out
     records = read_lines(run / "metrics.jsonl")
     assert records[-1]["step"] == 12
@@ -200,10 +201,10 @@ def nan_after(n_calls: int):
 
 @pytest.mark.parametrize("n_steps", [0, 7])
 def test_a_loss_that_is_no_number_is_explained(pretrain, run, monkeypatch, n_steps):
-    steps = running.optimizer_steps
+    steps = task.optimizer_steps
     bad = nan_after(2 * n_steps)
     monkeypatch.setattr(
-        running, "optimizer_steps", lambda model, loss, *rest, **kw: steps(model, bad, *rest, **kw)
+        task, "optimizer_steps", lambda model, loss, *rest, **kw: steps(model, bad, *rest, **kw)
     )
     mistake = pretrain().mistake
     assert "no longer a number" in mistake
@@ -240,7 +241,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(pretrain, run, monkeypatch):
     monkeypatch.setattr(checkpoint, "save_file", fail_later)
     mistake = pretrain().mistake
     assert "No space left on device" in mistake
-    assert "--resume" in mistake
+    assert "make room and resume" in mistake
     assert damage(run / "checkpoints" / "step-4") is None
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-2", "step-4"]
     monkeypatch.undo()
@@ -263,14 +264,14 @@ def test_a_full_disk_between_saves_is_told_as_well(pretrain, monkeypatch, action
 @pytest.fixture
 def interrupted(pretrain, run, monkeypatch) -> Path:
     """A run that was interrupted in its second step."""
-    record = Watch.record
+    record = Recorder.record
 
-    def interrupt(watch: Watch, report) -> None:
+    def interrupt(watch: Recorder, report) -> None:
         record(watch, report)
         if report.step == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Watch, "record", interrupt)
+    monkeypatch.setattr(Recorder, "record", interrupt)
     done = pretrain("--run", run)
     assert done.code == 130
     monkeypatch.undo()
@@ -283,9 +284,9 @@ def test_an_interrupt_says_where_it_saved(interrupted, pretrain, run):
 
 
 def test_an_interrupt_is_told(pretrain, run, monkeypatch):
-    show = Watch.show
+    show = Recorder.show
     monkeypatch.setattr(
-        Watch,
+        Recorder,
         "show",
         lambda watch, report: (show(watch, report), report.step == 5 and signal.raise_signal(signal.SIGINT)),
     )
@@ -323,9 +324,9 @@ def test_an_unfinished_run_is_not_begun_again_by_mistake(interrupted, pretrain, 
     ("flags", "words"),
     [
         (["--seed", "7"], "started with seed 1, not 7"),
-        (["--n-embd", "32"], "started with size.n_embd 16, not 32"),
+        (["--n-embd", "32"], "started with n_embd 16, not 32"),
         (["--architecture", "llama"], "started with architecture 'qwen3', not 'llama'"),
-        (["--learning-rate", "0.5"], "started with optimizer.learning_rate 0.02, not 0.5"),
+        (["--learning-rate", "0.5"], "started with learning_rate 0.02, not 0.5"),
     ],
 )
 def test_contradictions_are_refused(interrupted, pretrain, flags, words):
@@ -335,7 +336,7 @@ def test_contradictions_are_refused(interrupted, pretrain, flags, words):
 def test_resume_needs_no_other_flags(interrupted, folio, text_file, run):
     done = folio("pretrain", "--data", text_file, "--run", run, "--resume")
     assert done.code == 0
-    assert "Going on after step 2" in done.out
+    assert "Resuming after step 2" in done.out
 
 
 def test_resume_of_a_run_that_was_never_begun_begins_it(pretrain):
@@ -362,7 +363,7 @@ def test_damage_to_all_checkpoints_begins_again(interrupted, pretrain, run):
     done = pretrain("--resume")
     assert done.code == 0
     assert "step-2 is damaged (training.safetensors has changed" in done.out
-    assert "No whole checkpoint is left: beginning again." in done.out
+    assert "No valid checkpoint is left: starting again." in done.out
     assert RunDirectory(run).read_info()["status"] == "finished"
 
 
@@ -371,11 +372,11 @@ def test_a_save_never_deletes_itself_for_damaged_newer_ones(interrupted, pretrai
     for step in (8, 10):
         (run / "checkpoints" / f"step-{step}").mkdir()
 
-    def stop(watch: Watch, report) -> None:
+    def stop(watch: Recorder, report) -> None:
         if report.step == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Watch, "record", stop)
+    monkeypatch.setattr(Recorder, "record", stop)
     assert pretrain("--resume").code == 130
     assert damage(run / "checkpoints" / "step-4") is None
 
@@ -420,10 +421,10 @@ def test_forty_columns(pretrain, monkeypatch):
 
 
 def test_a_terminal_of_forty_columns(pretrain, text_file, run):
-    tiny = read_config(stage.PretrainConfig, TINY, recipe=None, prog="", description="")
+    tiny = read_config(stage.PretrainRunConfig, TINY, recipe=None, prog="", description="")
     file = io.StringIO()
     console = Console(file=file, width=40, force_terminal=True, emoji=False, markup=False, highlight=False)
-    stage.pretrain(replace(tiny, data=str(text_file), run=run), None, console)
+    stage.STAGE.run(replace(tiny, data=str(text_file), output=RunConfig(run=run)), None, console)
     assert f"step {STEPS} of {STEPS}" in file.getvalue()
 
 

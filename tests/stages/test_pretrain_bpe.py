@@ -15,8 +15,8 @@ from folio.evaluation.loss import HeldOut
 from folio.files import read_lines
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_inference
-from folio.runs.recorder import Watch
-from folio.stages.pretrain import TOKENIZERS, PretrainConfig, encoded
+from folio.runs.recorder import Recorder
+from folio.stages.pretrain import TOKENIZERS, PretrainRunConfig, encode
 from folio.tokenizer.bpe import BPETokenizer
 
 BPE = ("--tokenizer", "bpe", "--vocab-size", "290")
@@ -49,7 +49,7 @@ def test_a_word_that_only_the_validation_text_has_gets_no_token():
     corpus = Corpus("words", text, "")
     assert "unheard" in corpus.split()[1]
     assert "unheard" not in corpus.split()[0]
-    config = PretrainConfig(tokenizer="bpe", vocab_size=400)
+    config = PretrainRunConfig(tokenizer="bpe", vocab_size=400)
     tokenizer = TOKENIZERS["bpe"](config, corpus)
     assert "unheard" not in tokenizer.content
     assert tokenizer.decode(tokenizer.encode("unheard-of")) == "unheard-of"
@@ -115,7 +115,7 @@ def test_too_few_tokens_are_refused(pretrain, size, message):
 
 
 def stop_at(moment, arguments, output):
-    run_until(lambda: wrap(Watch, "sample", at(int(moment)), after=True), arguments, output)
+    run_until(lambda: wrap(Recorder, "sample", at(int(moment)), after=True), arguments, output)
 
 
 def test_it_goes_on_as_if_it_had_not_been_killed(tmp_path, text_file):
@@ -166,8 +166,8 @@ def test_a_long_text_is_tokenized_piece_by_piece(monkeypatch):
     assert len(list(pieces(make_text()))) > 40
     for name in TOKENIZERS:
         corpus = Corpus("words", make_text(), "")
-        tokenizer = TOKENIZERS[name](PretrainConfig(tokenizer=name, vocab_size=290), corpus)
-        ids = encoded(corpus.text, tokenizer)
+        tokenizer = TOKENIZERS[name](PretrainRunConfig(tokenizer=name, vocab_size=290), corpus)
+        ids = encode(corpus.text, tokenizer)
         assert ids.dtype == torch.int32
         assert tokenizer.decode(ids.tolist()) == corpus.text
     assert json.loads(tokenizer.content)["model"]["type"] == "BPE"

@@ -73,7 +73,7 @@ def test_conversations_and_prompts_come_from_tables_in_a_data_folder(folio, fini
     )
     outcome = folio("grpo", run, *flags)
     assert outcome.code == 0, outcome.err
-    assert "36, and 4 to measure on" in told(outcome)
+    assert "36 for training, 4 held out" in told(outcome)
     assert origin(tmp_path / "grpo").endswith("talks")
 
 
@@ -102,7 +102,7 @@ def test_the_recipes_for_word_problems_work_from_a_small_model(folio, data_folde
         "sft", "recipes/math", runs[0], "--run", runs[1], *QUICK, "--epochs", "1", "--block-size", "40"
     )
     assert outcome.code == 0, outcome.err
-    assert "32, and 8 to measure on" in told(outcome)
+    assert "32 for training, 8 held out" in told(outcome)
     flags = ("--rollouts", "2", "--rollout-size", "8", "--group-size", "4", "--minibatch-size", "8")
     more = ("--max-new-tokens", "16", "--validation-prompts", "8")
     outcome = folio("grpo", "recipes/math", runs[1], "--run", runs[2], *QUICK, *flags, *more)

@@ -8,11 +8,10 @@ from tiny import TINY
 from tiny_rl import PAIRS, RATES, make_pairs
 
 from folio import cli
-from folio.data.preferences import read_preferences, tokenize_pair
+from folio.data.preferences import pair_batch, read_preferences, tokenize_pair
 from folio.files import read_lines
 from folio.model.directory import load_score_model
 from folio.objectives.reward import scores
-from folio.stages.preferences import batches_of
 from folio.tokenizer.directory import load_tokenizer
 
 
@@ -54,7 +53,7 @@ def held_out_scores(run, path, subtract_mean=True):
     measured = pairs[len(pairs) - round(0.1 * len(pairs)) :]
     with torch.inference_mode():
         return torch.cat(
-            [scores(model, batch) for batch in batches_of(measured, tokenizer.special_ids["<|pad|>"])]
+            [scores(model, pair_batch([pair], tokenizer.special_ids["<|pad|>"])) for pair in measured]
         )
 
 
@@ -72,7 +71,7 @@ def test_its_scores_have_mean_0_and_deviation_1_on_held_out_answers(learned, pai
     assert given.mean().item() == pytest.approx(0, abs=1e-4)
     assert given.std().item() == pytest.approx(1, abs=1e-4)
     chosen, rejected = (
-        torch.cat(side) for side in zip(*(part.chunk(2) for part in given.split(64)), strict=True)
+        torch.cat(side) for side in zip(*(part.chunk(2) for part in given.split(2)), strict=True)
     )
     assert (chosen > rejected).float().mean() > 0.9, "and the order is as it was learned"
 
@@ -140,13 +139,13 @@ def test_a_finished_run_is_shown_again(reward):
     first = reward()
     again = reward()
     assert (again.code, again.err) == (0, "")
-    assert "finished already" in again.out
-    assert "longer wins" in first.out
+    assert "already finished" in again.out
+    assert "length alone" in first.out
     assert "folio ppo" in again.out
 
 
 def test_lengths_alone_are_told(reward):
-    assert "longer wins right in" in " ".join(reward().out.split())
+    assert "length alone right about" in " ".join(reward().out.split())
 
 
 def test_pairs_that_do_not_fit_are_left_out_and_counted(reward, tmp_path):
@@ -156,7 +155,7 @@ def test_pairs_that_do_not_fit_are_left_out_and_counted(reward, tmp_path):
     outcome = reward("--validation", make_pairs(tmp_path / "validation.jsonl", n=4))
     assert outcome.code == 0, outcome.err
     assert "The context is 16 tokens: 3 of 43 pairs are left out." in " ".join(outcome.out.split())
-    assert "40 pairs, and 4 to measure on" in " ".join(outcome.out.split())
+    assert "40 pairs for training, 4 held out" in " ".join(outcome.out.split())
 
 
 def lines(*records):
@@ -185,10 +184,7 @@ def test_preferences_that_cannot_be_learned_from(reward, run, tmp_path, content,
 
 
 def test_mistakes_are_told_in_one_line(folio, reward, finished, run, learned):
-    assert (
-        "there is nothing to learn from: name a file of preferences with --data"
-        in folio("reward", finished, "--run", run).mistake
-    )
+    assert "--data is required: name a file of preferences" in folio("reward", finished, "--run", run).mistake
     assert "absent.jsonl cannot be read" in reward("--data", "absent.jsonl").mistake
     assert "epochs is 0" in reward("--epochs", "0").mistake
     assert "epochs is nan" in reward("--epochs", "nan").mistake

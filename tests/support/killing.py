@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from folio import cli
-from folio.report import pretrain as show
-from folio.runs import state as training
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """One clean process that has imported folio; each run is a fork of it, and so starts at once."""
@@ -56,7 +54,7 @@ def nth(number: int) -> Callable[..., bool]:
 
 
 def at(step: int) -> Callable[..., bool]:
-    """True for an action of `Watch` on that step."""
+    """True for an action of `Recorder` on that step."""
     return lambda watch, report: report.step == step
 
 
@@ -76,7 +74,6 @@ def run_until(arrange: Callable[[], None], arguments: list[str], output: str) ->
     os.dup2(file, 1)
     os.dup2(file, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    training.SAMPLE_TOKENS = show.SCENE_TOKENS = 8
     arrange()
     sys.exit(cli.main(arguments))
 

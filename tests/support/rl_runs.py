@@ -86,7 +86,7 @@ def write_run(
     records, before = records_of(stage, rollouts, **courses)
     write_lines(path / "metrics.jsonl", records)
     info = {"status": "finished", "stage": stage, "config": {**CONFIG, "kl_coef": kl_coef}, "before": before}
-    info |= {"runtime": {}, "plan": {}, "text_sha256": ""}
+    info |= {"runtime": {}, "plan": {}, "data_sha256": ""}
     (path / "run.json").write_text(json.dumps(info))
     samples = [
         {"step": step, "prompt": prompt, "text": f"> {prompt}\nAn answer of step {step}."}

@@ -10,7 +10,19 @@ LETTERS = "theacsonmdr"
 PAIRS = (*QUICK, "--micro-batch-size", "4", "--warmup-steps", "0")
 """For what learns from preferences."""
 POLICY = (
-    *(*QUICK, "--prompt", "cat", "--warmup-steps", "0", "--max-new-tokens", "8", "--validation-prompts", "4"),
+    *(
+        *QUICK,
+        "--prompt",
+        "cat",
+        "--sample-tokens",
+        "8",
+        "--warmup-steps",
+        "0",
+        "--max-new-tokens",
+        "8",
+        "--validation-prompts",
+        "4",
+    ),
     *("--rollouts", "4", "--rollout-size", "8", "--minibatch-size", "4", "--micro-batch-size", "3"),
 )
 """For what learns from rewards: 2 steps a pass."""

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.training.early_stopping import PATIENCE, TURNED, Best, OverfittingError
+from folio.training.early_stopping import MIN_DELTA, PATIENCE, EarlyStopping, OverfittingError
 
 
-def follow(losses: list[float]) -> tuple[Best, list[int], int | None]:
+def follow(losses: list[float]) -> tuple[EarlyStopping, list[int], int | None]:
     """What a run does: the evaluations at which it says that it has turned, and the one at which it stops."""
-    best, turned = Best(), []
+    best, turned = EarlyStopping(), []
     for step, loss in enumerate(losses, start=1):
-        if not best.update(step, loss) and best.has_just_turned(loss):
+        if not best.update(step, loss) and best.should_warn(loss):
             turned.append(step)
         try:
-            best.stop_if_hopeless(loss)
+            best.check(loss)
         except OverfittingError:
             return best, turned, step
     return best, turned, None
@@ -25,7 +25,7 @@ def test_a_falling_loss_goes_on():
     assert (best.step, best.val_loss, turned, stopped) == (4, 2.3, [], None)
 
 
-def test_a_turn_is_told_once_and_then_ends_the_run():
+def test_a_turn_warned_once_and_then_ends_the_run():
     best, turned, stopped = follow([3.0, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5])
     assert (best.step, best.val_loss) == (2, 2.0)
     assert turned == [4]
@@ -33,13 +33,13 @@ def test_a_turn_is_told_once_and_then_ends_the_run():
 
 
 def test_the_reason_names_the_best_step():
-    best = Best(step=1234, val_loss=1.0, evaluations_since=PATIENCE)
+    best = EarlyStopping(step=1234, val_loss=1.0, evaluations_since=PATIENCE)
     with pytest.raises(OverfittingError, match="since step 1,234"):
-        best.stop_if_hopeless(2.0)
+        best.check(2.0)
 
 
 def test_noise_is_no_turn():
-    _, turned, stopped = follow([2.0, *[2.0 + TURNED / 2] * 10])
+    _, turned, stopped = follow([2.0, *[2.0 + MIN_DELTA / 2] * 10])
     assert (turned, stopped) == ([], None)
 
 
@@ -54,16 +54,16 @@ def test_state_goes_on_exactly(losses, at):
     best, _, stopped = follow(losses)
     assert best.val_loss == min(losses[:stopped])
     assert losses[best.step - 1] == best.val_loss
-    halves = Best()
+    halves = EarlyStopping()
     for step, loss in enumerate(losses[:stopped], start=1):
         if step == at:
-            state, halves = halves.state_dict(), Best()
+            state, halves = halves.state_dict(), EarlyStopping()
             halves.load_state_dict(state)
         if not halves.update(step, loss):
-            halves.has_just_turned(loss)
+            halves.should_warn(loss)
     assert halves == best
 
 
-def test_a_slow_turn_is_told_when_it_is_more_than_noise():
-    _, turned, _ = follow([2.0, 2.0 + TURNED / 2, 2.0 + TURNED / 2, 2.0 + 2 * TURNED])
+def test_a_slow_turn_warned_when_it_is_more_than_noise():
+    _, turned, _ = follow([2.0, 2.0 + MIN_DELTA / 2, 2.0 + MIN_DELTA / 2, 2.0 + 2 * MIN_DELTA])
     assert turned == [4]

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from folio.batch import Batch, Loss
 from folio.objectives.next_token import next_token_loss
 from folio.training.loop import (
+    Accumulated,
     Every,
     NonFiniteLossError,
     StepReport,
-    accumulate,
     deferred_interrupt,
     fit,
     optimizer_steps,
@@ -66,7 +66,6 @@ def run_steps(
     steps: range | None = None,
 ) -> list[StepReport]:
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    optimizer.param_groups[0]["peak_lr"] = lr
     steps = steps or range(1, len(groups) + 1)
     return list(optimizer_steps(model, loss, groups, [optimizer], schedule, steps=steps, max_norm=max_norm))
 
@@ -208,11 +207,10 @@ def test_no_batch_is_taken_before_its_step():
 
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    optimizer.param_groups[0]["peak_lr"] = 0.1
     reports = optimizer_steps(
         model,
         next_token_loss,
-        accumulate(source(), 3),
+        Accumulated(source(), 3),
         [optimizer],
         CONSTANT,
         steps=range(1, 4),
@@ -223,9 +221,9 @@ def test_no_batch_is_taken_before_its_step():
     assert taken == 9
 
 
-def test_accumulate_groups_batches():
+def test_accumulated_groups_batches():
     batches = [make_batch(1, seed) for seed in range(7)]
-    groups = list(accumulate(batches, 3))
+    groups = list(Accumulated(batches, 3))
     assert [len(group) for group in groups] == [3, 3, 1]
     assert [batch for group in groups for batch in group] == batches
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,19 +31,19 @@ def test_every_parameter_has_one_optimizer(kind, architecture, tied):
         head_learning_rate=0.125,
         weight_decay=0.1,
     )
-    optimizers = build_optimizers(model, config, muon_dtype=torch.float32)
+    optimizers = build_optimizers(model, config)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
 
-    rates = {id(parameter): group["peak_lr"] for group in groups for parameter in group["params"]}
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
     decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
     for name, parameter in model.named_parameters():
         is_matrix = name.startswith("blocks.") and parameter.ndim == 2
         is_table = name in ("embedding.weight", "positions.embedding.weight")
         assert rates[id(parameter)] == (0.5 if is_matrix else 0.25 if is_table else 0.125), name
         assert decays[id(parameter)] == (0.1 if is_matrix else 0.0), name
-    assert optimizers[0].param_groups[0]["peak_lr"] == 0.5, "what reports call the learning rate"
+    assert optimizers[0].param_groups[0]["lr"] == 0.5, "what reports call the learning rate"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,19 +80,10 @@ class LabelConfig:
             raise UserError(f"tie is {self.tie}: it must be at least 0.")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """`folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""
-    recipe, flags = take_recipe("label", arguments)
-    prog = f"folio label {recipe or ''}".strip()
-    config = read_config(LabelConfig, flags, recipe=recipe, prog=prog, description=__doc__)
-    label(config, make_console())
-
-
-def label(config: LabelConfig, console: Console) -> None:
+def label(config: LabelConfig, out: Path, console: Console) -> None:
     """Write both files, unless they are there."""
     if not config.judge:
-        raise UserError("nobody judges: name file.py:name or a reward model with --judge.")
-    out = config.out or default_run(config.model, "label")
+        raise UserError("--judge is required: name file.py:name or a reward model.")
     made = [out / name for name in (TRAIN, VALIDATION)]
     origin = origin_of(config)
     if all(os.path.exists(path) for path in made):
@@ -104,9 +95,7 @@ def label(config: LabelConfig, console: Console) -> None:
     model, tokenizer = load_for_chat(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
     runtime = start_runtime(config.runtime)
-    for each in (model, *models_in(judge)):
-        each.to(runtime.device)
-        each.compute_dtype = runtime.compute_dtype
+    runtime.place(model, *models_in(judge))
     start = time.perf_counter()
     progress = Progress(console, sum(map(len, parts)))
     answering = Answering(config, model, tokenizer, progress)
@@ -226,3 +215,27 @@ def compared(
             if is_whole and a.completion != b.completion and abs(one - other) > tie:
                 better, worse = (a, b) if one > other else (b, a)
                 yield {"prompt": prompt, "chosen": better.completion, "rejected": worse.completion}
+
+
+class Label:
+    """`folio label` as a step of a chain of recipes."""
+
+    name = "label"
+    config = LabelConfig
+    metrics: Mapping[str, str] = {}  # it trains nothing
+    makes_assistant = False
+
+    def output(self, config: LabelConfig) -> Path:
+        """Return the folder for the preferences."""
+        return config.out or default_run(config.model, "label")
+
+    def main(self, arguments: Sequence[str]) -> None:
+        """Run `folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""
+        recipe, flags = take_recipe("label", arguments)
+        prog = f"folio label {recipe or ''}".strip()
+        config = read_config(LabelConfig, flags, recipe=recipe, prog=prog, description=__doc__)
+        label(config, self.output(config), make_console())
+
+
+STAGE = Label()
+main = STAGE.main

@@ -28,13 +28,12 @@ from folio.lecture.parts import LanguageModel, generate
 from folio.log import Progress, clock, make_console
 from folio.objectives.next_token import next_token_loss
 from folio.report.ladder import Result, Row, draw_ladder, show_ladder, tell_result
-from folio.runs.directory import RunDirectory
+from folio.runs.directory import FORMAT, RunDirectory
 from folio.runs.settings import stored_config
 from folio.runtime import Runtime, RuntimeConfig, describe, start_runtime
 from folio.tokenizer.char import CharTokenizer
-from folio.training.loop import NonFiniteLossError, accumulate, optimizer_steps
+from folio.training.loop import Accumulated, NonFiniteLossError, optimizer_steps
 from folio.training.muon import Muon
-from folio.training.optimizer import with_peaks
 from folio.training.schedule import ScheduleConfig
 
 LECTURE_LOSSES = {
@@ -216,7 +215,7 @@ def begin(
 ) -> None:
     """Write run.json; or, to go on with a ladder, see that it is about the same text, sizes and versions."""
     same = {
-        "text_sha256": corpus.sha256,
+        "data_sha256": corpus.sha256,
         "plan": {name: asdict(size) for name, size in sizes.items()},
         "folio": __version__,
         "torch": torch.__version__,
@@ -224,7 +223,7 @@ def begin(
     if run.exists:
         info = run.read_info()
         names = {
-            "text_sha256": "another text",
+            "data_sha256": "another text",
             "plan": "other sizes",
             "folio": "another folio",
             "torch": "another torch",
@@ -239,6 +238,7 @@ def begin(
         return
     run.write_info(
         {
+            "format": FORMAT,
             "status": "running",
             "stage": "ladder",
             "hardware": describe(runtime.device),
@@ -308,8 +308,8 @@ def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> t
     reports = optimizer_steps(
         model,
         next_token_loss,
-        accumulate(windows, 1),
-        with_peaks(OPTIMIZERS[rung.optimizer](model, size)),
+        Accumulated(windows, 1),
+        OPTIMIZERS[rung.optimizer](model, size),
         CONSTANT,
         steps=range(1, size.steps + 1),
         max_norm=0.0,

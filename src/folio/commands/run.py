@@ -1,21 +1,21 @@
-"""The whole way, from a text to an assistant: every stage that a folder of recipes has, one after another."""
+"""Run every recipe in a folder, from pretraining to PPO, and compare what the stages brought."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tyro
 from rich.console import Console
 from rich.text import Text
 
-from folio.commands import chat
-from folio.config import read_config, read_recipe
+from folio.commands import COMMANDS, chat
+from folio.config import flatten, read_config, read_recipe, to_table
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import clock, figure, make_console
@@ -24,131 +24,102 @@ from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
 from folio.runs.recipes import known_recipes
 from folio.runs.samples import Answers
-from folio.stages.pretrain import default_run
 
-TALKERS = ("sft", "dpo", "ppo", "grpo")
-"""Those that make a model which answers."""
-FIGURES = {
-    "pretrain": {"val_loss": "validation loss"},
-    "sft": {"val_loss": "loss of held-out answers"},
-    "reward": {"val_accuracy": "right about held-out pairs"},
-    "dpo": {"val_accuracy": "right about held-out pairs"},
-    "ppo": {"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL"},
-    "grpo": {"val_reward": "reward", "val_gold": "gold reward"},
-}
-"""What tells how a stage went, by its name in metrics.jsonl."""
-CONFIGS = {
-    "pretrain": "PretrainConfig",
-    "sft": "SFTConfig",
-    "label": "LabelConfig",
-    "reward": "RewardConfig",
-    "dpo": "DPOConfig",
-    "ppo": "PPOConfig",
-    "grpo": "GRPOConfig",
-}
-"""The stages, in the order in which each needs what the ones before have made, and the names of their settings."""
-STAGES = tuple(CONFIGS)
+
+class Step(Protocol):
+    """A command that a chain can run: a `Stage`, or one that makes data."""
+
+    name: str
+    config: type[Any]
+    metrics: Mapping[str, str]
+    makes_assistant: bool
+
+    def output(self, config: Any) -> Path: ...
+    def main(self, arguments: Sequence[str]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChainConfig:
-    """Which way to go."""
+    """Which recipes to run."""
 
     recipes: tyro.conf.Positional[Path] = Path("recipes/shakespeare")
     """A folder of recipes, each named after its stage: pretrain.toml, sft.toml, ..."""
     chat: bool = True
-    """At the end, talk with what was made, where there is a terminal."""
+    """At the end, talk with the model, where there is a terminal."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio run [FOLDER]`."""
+    """Run `folio run [FOLDER]`."""
     config = read_config(ChainConfig, arguments, recipe=None, prog="folio run", description=__doc__)
     run_chain(config, make_console())
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
-    """Carry out what is not done yet, tell what each stage brought, and begin to talk."""
-    stages = [stage for stage in STAGES if os.path.exists(config.recipes / f"{stage}.toml")]
-    if not stages:
+    """Run the stages that are not finished, show what each brought, and start a chat."""
+    recipes = {name: config.recipes / f"{name}.toml" for name in COMMANDS}
+    recipes = {name: path for name, path in recipes.items() if os.path.exists(path)}
+    if not recipes:
         known = known_recipes("pretrain")
-        raise UserError(f"{config.recipes} has no recipe. {f'There is {known}.' if known else ''}".rstrip())
-    # All are read before the first begins: a slip in the last one should not show after an hour.
-    settings = {stage: read_recipe(config_of(stage), config.recipes / f"{stage}.toml") for stage in stages}
-    made = {stage: made_by(stage, config.recipes, each) for stage, each in settings.items()}
+        raise UserError(f"{config.recipes} has no recipe. {f'Known: {known}.' if known else ''}".rstrip())
+    steps: dict[str, Step] = {name: import_module(COMMANDS[name][0]).STAGE for name in recipes}
+    # All are read before the first begins: a mistake in the last one should not show after an hour.
+    settings = {name: read_recipe(step.config, recipes[name]) for name, step in steps.items()}
+    outputs = {name: step.output(settings[name]) for name, step in steps.items()}
     try:
-        for number, stage in enumerate(stages, start=1):
-            heading(f"{number} of {len(stages)}: {stage}", console)
-            import_module(f"folio.stages.{stage}").main([str(config.recipes / f"{stage}.toml"), "--resume"])
+        for number, (name, step) in enumerate(steps.items(), start=1):
+            heading(f"{number} of {len(steps)}: {name}", console)
+            step.main([str(recipes[name]), "--resume"])
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What is done is kept: go on with `folio run {config.recipes}`.") from None
-    heading("What each stage brought", console)
-    show_table({stage: told for stage, path in made.items() if (told := outcome(stage, path))}, console)
-    talkers = {stage: path for stage, path in made.items() if stage in TALKERS}
-    if not talkers:
+        raise KeyboardInterrupt(f"Go on with `folio run {config.recipes}`: what is done is kept.") from None
+    heading("Results", console)
+    results = {name: result(step, outputs[name]) for name, step in steps.items() if step.metrics}
+    show_table(results, console)
+    assistants = {name: outputs[name] for name, step in steps.items() if step.makes_assistant}
+    if not assistants:
         return
-    *_, last = talkers
-    asked = settings[last].prompt
+    *_, last = assistants
     heading("The same questions to each", console)
-    show_answers(talkers, (asked,) if isinstance(asked, str) else asked, console)
+    show_answers(assistants, flatten(to_table(settings[last]))["prompt"], console)
     if config.chat and sys.stdin.isatty() and sys.stdout.isatty():
         heading("Now you", console)
-        chat.main([str(made[last])])
+        chat.main([str(outputs[last])])
     else:
-        show_next([f"folio chat {made[last]}"], console)
+        show_next([f"folio chat {outputs[last]}"], console)
 
 
 def heading(words: str, console: Console) -> None:
-    """A line that sets apart what comes."""
+    """Print a line that separates sections."""
     console.print()
     console.rule(Text(words, style="bold"), align="left")
 
 
-def config_of(stage: str) -> type[Any]:
-    """The class of a stage's settings."""
-    cls: type[Any] = getattr(import_module(f"folio.stages.{stage}"), CONFIGS[stage])
-    return cls
-
-
-def made_by(stage: str, recipes: Path, settings: Any) -> Path:
-    """Where a stage puts what it makes. Raises UserError where its recipe does not say."""
-    place: Path | None = settings.out if stage == "label" else settings.run
-    if place is None and stage == "pretrain":
-        return default_run(settings.data)
-    if place is None:
-        raise UserError(
-            f'{recipes / stage}.toml must say where its run goes, as in run = "runs/name": others go on from there.'
-        )
-    return place
-
-
-def outcome(stage: str, path: Path) -> str:
-    """What a stage brought, in figures: before, after, and how long it took."""
-    if stage not in FIGURES:
-        return ""
+def result(step: Step, path: Path) -> str:
+    """Return the metrics of a finished run, before and after, and how long it took."""
     run = RunDirectory(path)
     info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated = [record for record in records if any(name in record for name in FIGURES[stage])]
+    evaluated = [record for record in records if any(name in record for name in step.metrics)]
     if not evaluated:
         raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation.")
     # Where there is a validation loss, the model with the lowest is kept; else the newest.
     kept = min(evaluated, key=lambda record: record.get("val_loss", -record["step"]))
     before = info.get("before", {})
-    told = [
+    shown = [
         f"{words} {figure(before[name])} → {figure(kept[name])}"
         if name in before
         else f"{words} {figure(kept[name])}"
-        for name, words in FIGURES[stage].items()
+        for name, words in step.metrics.items()
         if name in kept
     ]
-    return f"{', '.join(told)}; {clock(records[-1]['train_seconds'])}"
+    return f"{', '.join(shown)}; {clock(records[-1]['train_seconds'])}"
 
 
-def show_answers(runs: dict[str, Path], questions: Sequence[str], console: Console) -> None:
-    """What the model of each stage says to the same questions."""
+def show_answers(runs: Mapping[str, Path], questions: Sequence[str], console: Console) -> None:
+    """Print the answers of each stage's model to the same questions."""
     answers = {}
-    for stage, path in runs.items():
+    for name, path in runs.items():
         model, tokenizer = load_for_chat(path)
-        answers[stage] = [text.split("\n", 1)[1] for _, text in Answers(questions).write(model, tokenizer)]
+        samples = Answers(questions).samples(model, tokenizer)
+        answers[name] = [text.split("\n", 1)[1].strip() for _, text in samples]
     for number, question in enumerate(questions):
         console.print(Text(f"\n> {question}", style="bold"))
-        show_table({stage: said[number].strip() for stage, said in answers.items()}, console)
+        show_table({name: texts[number] for name, texts in answers.items()}, console)

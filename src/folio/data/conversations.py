@@ -45,13 +45,14 @@ def read_conversations(data: str | Path) -> Records[Conversation]:
 
     Raises UserError, naming file and line, for what is not a conversation with an answer in it.
     """
-    conversations = read_records(data, _conversation)
+    conversations = read_records(data, parse_conversation)
     if not conversations:
         raise UserError(f"{data} holds no conversations: name a file with `messages` in each row.")
     return conversations
 
 
-def _conversation(record: Record, where: str) -> Conversation:
+def parse_conversation(record: Record, where: str) -> Conversation:
+    """Return the conversation of a row. where: words on where it stands. Raises UserError for what is none."""
     messages = conversation_of(record)
     check_messages(messages)
     if all(message["role"] != "assistant" for message in messages):

@@ -35,7 +35,7 @@ def read_preferences(data: str | Path) -> Records[Preference]:
     Each is a text, or a list of messages; chosen and rejected may be whole conversations, which need no prompt beside
     them (see `columns.answers_of`). Raises UserError, naming file and line, for what is no preference.
     """
-    preferences = read_records(data, _preference)
+    preferences = read_records(data, preference_of)
     if not preferences:
         raise UserError(
             f"{data} holds no preferences: name a file with `prompt`, `chosen` and `rejected` in each row."
@@ -43,7 +43,8 @@ def read_preferences(data: str | Path) -> Records[Preference]:
     return preferences
 
 
-def _preference(record: Record, where: str) -> Preference:
+def preference_of(record: Record, where: str) -> Preference:
+    """Return the preference of a row. where: words on where it stands. Raises UserError for what is none."""
     chosen, rejected = answers_of(record)
     prompt, better = _prompt_and_answer("chosen", chosen)
     other_prompt, worse = _prompt_and_answer("rejected", rejected)

@@ -12,23 +12,27 @@ from folio.objectives.logprobs import token_logprobs
 from folio.objectives.reward import _sums
 
 
-def loss(model: nn.Module, batch: Completions, *, reference: GPT, beta: float, nll_coef: float) -> Loss:
+def dpo_loss(model: nn.Module, batch: Completions, *, reference: GPT, beta: float, nll_coef: float) -> Loss:
     """The loss of a batch of pairs."""
     chosen, rejected = completion_logprobs(model, batch).chunk(2)
     with torch.no_grad():
         ref_chosen, ref_rejected = completion_logprobs(reference, batch).chunk(2)
     lengths = batch.mask.sum(1).chunk(2)[0]
-    return with_nll(dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta), chosen, lengths, nll_coef)
+    return with_nll(
+        dpo_pair_loss(chosen, rejected, ref_chosen, ref_rejected, beta), chosen, lengths, nll_coef
+    )
 
 
-def margins(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Tensor:
+def dpo_margins(model: nn.Module, batch: Completions, *, reference: GPT, beta: float) -> Tensor:
     """By how much the implied reward of each chosen answer is higher."""
     gained = beta * (completion_logprobs(model, batch) - completion_logprobs(reference, batch))
     chosen, rejected = gained.chunk(2)
     return chosen - rejected
 
 
-def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float) -> Loss:
+def dpo_pair_loss(
+    chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float
+) -> Loss:
     """Direct preference optimization (Rafailov et al., 2023, equation 7): Bradley-Terry in which a completion's
     reward is beta times how much likelier the policy finds it than the reference does.
 

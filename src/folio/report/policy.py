@@ -1,15 +1,14 @@
-"""What came of a policy's training: rl.png, figures before and after, and what to do next."""
+"""The result of PPO and GRPO."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from folio.files import read_lines
-from folio.log import clock, figure, size
-from folio.report.tables import evaluations, show_next, show_table
+from folio.log import figure
+from folio.report.tables import evaluations, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 
-SHOWN = {
+METRICS = {
     "val_reward": "reward",
     "val_gold": "gold reward",
     "val_kl": "KL (nats an answer)",
@@ -20,19 +19,18 @@ SHOWN = {
 
 
 def show_result(run: RunDirectory, console: Console) -> None:
-    """Held-out figures before and after, and what to do next."""
-    info, records = run.read_info(), read_lines(run.metrics_file)
-    before, after = info["before"], evaluations(run, "val_reward")[-1]
-    figures = {
-        shown: f"{figure(before[name])} before, {figure(after[name])} after"
-        for name, shown in SHOWN.items()
+    """Print held-out metrics before and after, and what to do next."""
+    before, after = run.read_info()["before"], evaluations(run, "val_reward")[-1]
+    metrics = {
+        words: f"{figure(before[name])} before, {figure(after[name])} after"
+        for name, words in METRICS.items()
         if name in after
     }
     console.print()
     show_table(
         {
-            **figures,
-            "training": f"{clock(records[-1]['train_seconds'])}, {size(info['peak_memory'])} at most",
+            **metrics,
+            "training": training_cost(run),
             "model": str(run.best),
             "curves": str(run.rl_plot),
         },

@@ -47,7 +47,7 @@ class Reference:
 
     def mismatch(self, info: dict[str, Any]) -> str | None:
         """Why a run, given as its run.json, cannot be compared with these, or None if it can."""
-        if info["text_sha256"] != self.text_sha256:
+        if info["data_sha256"] != self.text_sha256:
             return "another text"
         if info["plan"] != self.plan:
             return "other sizes, or another number of steps"

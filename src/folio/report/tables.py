@@ -1,8 +1,8 @@
-"""Tables that every stage shows: results, and what to do next."""
+"""Tables that every stage prints: results, and what to do next."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,26 +10,38 @@ from rich.text import Text
 
 from folio.errors import UserError
 from folio.files import read_lines
+from folio.log import clock, size
 from folio.runs.directory import RunDirectory
 
 
-def evaluations(run: RunDirectory, figure: str) -> list[dict[str, Any]]:
-    """The records in which this figure was measured. Raises UserError where there is none."""
-    found = [record for record in read_lines(run.metrics_file) if figure in record]
+def evaluations(run: RunDirectory, metric: str) -> list[dict[str, Any]]:
+    """Return the records of metrics.jsonl that have this metric. Raises UserError where there is none."""
+    found = [record for record in read_lines(run.metrics_file) if metric in record]
     if not found:
         raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
     return found
 
 
+def best_evaluation(run: RunDirectory) -> dict[str, Any]:
+    """Return the record with the lowest validation loss. Raises UserError where there is none."""
+    return min(evaluations(run, "val_loss"), key=lambda record: float(record["val_loss"]))
+
+
+def training_cost(run: RunDirectory) -> str:
+    """Return a finished run's training time and peak memory, in words."""
+    seconds = read_lines(run.metrics_file)[-1]["train_seconds"]
+    return f"{clock(seconds)}, {size(run.read_info()['peak_memory'])} at most"
+
+
 def show_next(commands: Sequence[str], console: Console) -> None:
-    """What a person may do now."""
+    """Print the commands that a user may want to run now."""
     console.print(Text("\nNext", style="bold"))
     for command in commands:
         console.print(f"  {command}", soft_wrap=True)
 
 
-def show_table(lines: dict[str, str], console: Console) -> None:
-    """Names and what belongs to them, in two columns, or one below the other where the console is narrow."""
+def show_table(lines: Mapping[str, str], console: Console) -> None:
+    """Print names and values in two columns; long values wrap within theirs."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from folio.evaluation.diversity import distinct_n
-from folio.rl.experience import Writing
+from folio.rl.experience import RolloutSampler
 from folio.rl.rewards import WeightedSum
 from folio.rl.rollouts import Prompt, write_samples
 
@@ -18,22 +18,22 @@ from folio.rl.rollouts import Prompt, write_samples
 class PolicyEvaluation:
     """Answers to held-out prompts, always with the same seed: only the policy differs."""
 
-    writing: Writing
+    sampler: RolloutSampler
     prompts: Sequence[Prompt]
     gold: WeightedSum | None
     seed: int
 
     def __call__(self, model: Any) -> dict[str, float]:
-        """The figures of `Written`, of the gold reward and of diversity, each after val_."""
+        """The figures of `Rollout`, of the gold reward and of diversity, each after val_."""
         samples = write_samples(
-            self.writing.policy,
-            self.writing.tokenizer,
+            model,
+            self.sampler.tokenizer,
             self.prompts,
-            max_new_tokens=self.writing.max_new_tokens,
-            temperature=self.writing.temperature,
+            max_new_tokens=self.sampler.max_new_tokens,
+            temperature=self.sampler.temperature,
             seed=self.seed,
         )
-        figures = self.writing.judged(samples).figures()
+        figures = self.sampler.score(samples).metrics()
         if self.gold is not None:
             gold = torch.tensor(self.gold(samples))
             figures |= {"gold": gold.mean().item(), "gold_std": gold.std(correction=0).item()}

@@ -22,7 +22,7 @@ from folio.tokenizer.protocol import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writing:
+class RolloutSampler:
     """How a policy's answers come about, and what they are worth.
 
     reference: the policy as it was at the start. missing_stop_penalty: taken off the reward of an answer that did
@@ -38,7 +38,7 @@ class Writing:
     missing_stop_penalty: float
     batch_size: int
 
-    def written(self, order: PromptOrder, iteration: int, n_prompts: int, each: int = 1) -> Written:
+    def sample(self, order: PromptOrder, iteration: int, n_prompts: int, each: int = 1) -> Rollout:
         """A rollout: `each` answers to each of the next prompts, side by side, with all that is known of them."""
         prompts = [prompt for prompt in order.take(iteration, n_prompts) for _ in range(each)]
         samples = write_samples(
@@ -49,10 +49,10 @@ class Writing:
             temperature=self.temperature,
             seed=order.seed * 1_000_003 + iteration,
         )
-        return self.judged(samples)
+        return self.score(samples)
 
     @torch.no_grad()  # not inference_mode: what comes of it is learned from
-    def judged(self, samples: Sequence[Sample]) -> Written:
+    def score(self, samples: Sequence[Sample]) -> Rollout:
         """Samples with their rewards, and how likely policy and reference find each token."""
         pad_id = self.tokenizer.special_ids["<|pad|>"]
         completions = Completions.of(
@@ -65,10 +65,10 @@ class Writing:
         logprobs = torch.zeros(completions.mask[:, 1:].shape)
         drawn = [logprob for sample in samples for logprob in sample.logprobs]
         logprobs[completions.mask[:, 1:].bool()] = torch.tensor(drawn)
-        ref_logprobs = self.each_token(completions, self._under_the_reference)
-        return Written(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
+        ref_logprobs = self.per_token(completions, self._under_the_reference)
+        return Rollout(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
 
-    def each_token(self, completions: Completions, compute: Callable[[Completions], Tensor]) -> Tensor:
+    def per_token(self, completions: Completions, compute: Callable[[Completions], Tensor]) -> Tensor:
         """What `compute` makes of the sampled tokens of some rows, (m) in the order of the mask, for all rows:
         (B, T - 1) on the CPU, 0 where no token was sampled."""
         device = self.reference.embedding.weight.device
@@ -90,7 +90,7 @@ class Writing:
 
 
 @dataclass(frozen=True)
-class Written:
+class Rollout:
     """samples; the same as tensors; rewards (B), and scores (B), which are rewards less penalties; and for each token
     but the first how likely the policy and its reference found it, (B, T - 1) in nats."""
 
@@ -106,7 +106,7 @@ class Written:
         """(B, T - 1), 1 where a token was sampled."""
         return self.completions.mask[:, 1:]
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """reward: mean; reward_std; kl: to the reference, summed over a completion (k1, which sampling can make
         negative but not for long); kl_k3: the same, never negative; length: tokens; stop_share."""
         log_ratio = (self.logprobs - self.ref_logprobs) * self.mask
@@ -125,7 +125,7 @@ class Written:
 class PPOExperience:
     """What PPO learns from: every token's advantage, by a critic's account."""
 
-    writing: Writing
+    sampler: RolloutSampler
     critic: ScoreModel
     order: PromptOrder
     n_prompts: int
@@ -137,7 +137,7 @@ class PPOExperience:
 
     def __call__(self, iteration: int) -> tuple[PPOBatch, Mapping[str, float]]:
         """A rollout and its figures."""
-        written = self.writing.written(self.order, iteration, self.n_prompts, self.group_size)
+        written = self.sampler.sample(self.order, iteration, self.n_prompts, self.group_size)
         mask = written.mask
         values = self._values(written.completions)
         rewards = token_rewards(written.scores, written.logprobs, written.ref_logprobs, mask, self.kl_coef)
@@ -152,12 +152,12 @@ class PPOExperience:
             advantages=whiten(advantages, mask),
             returns=returns,
         )
-        return batch, {**written.figures(), "explained_variance": explained_variance(values, returns, mask)}
+        return batch, {**written.metrics(), "explained_variance": explained_variance(values, returns, mask)}
 
     @torch.no_grad()
     def _values(self, completions: Completions) -> Tensor:
         """What the critic expects before each sampled token: (B, T - 1)."""
-        return self.writing.each_token(
+        return self.sampler.per_token(
             completions, lambda some: self.critic.scores(Branches.of(some).read(self.critic))
         )
 
@@ -166,7 +166,7 @@ class PPOExperience:
 class GRPOExperience:
     """What GRPO learns from: by how much each answer is better than the others to the same prompt."""
 
-    writing: Writing
+    sampler: RolloutSampler
     order: PromptOrder
     n_prompts: int
     group_size: int
@@ -174,7 +174,7 @@ class GRPOExperience:
 
     def __call__(self, iteration: int) -> tuple[GRPOBatch, Mapping[str, float]]:
         """A rollout and its figures; equal_groups: share of prompts whose answers all got the same, which teach nothing."""
-        written = self.writing.written(self.order, iteration, self.n_prompts, self.group_size)
+        written = self.sampler.sample(self.order, iteration, self.n_prompts, self.group_size)
         advantages = group_advantages(written.scores, self.group_size, scale=self.scale)
         groups = written.scores.view(-1, self.group_size)
         equal = (groups.amax(1) == groups.amin(1)).float().mean().item()
@@ -185,7 +185,7 @@ class GRPOExperience:
             ref_logprobs=written.ref_logprobs,
             advantages=advantages[:, None] * written.mask,
         )
-        return batch, {**written.figures(), "equal_groups": equal}
+        return batch, {**written.metrics(), "equal_groups": equal}
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:

@@ -82,7 +82,7 @@ Experience = TypeVar("Experience", bound=Completions)
 
 
 class Rollouts(Generic[Experience]):
-    """An endless stream of step-groups. A rollout is made when the one before is used up, and is visited `passes`
+    """An endless stream of step-groups. A rollout is made when the one before is used up, and is visited `epochs`
     times, each time in a new order and in minibatches of `minibatch_size`, one optimizer step each.
 
     make: of the number of a rollout (from 0), what is to be learned from it, and its figures.
@@ -95,14 +95,14 @@ class Rollouts(Generic[Experience]):
         make: Callable[[int], tuple[Experience, Mapping[str, float]]],
         kind: type[Experience],
         *,
-        passes: int,
+        epochs: int,
         minibatch_size: int,
         micro_batch_size: int,
         seed: int,
     ) -> None:
         self.make = make
         self.kind = kind
-        self.passes = passes
+        self.epochs = epochs
         self.minibatch_size = minibatch_size
         self.micro_batch_size = micro_batch_size
         self.seed = seed
@@ -111,15 +111,15 @@ class Rollouts(Generic[Experience]):
         self.taken = 0
         """Step-groups of the last one that were taken."""
         self.experience: Experience | None = None
-        self.metrics: Mapping[str, float] = {}
+        self._metrics: Mapping[str, float] = {}
         """Of the rollout in hand."""
 
     def __iter__(self) -> Iterator[list[Experience]]:
         return self
 
     def __next__(self) -> list[Experience]:
-        if self.experience is None or self.taken == self.passes * self._n_minibatches(self.experience):
-            self.experience, self.metrics = self.make(self.iteration)
+        if self.experience is None or self.taken == self.epochs * self._n_minibatches(self.experience):
+            self.experience, self._metrics = self.make(self.iteration)
             self.iteration, self.taken = self.iteration + 1, 0
         n_rows = len(self.experience.ids)
         which_pass, minibatch = divmod(self.taken, self._n_minibatches(self.experience))
@@ -133,9 +133,9 @@ class Rollouts(Generic[Experience]):
             for first in range(0, len(rows), self.micro_batch_size)
         ]
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """The number of the rollout in hand, from 1, and its figures."""
-        return {"rollout": self.iteration, **self.metrics}
+        return {"rollout": self.iteration, **self._metrics}
 
     def _n_minibatches(self, experience: Experience) -> int:
         return -(-len(experience.ids) // self.minibatch_size)
@@ -145,11 +145,11 @@ class Rollouts(Generic[Experience]):
         return {
             "iteration": self.iteration,
             "taken": self.taken,
-            "metrics": dict(self.metrics),
+            "metrics": dict(self._metrics),
             "experience": {each.name: getattr(held, each.name) for each in fields(held)} if held else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a source with the same settings was when it gave `state`."""
-        self.iteration, self.taken, self.metrics = state["iteration"], state["taken"], state["metrics"]
+        self.iteration, self.taken, self._metrics = state["iteration"], state["taken"], state["metrics"]
         self.experience = self.kind(**state["experience"]) if state["experience"] else None

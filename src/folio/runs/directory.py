@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 from folio.errors import UserError
 from folio.files import restore_directory, write_file
 
-INFO_TYPES = {"status": str, "stage": str, "config": dict, "runtime": dict, "plan": dict, "text_sha256": str}
-"""What run.json cannot be without."""
+INFO_TYPES = {"status": str, "stage": str, "config": dict, "runtime": dict, "plan": dict, "data_sha256": str}
+"""Keys that run.json must have."""
+FORMAT = 2
+"""Version of what a run directory holds. Finished runs of older formats can be read, unfinished ones not resumed."""
 BEFORE_A_RUN = {".lock", ".run.json.writing"}
 """All that a run can have left which was killed before it began."""
 
@@ -90,10 +92,17 @@ class RunDirectory:
             info = json.loads(self.info_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.info_file} is damaged ({error}); choose another --run.") from None
+        if isinstance(info, dict) and "format" not in info:
+            info = {"format": 1, "data_sha256": info.get("text_sha256"), **info}
         for key, kind in INFO_TYPES.items():
             if not isinstance(info, dict) or not isinstance(info.get(key), kind):
                 raise UserError(f"{self.info_file} is damaged (no {key}); choose another --run.")
         return info
+
+    @staticmethod
+    def is_old(info: Mapping[str, Any]) -> bool:
+        """Return whether a run.json was written by a folio whose runs this one cannot resume."""
+        return bool(info["format"] < FORMAT)
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace run.json in one step. Raises UserError when the disk is full or cannot be written."""

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from folio.checkpoint import newest_whole
+from folio.checkpoint import newest_valid
 from folio.errors import UserError
 from folio.files import damage, readable_directory
 from folio.model.directory import load_model
@@ -37,7 +37,7 @@ def find_model(path: Path) -> Path:
         raise UserError(
             f"{path} is a folder of recipes, not a model: it has {', '.join(recipes)}. A recipe comes before the flags."
         )
-    checkpoint, problems = newest_whole(path / "checkpoints")
+    checkpoint, problems = newest_valid(path / "checkpoints")
     for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
         print(f"folio: {line}", file=sys.stderr)
     if checkpoint is None and stage_of(path) == "ladder":

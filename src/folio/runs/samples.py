@@ -1,4 +1,4 @@
-"""Samples written along the way, always to the same prompts and with the same seed."""
+"""Samples written during training, always to the same prompts and with the same seed: only the model differs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from folio.config import Count, Settings
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
@@ -15,28 +16,34 @@ from folio.model.gpt import GPT
 from folio.tokenizer import chat_template
 from folio.tokenizer.protocol import Tokenizer
 
-SAMPLE_TOKENS = 100
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersConfig(Settings):
+    """Settings of the samples of an assistant."""
+
+    prompt: tuple[str, ...] = ()
+    """Questions that the samples answer; by default three of the held-out ones."""
+    sample_tokens: Count = 120
+    """Maximum number of tokens in a sample."""
 
 
-ANSWER_TOKENS = 120
+class SampleSource(Protocol):
+    """What writes samples of a model."""
 
-
-class Writer(Protocol):
-    """What writes samples along the way, always to the same prompts and with the same seed."""
-
-    def write(self, model: Any, tokenizer: Tokenizer) -> Iterable[tuple[str, str]]:
-        """Each prompt, and what is to be shown of it."""
+    def samples(self, model: Any, tokenizer: Tokenizer) -> Iterable[tuple[str, str]]:
+        """Return each prompt, and the text to show for it."""
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A text, continued: the sample of pretraining."""
+    """A prompt and its continuation: the sample of pretraining."""
 
     prompt: str
+    max_new_tokens: int
 
-    def write(self, model: GPT, tokenizer: Tokenizer) -> list[tuple[str, str]]:
-        """The prompt, and with it what the model adds to it."""
-        return [(self.prompt, write_text(model, tokenizer, self.prompt, SAMPLE_TOKENS))]
+    def samples(self, model: GPT, tokenizer: Tokenizer) -> list[tuple[str, str]]:
+        """Return the prompt, and the prompt with its continuation."""
+        return [(self.prompt, continue_text(model, tokenizer, self.prompt, self.max_new_tokens))]
 
 
 @dataclass(frozen=True)
@@ -44,34 +51,34 @@ class Answers:
     """Answers to fixed questions: the samples of all stages that make an assistant."""
 
     prompts: Sequence[str]
+    max_new_tokens: int = 120
 
-    def write(self, model: GPT, tokenizer: Tokenizer) -> list[tuple[str, str]]:
-        """Each question, and with it its answer."""
-        return [(prompt, self._answered(prompt, model, tokenizer)) for prompt in self.prompts]
+    def samples(self, model: GPT, tokenizer: Tokenizer) -> list[tuple[str, str]]:
+        """Return each question, and the question with its answer."""
+        return [(prompt, self._answer(prompt, model, tokenizer)) for prompt in self.prompts]
 
-    def _answered(self, prompt: str, model: GPT, tokenizer: Tokenizer) -> str:
+    def _answer(self, prompt: str, model: GPT, tokenizer: Tokenizer) -> str:
         question, _ = tokenizer.drop_unknown(prompt)
         ids = chat_template.prompt_ids(tokenizer, [{"role": "user", "content": question}])
-        room = min(ANSWER_TOKENS, model.config.block_size - len(ids))
-        answer = write_on(model, tokenizer, ids, room, [tokenizer.special_ids["<|end|>"]])
+        room = min(self.max_new_tokens, model.config.block_size - len(ids))
+        answer = _generate(model, tokenizer, ids, room, [tokenizer.special_ids["<|end|>"]])
         return f"> {question}\n{answer}"
 
 
-def write_text(model: GPT, tokenizer: Tokenizer, prompt: str, n_tokens: int) -> str:
-    """Prompt and continuation, the same for the same model."""
+def continue_text(model: GPT, tokenizer: Tokenizer, prompt: str, max_new_tokens: int) -> str:
+    """Return a prompt with its continuation, the same for the same model."""
     prompt, _ = tokenizer.drop_unknown(prompt)
-    return prompt + write_on(model, tokenizer, tokenizer.prompt(prompt), n_tokens)
+    return prompt + _generate(model, tokenizer, tokenizer.prompt(prompt), max_new_tokens)
 
 
-def write_on(
-    model: GPT, tokenizer: Tokenizer, ids: Sequence[int], n_tokens: int, stop_ids: Sequence[int] = ()
+def _generate(
+    model: GPT, tokenizer: Tokenizer, ids: Sequence[int], max_new_tokens: int, stop_ids: Sequence[int] = ()
 ) -> str:
-    """What the model writes after `ids`, the same for the same model."""
     steps = stream_text(
         Engine(model),
         tokenizer,
         [ids],
-        max_new_tokens=n_tokens,
+        max_new_tokens=max_new_tokens,
         sampling=SamplingConfig(temperature=0.8),
         seed=1,
         stop_ids=stop_ids,

@@ -1,80 +1,63 @@
-"""A model in training, and what is done with it between steps: save, evaluate, record, sample, show."""
+"""A model in training: all that a checkpoint must hold, and how it is evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch import nn
-from torch.optim import Optimizer
+from typing import Any
 
 from folio.checkpoint import load_state, random_state, restore_random_state, save_state
 from folio.files import write_directory
 from folio.model.directory import load_weights, save_model
-from folio.model.gpt import GPT
-from folio.model.score import ActorCritic, ScoreModel
+from folio.model.score import ScoreModel
 from folio.model.transformer import Transformer
 from folio.runtime import Runtime
 from folio.tokenizer.protocol import Tokenizer
 from folio.tokenizer.special_tokens import STANDARD_NAMES
-from folio.training.early_stopping import Best
-from folio.training.loop import Counted, LossFunction, StepReport
+from folio.training.early_stopping import EarlyStopping
+from folio.training.loop import StepReport
 from folio.training.plan import Plan
+from folio.training.task import Task
 
 STATE_FILE = "training.safetensors"
 
 
-class Source(Protocol):
-    """What batches come from, and can go on from where it was."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
 @dataclass
 class Training:
-    """Everything that changes while a model trains, and so all that a checkpoint must hold; and what it trains with.
+    """A training task with everything that a run needs around it.
 
-    groups: the micro-batches of one optimizer step after another, made of `source`.
-    evaluation: a model's figures on what it does not learn from. `val_loss`, if it is among them, decides which
-    model is the best; without it the newest is.
-    critic: PPO's, which learns beside the policy.
-    figures: further ones for the step that was just made.
+    model: what is saved as a model directory. evaluation: maps the model to held-out metrics; if `val_loss` is among
+    them, it decides which model is the best, else the newest is. critic: PPO's, which is saved beside the model.
+    tokens, train_seconds: up to the last step.
     """
 
     model: Transformer
     tokenizer: Tokenizer
-    source: Source
-    groups: Iterable[Sequence[Counted]]
-    loss_function: LossFunction
+    task: Task
     evaluation: Callable[[Any], Mapping[str, float]]
-    optimizers: Sequence[Optimizer]
     runtime: Runtime
     plan: Plan
     critic: ScoreModel | None = None
-    figures: Callable[[], Mapping[str, float]] = dict
-    best: Best = field(default_factory=Best)
+    best: EarlyStopping = field(default_factory=EarlyStopping)
     tokens: int = 0
     train_seconds: float = 0.0
 
-    @property
-    def learner(self) -> nn.Module:
-        """All that the loop trains."""
-        if self.critic is None:
-            return self.model
-        assert isinstance(self.model, GPT)
-        return ActorCritic(self.model, self.critic)
+    def reports(self, first_step: int) -> Iterator[StepReport]:
+        """Make the steps from `first_step` on, counting tokens and seconds."""
+        for report in self.task.reports(first_step):
+            self.tokens += report.n_tokens
+            self.train_seconds += report.seconds
+            yield report
 
     def save(self, directory: Path, report: StepReport) -> None:
-        """Write a checkpoint that is a model directory as well."""
+        """Write a checkpoint, which is a model directory as well."""
 
         def write(temporary: Path) -> None:
             self.save_model(temporary)
             state = {
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                "source": self.source.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.task.optimizers],
+                "source": self.task.source.state_dict(),
                 "random": random_state(),
                 "best": self.best.state_dict(),
                 "tokens": self.tokens,
@@ -87,12 +70,12 @@ class Training:
         write_directory(directory, write)
 
     def load(self, directory: Path) -> StepReport:
-        """Become what was saved, to the last bit, and return the report of the last step made."""
+        """Restore a checkpoint to the last bit, and return the report of its last step."""
         load_weights(self.model, directory)
         state = load_state(directory / STATE_FILE)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+        for optimizer, saved in zip(self.task.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.source.load_state_dict(state["source"])
+        self.task.source.load_state_dict(state["source"])
         if self.critic:
             self.critic.load_state_dict(state["critic"])
         self.best.load_state_dict(state["best"])
@@ -101,7 +84,7 @@ class Training:
         return StepReport(**state["report"])
 
     def save_model(self, directory: Path) -> None:
-        """Write model and tokenizer, as `transformers` reads them."""
+        """Write model and tokenizer as a Hugging Face model directory."""
         special_ids = {name: self.tokenizer.special_ids[token] for name, token in STANDARD_NAMES.items()}
         save_model(self.model, directory, special_ids=special_ids)
         self.tokenizer.save(directory)

@@ -1,76 +1,65 @@
-"""Group relative policy optimization: a model learns from which of its answers to the same prompt are the better ones."""
+"""Group relative policy optimization: improve a model's answers by comparing answers to the same prompt."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import tyro
 from rich.console import Console
 
-from folio.errors import UserError
-from folio.objectives.grpo import GRPOBatch, grpo_loss
+from folio.config import Settings
 from folio.report.policy import show_result
-from folio.rl.experience import GRPOExperience
+from folio.rl.grpo import GRPOConfig, grpo_task
 from folio.runs.directory import RunDirectory
+from folio.runs.samples import AnswersConfig
+from folio.runs.settings import RunConfig
 from folio.runs.state import Training
-from folio.stages.policy import PolicyConfig, finish, prepare_policy, prepared, rollouts, start_policy
-from folio.stages.stage import Prepared, Stage
-from folio.training.optimizer import build_optimizers
+from folio.runtime import RuntimeConfig
+from folio.stages.policy import METRICS, PromptsConfig, RewardsConfig, finish, prepare_policy
+from folio.stages.stage import Prepared, Stage, default_run
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPOConfig(PolicyConfig):
-    """Everything that decides a run of GRPO."""
+class GRPORunConfig(Settings):
+    """Settings of `folio grpo`."""
 
-    group_size: int = 8
-    """How many of the answers are to the same prompt, and compared; it must divide rollout_size."""
-    kl_coef: float = 0.0
-    """Weight of the KL to the reference in the loss; 0 where the reward cannot be fooled."""
-    scale: Literal["std", "none"] = "none"
-    """std divides advantages by their group's deviation, as in the paper; it favours prompts that are nearly always
-    or nearly never answered well (Liu et al., 2025)."""
-
-    def __post_init__(self) -> None:
-        if self.group_size < 2:
-            raise UserError(f"group_size is {self.group_size}: an answer needs another to be compared with.")
-        super().__post_init__()
-        if not 0 <= self.kl_coef < math.inf:
-            raise UserError(f"kl_coef is {self.kl_coef}: it must be at least 0.")
+    model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
+    """Model to start from and to stay near to: a run, a checkpoint in it, or any model directory. Or a recipe."""
+    prompts: PromptsConfig = field(default_factory=PromptsConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    output: RunConfig = field(default_factory=RunConfig)
+    training: GRPOConfig = field(default_factory=GRPOConfig)
+    samples: AnswersConfig = field(default_factory=AnswersConfig)
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
 
-def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared:
-    """A policy, and rollouts to learn from."""
-    made = prepare_policy(config, run, console)
-    runtime, plan = start_policy(made, config, run)
-    experience = GRPOExperience(
-        writing=made.writing,
-        order=made.order,
-        n_prompts=config.rollout_size // config.group_size,
-        group_size=config.group_size,
-        scale=config.scale == "std",
+def prepare(config: GRPORunConfig, run: RunDirectory, console: Console) -> Prepared:
+    """Load the policy."""
+    settings = config.training
+    policy = prepare_policy(
+        config.model, config.prompts, config.rewards, settings.rollout, config.runtime, run, console
     )
-    source = rollouts(config, experience, GRPOBatch)
     training = Training(
-        model=made.model,
-        tokenizer=made.writing.tokenizer,
-        source=source,
-        groups=source,
-        loss_function=partial(
-            grpo_loss,
-            clip_range=config.clip_range,
-            kl_coef=config.kl_coef,
-            temperature=config.temperature,
-        ),
-        evaluation=made.evaluation,
-        optimizers=build_optimizers(made.model, config.optimizer, muon_dtype=runtime.compute_dtype),
-        runtime=runtime,
-        plan=plan,
-        figures=source.figures,
+        model=policy.sampler.policy,
+        tokenizer=policy.sampler.tokenizer,
+        task=grpo_task(policy.sampler, policy.order, settings),
+        evaluation=policy.evaluation,
+        runtime=policy.runtime,
+        plan=policy.plan,
     )
-    return prepared(config, made, training)
+    return policy.prepared(training, run, settings.rollout, config.samples)
 
 
-STAGE = Stage("grpo", __doc__, GRPOConfig, prepare, finish, show_result)
+STAGE = Stage(
+    name="grpo",
+    description=__doc__,
+    config=GRPORunConfig,
+    output=lambda config: config.output.run or default_run(config.model, "grpo"),
+    prepare=prepare,
+    finish=finish,
+    show=show_result,
+    metrics=METRICS,
+    makes_assistant=True,
+)
 main = STAGE.main

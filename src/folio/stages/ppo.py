@@ -1,126 +1,67 @@
-"""Proximal policy optimization: a model learns to answer so that a reward model likes it, and stays near to itself."""
+"""Proximal policy optimization: improve a model's answers by a reward, and keep it near to its start."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import torch
+import tyro
 from rich.console import Console
 
-from folio.errors import UserError
-from folio.model.gpt import GPT
-from folio.model.score import ScoreModel
-from folio.objectives.ppo import PPOBatch, ppo_loss
+from folio.config import Settings
 from folio.report.policy import show_result
-from folio.rl.experience import PPOExperience
-from folio.rl.rewards import ModelReward, WeightedSum
+from folio.rl.ppo import PPOConfig, build_critic, ppo_task
 from folio.runs.directory import RunDirectory
+from folio.runs.samples import AnswersConfig
+from folio.runs.settings import RunConfig
 from folio.runs.state import Training
-from folio.stages.policy import PolicyConfig, finish, prepare_policy, prepared, rollouts, start_policy
-from folio.stages.stage import Prepared, Stage
-from folio.training.optimizer import OptimizerConfig, build_optimizers
+from folio.runtime import RuntimeConfig
+from folio.stages.policy import METRICS, PromptsConfig, RewardsConfig, finish, prepare_policy
+from folio.stages.stage import Prepared, Stage, default_run
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOConfig(PolicyConfig):
-    """Everything that decides a run of PPO."""
+class PPORunConfig(Settings):
+    """Settings of `folio ppo`."""
 
-    kl_coef: float = 0.05
-    """What a nat of distance from the reference costs, in rewards."""
-    gamma: float = 1.0
-    """How much a reward counts a token earlier."""
-    gae_lambda: float = 0.95
-    """Between the critic's word (0) and what really happened (1)."""
-    value_clip_range: float = 0.2
-    """How far an update may take the critic's value of a token."""
-    vf_coef: float = 0.1
-    """Weight of the critic's loss."""
-    critic_learning_rate: float = 1e-3
-    """Of all of the critic but its head: it has to follow what the policy does."""
-    critic_head_learning_rate: float = 5e-3
-    """Of its head, which begins at 0."""
-    whiten_rewards: bool = False
-    """Bring rewards to a standard deviation of 1 in each rollout."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, is_right, allowed in (
-            ("kl_coef", 0 <= self.kl_coef < math.inf, "at least 0"),
-            ("gamma", 0 <= self.gamma <= 1, "between 0 and 1"),
-            ("gae_lambda", 0 <= self.gae_lambda <= 1, "between 0 and 1"),
-            ("value_clip_range", self.value_clip_range > 0, "above 0"),
-            ("critic_learning_rate", 0 < self.critic_learning_rate < math.inf, "above 0"),
-            ("critic_head_learning_rate", 0 < self.critic_head_learning_rate < math.inf, "above 0"),
-            ("vf_coef", 0 <= self.vf_coef < math.inf, "at least 0"),
-        ):
-            if not is_right:
-                raise UserError(f"{name} is {getattr(self, name)}: it must be {allowed}.")
+    model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
+    """Model to start from and to stay near to: a run, a checkpoint in it, or any model directory. Or a recipe."""
+    prompts: PromptsConfig = field(default_factory=PromptsConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    output: RunConfig = field(default_factory=RunConfig)
+    training: PPOConfig = field(default_factory=PPOConfig)
+    samples: AnswersConfig = field(default_factory=AnswersConfig)
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
 
-def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
-    """Policy and critic, and rollouts to learn from."""
-    made = prepare_policy(config, run, console)
-    runtime, plan = start_policy(made, config, run)
-    critic = start_critic(made.writing.reward, made.model)
-    experience = PPOExperience(
-        writing=made.writing,
-        critic=critic,
-        order=made.order,
-        n_prompts=config.rollout_size // config.group_size,
-        group_size=config.group_size,
-        kl_coef=config.kl_coef,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
-        whiten_rewards=config.whiten_rewards,
+def prepare(config: PPORunConfig, run: RunDirectory, console: Console) -> Prepared:
+    """Load the policy, and build its critic."""
+    settings = config.training
+    policy = prepare_policy(
+        config.model, config.prompts, config.rewards, settings.rollout, config.runtime, run, console
     )
-    source = rollouts(config, experience, PPOBatch)
-    loss = partial(
-        ppo_loss,
-        clip_range=config.clip_range,
-        value_clip_range=config.value_clip_range,
-        vf_coef=config.vf_coef,
-        temperature=config.temperature,
-    )
+    critic = build_critic(policy.sampler.reward, policy.sampler.policy)
     training = Training(
-        model=made.model,
+        model=policy.sampler.policy,
         critic=critic,
-        tokenizer=made.writing.tokenizer,
-        source=source,
-        groups=source,
-        loss_function=loss,
-        evaluation=made.evaluation,
-        optimizers=[
-            *build_optimizers(made.model, config.optimizer, muon_dtype=runtime.compute_dtype),
-            *build_optimizers(critic, critic_rates(config), muon_dtype=runtime.compute_dtype),
-        ],
-        runtime=runtime,
-        plan=plan,
-        figures=source.figures,
+        tokenizer=policy.sampler.tokenizer,
+        task=ppo_task(policy.sampler, policy.order, critic, settings),
+        evaluation=policy.evaluation,
+        runtime=policy.runtime,
+        plan=policy.plan,
     )
-    return prepared(config, made, training)
+    return policy.prepared(training, run, settings.rollout, config.samples)
 
 
-def critic_rates(config: PPOConfig) -> OptimizerConfig:
-    """The policy's optimizer, with the critic's learning rates."""
-    return replace(
-        config.optimizer,
-        learning_rate=config.critic_learning_rate,
-        embedding_learning_rate=config.critic_learning_rate,
-        head_learning_rate=config.critic_head_learning_rate,
-    )
-
-
-def start_critic(reward: WeightedSum, policy: GPT) -> ScoreModel:
-    """A critic that reads as the reward model does, where there is one, for that knows already what is liked; else as
-    the policy. Its head begins at 0: a reward model has only ever seen whole answers, and what it makes of half of one
-    is worse than nothing (explained variance -2.3 on the plays, where 0 is a constant's)."""
-    readers = [source.model for source, _ in reward.parts if isinstance(source, ModelReward)]
-    critic = ScoreModel.like(readers[0] if readers else policy)
-    torch.nn.init.zeros_(critic.score.weight)
-    return critic.to(policy.embedding.weight.device)
-
-
-STAGE = Stage("ppo", __doc__, PPOConfig, prepare, finish, show_result)
+STAGE = Stage(
+    name="ppo",
+    description=__doc__,
+    config=PPORunConfig,
+    output=lambda config: config.output.run or default_run(config.model, "ppo"),
+    prepare=prepare,
+    finish=finish,
+    show=show_result,
+    metrics=METRICS,
+    makes_assistant=True,
+)
 main = STAGE.main

@@ -1,74 +1,61 @@
-"""What the stages share that learn from preferences: settings, and pairs as tokens."""
+"""What the stages share that learn from preferences: settings, pairs as tokens, facts to show."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
+from torch import Tensor, nn
 
 from folio.batch import Completions
+from folio.config import Settings
 from folio.data.preferences import Pair, Preference, pair_batch, read_preferences, tokenize_pair
 from folio.data.records import Parts, find_parts
 from folio.errors import UserError
+from folio.evaluation.preferences import HeldOutPairs, longer_wins
+from folio.log import times
 from folio.model.directory import weights_digest
-from folio.runtime import RuntimeConfig
-from folio.stages.stage import TuningConfig
+from folio.runs.state import Training
+from folio.runtime import describe
 from folio.tokenizer.protocol import Tokenizer
 
 VALIDATION_PAIRS = 32
-"""In one batch."""
+"""Pairs per batch of an evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreferenceConfig(TuningConfig):
-    """What every stage is told that learns from preferences."""
+class PreferencesConfig(Settings):
+    """Where preferences are read from."""
 
-    model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
-    """Where to start: a run, a checkpoint in it, or any model directory. Or a recipe (.toml), or a folder with one."""
     data: str | None = None
     """Preferences: a .jsonl, .json or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
     .jsonl and .parquet files, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split
     may be left out."""
     validation: str | None = None
-    """Preferences to measure on, in the same form; by default the last tenth of the data."""
-    epochs: float = 1.0
-    """How often each pair is seen: more than once, and it is learned by heart."""
-    micro_batch_size: int = 8
-    """Pairs that go through the model together; a step is one such batch."""
-    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.epochs < math.inf:
-            raise UserError(f"epochs is {self.epochs}: it must be above 0.")
-        if self.micro_batch_size < 1:
-            raise UserError(f"micro_batch_size is {self.micro_batch_size}: it must be at least 1.")
+    """Held-out preferences, in the same form; by default the last tenth of the data."""
 
 
-def find_preferences(config: PreferenceConfig) -> Parts[Preference]:
-    """Preferences to learn from and to measure on. Raises UserError where there are none."""
+def find_preferences(config: PreferencesConfig) -> Parts[Preference]:
+    """Return training and held-out preferences. Raises UserError where there are none."""
     if config.data is None:
-        raise UserError("there is nothing to learn from: name a file of preferences with --data.")
+        raise UserError("--data is required: name a file of preferences.")
     return find_parts(read_preferences, {}, config.data, config.validation)
 
 
 def digest_of(preferences: Parts[Preference], start: Path) -> str:
-    """What tells preferences and the model that a run starts from, a model directory, from others."""
-    learned, measured = (list(map(asdict, part)) for part in (preferences.train, preferences.validation))
-    parts = [learned, measured, weights_digest(start)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    """Return a SHA-256 of all preferences and of the weights of the model directory that a run starts from."""
+    parts = [list(map(asdict, part)) for part in (preferences.train, preferences.validation)]
+    return hashlib.sha256(json.dumps([*parts, weights_digest(start)]).encode()).hexdigest()
 
 
-def tokenized(
+def tokenize_with_notice(
     preferences: Sequence[Preference], tokenizer: Tokenizer, block_size: int, console: Console
 ) -> list[Pair]:
-    """Preferences as ids, without those that are longer than the context, which are counted.
+    """Return preferences as ids, without those that are longer than the context, whose number is printed.
 
     Raises UserError for a character that the model does not know, and where none is left.
     """
@@ -84,10 +71,26 @@ def tokenized(
     return kept
 
 
-def batches_of(pairs: Sequence[Pair], pad_id: int) -> list[Completions]:
-    """All pairs, those of like length together."""
+def held_out_pairs(
+    pairs: Sequence[Pair], pad_id: int, margins: Callable[[nn.Module, Completions], Tensor]
+) -> HeldOutPairs:
+    """Return the evaluation on pairs, in batches of like length."""
     ordered = sorted(pairs, key=len)
-    return [
+    batches = [
         pair_batch(ordered[first : first + VALIDATION_PAIRS], pad_id)
         for first in range(0, len(ordered), VALIDATION_PAIRS)
     ]
+    return HeldOutPairs(batches, margins)
+
+
+def facts_of(
+    pairs: Sequence[Pair], held_out: Sequence[Pair], origin: str, epochs: float, training: Training
+) -> dict[str, str]:
+    """Return what is shown before training."""
+    lengths = [(len(pair.chosen), len(pair.rejected)) for pair in held_out]
+    return {
+        "preferences": f"{len(pairs):,} pairs for training, {len(held_out):,} held out: {origin}",
+        "length alone": f"right about {longer_wins(lengths):.1%} of the held-out pairs: the baseline",
+        "machine": f"{describe(training.runtime.device)}; {training.runtime}",
+        "training": f"{training.task.steps:,} steps, each pair {times(epochs)}",
+    }

@@ -1,13 +1,12 @@
-"""What the stages share that start from a model: their settings, and the way from the start to a finished run."""
+"""A stage: a command that trains, from its settings to a finished run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-import tyro
 from rich.console import Console
 
 from folio.config import from_table, read_config
@@ -17,153 +16,145 @@ from folio.log import Progress, make_console
 from folio.report.loss_figure import plot_losses
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
+from folio.runs.load import stage_of
 from folio.runs.recipes import take_recipe
-from folio.runs.recorder import Watch
-from folio.runs.samples import Writer
-from folio.runs.settings import stored_config
+from folio.runs.recorder import Recorder
+from folio.runs.samples import SampleSource
+from folio.runs.settings import RunConfig, stored_config
 from folio.runs.state import Training
-from folio.runs.train import begin_run, resume, train
+from folio.runs.train import begin_run, resume, train_to_end
 from folio.runtime import Runtime, RuntimeConfig, peak_memory, restore_runtime, start_runtime
-from folio.training.optimizer import OptimizerConfig
 from folio.training.plan import Plan
-from folio.training.schedule import ScheduleConfig
-
-STAGES = ("sft", "label", "reward", "dpo", "ppo", "grpo")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TuningConfig:
-    """What every stage that starts from a model is told."""
+class StageConfig(Protocol):
+    """What the settings of every stage have."""
 
-    model: tyro.conf.Positional[Path] = Path("runs/shakespeare")
-    """Where to start: a run, a checkpoint in it, or any model directory. Or a recipe (.toml), or a folder with one."""
-    run: Path | None = None
-    """Directory for all that the run leaves behind; by default runs/, the model's name and the stage's."""
-    resume: bool = False
-    """Go on with the run in that directory, if there is one."""
-    seed: int = 1
-    """Order of the data and draws follow from it."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"seed is {self.seed}: it must be at least 0 and below 2^63.")
+    @property
+    def output(self) -> RunConfig: ...
 
 
-Config = TypeVar("Config", bound=TuningConfig)
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that can begin, or go on.
+    """A run that is ready to begin, or to be resumed.
 
-    facts: what a person is told first. origin, digest: what it learns from, and a SHA-256 of that. shown: names of
-    the figures beside the progress bar.
+    facts: what to show first. origin, digest: what the run learns from, in words, and a SHA-256 of it. before: held-out
+    metrics of the model that the run starts from. shown: names of the metrics beside the progress bar.
     """
 
     training: Training
-    writer: Writer
-    facts: dict[str, str]
+    samples: SampleSource
     origin: str
     digest: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict)
     shown: Sequence[str] = ("loss", "val_loss")
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A verb that trains.
+class Stage(Generic[ConfigT]):
+    """A command that trains, and all that there is to know of it.
 
-    prepare: loads and builds. finish: what is left to do with the trained model, and the picture. show: tells what came
-    of it, and what to do next.
+    output: the run directory that settings mean. prepare: loads and builds. finish: what is left to do with the trained
+    model, and the figure. show: the result, and what to do next. metrics: those that say how the stage went, by their
+    names in metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model.
     """
 
     name: str
-    purpose: str
-    config: type[Any]
-    prepare: Callable[[Any, RunDirectory, Console], Prepared]
-    finish: Callable[[RunDirectory, Prepared], None]
+    description: str | None
+    config: type[ConfigT]
+    output: Callable[[ConfigT], Path]
+    prepare: Callable[[ConfigT, RunDirectory, Console], Prepared]
+    finish: Callable[[RunDirectory, Training], None]
     show: Callable[[RunDirectory, Console], None]
+    metrics: Mapping[str, str]
+    makes_assistant: bool = False
 
     def main(self, arguments: Sequence[str]) -> None:
-        """`folio STAGE [MODEL | RECIPE] [flags]`."""
+        """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
         recipe, flags = take_recipe(self.name, arguments)
         prog = f"folio {self.name} {recipe or ''}".strip()
-        config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.purpose)
-        self.carry_out(config, make_console())
+        config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.description)
+        self.run(config, recipe, make_console())
 
-    def carry_out(self, config: Any, console: Console) -> None:
-        """Begin the run, or go on with it, to the end."""
-        run = RunDirectory(config.run or default_run(config.model, self.name))
+    def run(self, config: ConfigT, recipe: Path | None, console: Console) -> None:
+        """Begin the run, or resume it, to the end, and show the result."""
+        run = RunDirectory(self.output(config))
         if run.exists:
             with run.owned():
-                config = stored_config(run, config, stage=self.name, resume=config.resume)
+                config = stored_config(run, config, stage=self.name, resume=config.output.resume)
         with run.owned():
             if run.exists and run.read_info()["status"] == "finished":
-                console.print(f"{run.path} is finished already. This is what it made:", soft_wrap=True)
+                console.print(f"{run.path} is already finished:", soft_wrap=True)
             else:
-                self._train(config, run, console)
+                self._train(config, recipe, run, console)
             self.show(run, console)
 
-    def _train(self, config: TuningConfig, run: RunDirectory, console: Console) -> None:
-        known = run.read_info() if run.exists else {}
+    def _train(self, config: ConfigT, recipe: Path | None, run: RunDirectory, console: Console) -> None:
         prepared = self.prepare(config, run, console)
         training = prepared.training
         show_table(prepared.facts, console)
-        # A run that goes on starts from its checkpoint; the model that it began with may be another one now.
-        before = known.get("before") or training.evaluation(training.model)
         if not run.exists:
-            begin_run(self.name, config, training, run, origin=prepared.origin, digest=prepared.digest)
-        run.set_status("running", before=before)
+            data = {"data": prepared.origin, "data_sha256": prepared.digest, "before": dict(prepared.before)}
+            begin_run(self.name, config, recipe, training, run, **data)
         unfinished = resume(training, run, console)
-        progress = Progress(console, training.plan.steps)
-        watch = Watch(training, run, progress, prepared.writer, prepared.shown)
-        train(watch, config.schedule, config.optimizer.max_norm, console, unfinished)
-        self.finish(run, prepared)
+        progress = Progress(console, training.task.steps)
+        recorder = Recorder(training, run, progress, prepared.samples, prepared.shown)
+        train_to_end(recorder, console, unfinished)
+        self.finish(run, training)
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
 
 
-def draw_losses(run: RunDirectory, prepared: Prepared) -> None:
-    """loss.png."""
+def draw_losses(run: RunDirectory, training: Training) -> None:
+    """Draw loss.png."""
     records = read_lines(run.metrics_file)
     plot_losses(records, records[-1]["tokens"], run.plot, None)
 
 
 def default_run(model: Path, stage: str) -> Path:
-    """runs/NAME-STAGE, for a model runs/NAME or runs/NAME-ANOTHER_STAGE, or one that is kept in such a run."""
+    """Return runs/NAME-STAGE for a model in a run NAME, or NAME-ANOTHER if stage ANOTHER made that run."""
     place = model.resolve()
     if place.parent.name == "checkpoints":
         place = place.parent.parent
-    name = (place.parent if place.name == "best" else place).name
-    for other in STAGES:
-        name = name.removesuffix(f"-{other}")
-    return Path("runs") / f"{name}-{stage}"
+    place = place.parent if place.name == "best" else place
+    return Path("runs") / f"{place.name.removesuffix(f'-{stage_of(place)}')}-{stage}"
 
 
-def uncompiled(config: RuntimeConfig) -> RuntimeConfig:
-    """The same without compiling: where each batch has another length, it would be for nothing. Raises UserError where
-    it is asked for."""
+def without_compile(config: RuntimeConfig) -> RuntimeConfig:
+    """Return the config without compiling: batches vary in length, so each would recompile.
+
+    Raises UserError where compiling is asked for.
+    """
     if config.compile == "on":
-        raise UserError(
-            "--compile on: this stage is not compiled, for each of its batches has another length."
-        )
+        raise UserError("--compile on: this stage cannot be compiled, since its batches vary in length.")
     return replace(config, compile="off")
 
 
-def choices(
+def choose_runtime_and_plan(
     run: RunDirectory, config: RuntimeConfig, digest: str, plan: Callable[[], Plan]
 ) -> tuple[Runtime, Plan]:
-    """Where to compute and how many steps to make: as an earlier process chose, or anew.
+    """Return where to compute and the sizes of the run: as the run began, or anew.
 
     Raises UserError if the run was started with other data.
     """
     if not run.exists:
         return start_runtime(config), plan()
     info = run.read_info()
-    if info["text_sha256"] != digest:
+    if info["data_sha256"] != digest:
         raise UserError(
             f"{run.path} was started with other data, another model or another reward model than are there now: "
             "bring them back, or choose another --run."
         )
     return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
+
+
+def metrics_before(training: Training, run: RunDirectory) -> Mapping[str, float]:
+    """Return the held-out metrics of the model that a run starts from, as measured at its begin or now."""
+    if run.exists:
+        # The model at hand may be another one by now, or a checkpoint.
+        before: dict[str, Any] = run.read_info()["before"]
+        return before
+    return training.evaluation(training.model)

@@ -1,4 +1,4 @@
-"""Which checkpoint is the best so far, and whether going on still helps."""
+"""Early stopping: which evaluation was the best, and whether more training still helps."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 PATIENCE = 4
-"""Evaluations in a row without a new best after which a run is over."""
-TURNED = 0.01
-"""Nats above the best that count as a turn and not as noise."""
+"""Evaluations in a row without a new best after which a run stops."""
+MIN_DELTA = 0.01
+"""Nats above the best that count as worse and not as noise."""
 
 
 class OverfittingError(Exception):
-    """Validation loss has turned for good. Its text says so plainly."""
+    """Validation loss has stopped improving. The message is for the user."""
 
 
 @dataclass
-class Best:
-    """The lowest validation loss of a run and when it was.
+class EarlyStopping:
+    """Track the lowest validation loss of a run.
 
-    Loss on text that the model trains on goes on falling; loss on text that it has never seen turns when the
-    model begins to learn by heart (Prechelt, 1998, "Early stopping - but when?").
+    Training loss goes on falling; validation loss turns when the model begins to memorize (Prechelt, 1998, "Early
+    stopping - but when?").
     """
 
     step: int = 0
     val_loss: float = float("inf")
     evaluations_since: int = 0
-    is_told: bool = False
-    """Whether the turn since this best has been told of."""
+    warned: bool = False
+    """Whether `should_warn` has been true since this best."""
 
     def update(self, step: int, val_loss: float) -> bool:
-        """Take in an evaluation; whether it is a new best."""
+        """Record an evaluation and return whether it is a new best."""
         if val_loss < self.val_loss:
-            self.step, self.val_loss, self.evaluations_since, self.is_told = step, val_loss, 0, False
+            self.step, self.val_loss, self.evaluations_since, self.warned = step, val_loss, 0, False
             return True
         self.evaluations_since += 1
         return False
 
-    def has_just_turned(self, val_loss: float) -> bool:
-        """Whether this is the moment to tell: worse by more than noise, twice in a row or more, and not told."""
-        has_turned = self.evaluations_since > 1 and val_loss > self.val_loss + TURNED
-        is_news, self.is_told = has_turned and not self.is_told, self.is_told or has_turned
-        return is_news
+    def should_warn(self, val_loss: float) -> bool:
+        """Return True once after each best: when the loss is above it, by more than noise, for the second time in a row."""
+        is_worse = self.evaluations_since > 1 and val_loss > self.val_loss + MIN_DELTA
+        should, self.warned = is_worse and not self.warned, self.warned or is_worse
+        return should
 
-    def stop_if_hopeless(self, val_loss: float) -> None:
+    def check(self, val_loss: float) -> None:
         """Raise OverfittingError after PATIENCE evaluations without a new best."""
-        if self.evaluations_since >= PATIENCE and val_loss > self.val_loss + TURNED:
+        if self.evaluations_since >= PATIENCE and val_loss > self.val_loss + MIN_DELTA:
             raise OverfittingError(
-                f"Stopped: validation loss has not improved since step {self.step:,}, "
-                f"so more training would only learn the text by heart. The model of step {self.step:,} is kept."
+                f"Stopped early: validation loss has not improved since step {self.step:,}, so more training would "
+                f"only memorize the text. The model of step {self.step:,} is kept."
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,30 +1,30 @@
-"""The one training loop. Every stage is a source of batches and a loss put through it."""
+"""The training loop. Every stage is a source of batches and a loss function put through it."""
 
 from __future__ import annotations
 
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from threading import Event, current_thread, main_thread
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from folio.batch import Loss
 from folio.training.schedule import ScheduleConfig
 
 LossFunction = Callable[[Any, Any], Loss]
-"""Of a model and one of its stage's batches."""
+"""Return the loss of a model on one batch."""
 
 
 class Counted(Protocol):
-    """What the loop needs of a batch."""
+    """A batch, as far as the loop is concerned."""
 
     @property
     def n_tokens(self) -> int: ...
@@ -35,7 +35,7 @@ AnyBatch = TypeVar("AnyBatch", bound=Counted)
 
 
 class NonFiniteLossError(Exception):
-    """The loss or the gradient of a step is NaN or infinite. The weights are those from before the step."""
+    """The loss or the gradient of a step is NaN or infinite. The weights are still those from before the step."""
 
     def __init__(self, step: int, loss: float, gradient_norm: float) -> None:
         super().__init__(f"step {step}: loss {loss}, gradient norm {gradient_norm}")
@@ -44,7 +44,11 @@ class NonFiniteLossError(Exception):
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one optimizer step did. Losses and metrics are means over all that counted in the step."""
+    """The result of one optimizer step.
+
+    loss, metrics: means over everything that counted in the step. learning_rate: of the first optimizer. seconds: wall
+    clock, with the time it took to make the batches.
+    """
 
     step: int
     loss: float
@@ -55,11 +59,30 @@ class StepReport:
     seconds: float
 
 
-def accumulate(batches: Iterable[AnyBatch], size: int) -> Iterator[list[AnyBatch]]:
-    """Groups of `size` micro-batches, one group for each optimizer step."""
-    iterator = iter(batches)
-    while group := list(islice(iterator, size)):
-        yield group
+class Accumulated(Generic[AnyBatch]):
+    """A source of step-groups: `size` micro-batches of another source for each optimizer step.
+
+    Its state is that source's. A source that ends in the middle of a group gives a last, smaller one.
+    """
+
+    def __init__(self, batches: Iterable[AnyBatch], size: int) -> None:
+        self.batches = batches
+        self.size = size
+        self._iterator = iter(batches)
+
+    def __iter__(self) -> Iterator[list[AnyBatch]]:
+        return self
+
+    def __next__(self) -> list[AnyBatch]:
+        if group := list(islice(self._iterator, self.size)):
+            return group
+        raise StopIteration
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.batches.state_dict()  # type: ignore[attr-defined]  # only a run that resumes asks for it
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.batches.load_state_dict(state)  # type: ignore[attr-defined]
 
 
 def optimizer_steps(
@@ -72,9 +95,10 @@ def optimizer_steps(
     steps: range,
     max_norm: float,
 ) -> Iterator[StepReport]:
-    """Make one optimizer step for each group of micro-batches, and report it.
+    """Make one optimizer step for each group of micro-batches and yield its report.
 
     steps: the numbers of the steps to make; the schedule ends at `steps.stop - 1`. A resumed run starts later.
+    optimizers: any of `torch.optim`; the schedule multiplies each group's `initial_lr`, or its `lr` where there is none.
     The gradient of a group is the sum of its losses' gradients over the sum of their counts, so how a step is
     cut into micro-batches does not change it. Raises NonFiniteLossError before a bad step reaches the weights.
     """
@@ -82,41 +106,51 @@ def optimizer_steps(
     model.train()
     start = (
         time.perf_counter()
-    )  # a group may take long to make: in reinforcement learning it is written first
+    )  # before the first group: in reinforcement learning making one takes most of a step
     for step, group in zip(steps, groups, strict=False):
-        sums: dict[str, float] = {}
-        total, count, n_tokens = 0.0, 0.0, 0
-        for batch in group:
-            loss = loss_function(model, batch.to(device))
-            loss.total.backward()  # type: ignore[no-untyped-call]
-            total += loss.total.item()
-            count += loss.count.item()
-            n_tokens += batch.n_tokens
-            for name, value in loss.metrics.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
+        sums = _backward(model, loss_function, (batch.to(device) for batch in group))
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        torch._foreach_div_(gradients, count)
+        torch._foreach_div_(gradients, sums["count"])
         norm = torch.nn.utils.get_total_norm(gradients)
-        if not (math.isfinite(total) and math.isfinite(norm.item())):
-            raise NonFiniteLossError(step, total / count if count else math.nan, norm.item())
+        # The one synchronization of a step: everything that the host needs to know of it.
+        *values, gradient_norm = torch.stack([*sums.values(), norm.to(sums["total"])]).tolist()
+        total, count, *others = values
+        loss = total / count if count else math.nan
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            raise NonFiniteLossError(step, loss, gradient_norm)
         if max_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
         multiplier = schedule.multiplier(step, steps.stop - 1)
         for optimizer in optimizers:
             for parameters in optimizer.param_groups:
-                parameters["lr"] = parameters["peak_lr"] * multiplier
+                parameters["lr"] = parameters.setdefault("initial_lr", parameters["lr"]) * multiplier
             optimizer.step()
             optimizer.zero_grad()
+        names = list(sums)[2:]
         yield StepReport(
             step=step,
-            loss=total / count,
-            metrics={name: value / count for name, value in sums.items()},
-            gradient_norm=norm.item(),
+            loss=loss,
+            metrics={name: value / count for name, value in zip(names, others, strict=True)},
+            gradient_norm=gradient_norm,
             learning_rate=optimizers[0].param_groups[0]["lr"],
-            n_tokens=n_tokens,
+            n_tokens=sum(batch.n_tokens for batch in group),
             seconds=time.perf_counter() - start,
         )
         start = time.perf_counter()
+
+
+def _backward(model: nn.Module, loss_function: LossFunction, batches: Iterable[Counted]) -> dict[str, Tensor]:
+    """Add up the gradients of the losses' totals, and return total, count and metrics, summed, on the device."""
+    sums: dict[str, Tensor] = {}
+    for batch in batches:
+        loss = loss_function(model, batch)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        device = loss.total.device
+        precision = torch.float64 if device.type == "cpu" else torch.float32  # not every GPU has the former
+        for name, value in {"total": loss.total.detach(), "count": loss.count, **loss.metrics}.items():
+            term = value.to(precision).to(device)
+            sums[name] = sums[name] + term if name in sums else term
+    return sums
 
 
 Action = Callable[[StepReport], None]
@@ -124,7 +158,7 @@ Action = Callable[[StepReport], None]
 
 @dataclass(frozen=True)
 class Every:
-    """Do something after every `interval` steps, and after the last one."""
+    """Run an action after every `interval` steps, and after the last one."""
 
     interval: int
     action: Action
@@ -140,17 +174,17 @@ def fit(
     save: Every,
     then: Sequence[Every],
     unfinished: StepReport | None = None,
-    tell: Callable[[], object] = lambda: None,
+    on_interrupt: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run the steps, and what is due after each: first `save`, then the others in order.
+    """Run the steps and the actions that are due after each: first `save`, then the others in order.
 
     Saving first means that nothing which comes after can lose work. So a run that was killed after a save may
     not have done the rest: `unfinished` is the saved step's report, for which `then` is done before going on.
 
-    Ctrl-C, or SIGTERM, calls `tell`, for a step may last, lets the step in hand end, saves, and raises
-    KeyboardInterrupt; a second Ctrl-C does not wait. An action may end the run by raising.
+    Ctrl-C, or SIGTERM, calls `on_interrupt`, lets the current step end, saves, and raises KeyboardInterrupt; a second
+    Ctrl-C acts at once. An action may end the run by raising.
     """
-    with deferred_interrupt(tell) as interrupt:
+    with deferred_interrupt(on_interrupt) as interrupt:
         if unfinished is not None:
             _run_due(then, unfinished, last_step)
             if interrupt.is_set():
@@ -172,20 +206,20 @@ def _run_due(actions: Sequence[Every], report: StepReport, last_step: int) -> No
 
 
 @contextmanager
-def deferred_interrupt(tell: Callable[[], object]) -> Iterator[Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event to look at, and `tell` of it; a second one acts as usual."""
+def deferred_interrupt(on_interrupt: Callable[[], object]) -> Iterator[Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets, after which `on_interrupt` is called; a second one acts as usual."""
     event = Event()
     signals = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
     previous = {number: signal.getsignal(number) for number in signals}
 
-    def note(number: int, frame: object) -> None:
+    def handle(number: int, frame: object) -> None:
         event.set()
         signal.signal(number, previous[signal.Signals(number)])
-        with suppress(OSError):  # a reader that has gone must not end the step in hand
-            tell()
+        with suppress(OSError):  # a closed pipe must not end the current step
+            on_interrupt()
 
     for number in signals:
-        signal.signal(number, note)
+        signal.signal(number, handle)
     try:
         yield event
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,10 @@ class Muon(Optimizer):
         for group in self.param_groups:
             if any(parameter.ndim != 2 for parameter in group["params"]):
                 raise ValueError("Muon is for matrices; give vectors and tables to AdamW.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What copies see. Unlike state_dict(), it must hold the precision, which is the machine's and not the run's.
+        return {**super().__getstate__(), "dtype": self.dtype}
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from folio.config import Count, Settings
 from folio.errors import UserError
 from folio.model.config import GPTConfig
 
@@ -28,27 +29,29 @@ MAX_EPOCHS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizeConfig:
+class SizeConfig(Settings):
     """Sizes of model and batch. What is left out is chosen from the text, the machine and the minutes."""
 
-    n_layer: int | None = None
-    n_head: int | None = None
-    n_kv_head: int | None = None
-    n_embd: int | None = None
-    mlp_size: int | None = None
-    block_size: int | None = None
+    n_layer: Count | None = None
+    """Transformer blocks."""
+    n_head: Count | None = None
+    """Query heads of each block."""
+    n_kv_head: Count | None = None
+    """Key and value heads of each block; fewer than n_head is grouped-query attention."""
+    n_embd: Count | None = None
+    """Width of the residual stream."""
+    mlp_size: Count | None = None
+    """Width inside the feed-forward layers."""
+    block_size: Count | None = None
+    """Context length in tokens."""
     dropout: float | None = None
-    micro_batch_size: int | None = None
-    """Sequences that go through the model together."""
-    tokens_per_step: int | None = None
-    """Tokens between two updates of the weights; several micro-batches if need be."""
-    steps: int | None = None
-    """Updates of the weights."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name != "dropout" and value is not None and value < 1:
-                raise UserError(f"{name} is {value}: it must be at least 1.")
+    """Dropout on the residual stream."""
+    micro_batch_size: Count | None = None
+    """Sequences per forward pass; fewer need less memory."""
+    tokens_per_step: Count | None = None
+    """Tokens per optimizer step, in several micro-batches where need be."""
+    steps: Count | None = None
+    """Optimizer steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ def choose_plan(
     return plan()
 
 
-def reasons(size: SizeConfig, plan: Plan, n_train: int, flops: float) -> str:
+def explain_plan(size: SizeConfig, plan: Plan, n_train: int, flops: float) -> str:
     """Why the sizes that were left open are what they are, in words."""
     why = []
     if size.n_embd is None:

@@ -1,0 +1,44 @@
+"""The results of the stages that learn from preferences."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from folio.config import flatten
+from folio.report.tables import best_evaluation, show_next, show_table, training_cost
+from folio.runs.directory import RunDirectory
+
+
+def show_reward_result(run: RunDirectory, console: Console) -> None:
+    """Print a reward model's accuracy on held-out pairs, and what to do next."""
+    info, best = run.read_info(), best_evaluation(run)
+    console.print()
+    show_table(
+        {
+            "accuracy": f"{best['val_accuracy']:.1%} of held-out pairs, at step {best['step']:,}; "
+            f"{info['before']['val_accuracy']:.1%} before",
+            "margin": f"{best['val_margin']:.2f}, calibration error {best['val_calibration_error']:.1%}, "
+            "both before scores are standardized",
+            "training": training_cost(run),
+            "reward model": str(run.best),
+            "curve": str(run.plot),
+        },
+        console,
+    )
+    show_next([f"folio ppo {flatten(info['config'])['model']} --reward {run.path}"], console)
+
+
+def show_dpo_result(run: RunDirectory, console: Console) -> None:
+    """Print how often the implied reward is right about held-out pairs, and what to do next."""
+    best = best_evaluation(run)
+    console.print()
+    show_table(
+        {
+            "accuracy": f"{best['val_accuracy']:.1%} of held-out pairs, at step {best['step']:,}",
+            "training": training_cost(run),
+            "model": str(run.best),
+            "curve": str(run.plot),
+        },
+        console,
+    )
+    show_next([f"folio chat {run.path}"], console)

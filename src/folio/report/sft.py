@@ -1,0 +1,27 @@
+"""The result of fine-tuning."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from folio.report.tables import best_evaluation, show_next, show_table, training_cost
+from folio.runs.directory import RunDirectory
+from folio.tokenizer.directory import load_tokenizer
+
+
+def show_result(run: RunDirectory, console: Console) -> None:
+    """Print the loss before and after, and what to do next."""
+    info, best = run.read_info(), best_evaluation(run)
+    unit = load_tokenizer(run.best).unit
+    console.print()
+    show_table(
+        {
+            "validation loss": f"{best['val_loss']:.4f} nats a {unit} of the answers, at step {best['step']:,}; "
+            f"{info['before']['val_loss']:.4f} before",
+            "training": training_cost(run),
+            "model": str(run.best),
+            "curve": str(run.plot),
+        },
+        console,
+    )
+    show_next([f"folio chat {run.path}"], console)

@@ -1,0 +1,134 @@
+"""What PPO and GRPO share: rollouts of a policy that is scored and kept near to its reference."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from folio.config import Count, NonNegative, Positive, Seed, Settings
+from folio.errors import UserError
+from folio.model.gpt import GPT
+from folio.model.score import ScoreModel
+from folio.rl.experience import RolloutSampler
+from folio.rl.prompts import encode_prompts
+from folio.rl.rewards import FunctionReward, ModelReward, RewardFunction, WeightedSum
+from folio.rl.rollouts import Experience, PromptOrder, Rollouts
+from folio.tokenizer.chat_template import Message
+from folio.tokenizer.protocol import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig(Settings):
+    """Settings of the rollouts that a policy learns from."""
+
+    rollouts: Count = 40
+    """How often the policy answers prompts and then learns from its answers."""
+    rollout_size: Count = 64
+    """Answers in a rollout."""
+    group_size: Count = 1
+    """Answers to the same prompt, which is then read only once; must divide rollout_size."""
+    minibatch_size: Count = 64
+    """Answers per optimizer step."""
+    micro_batch_size: Count = 8
+    """Answers per forward pass; fewer need less memory and change nothing else."""
+    epochs: Count = 1
+    """Passes over each rollout."""
+    max_new_tokens: Count = 120
+    """Maximum number of tokens in an answer."""
+    temperature: Positive = 1.0
+    """Temperature of the sampling, and so of the distribution that is improved."""
+    missing_stop_penalty: NonNegative = 1.0
+    """Subtracted from the reward of an answer that did not end by itself."""
+    seed: Seed = 1
+    """Seed of the order of the prompts and of the sampling."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rollout_size % self.group_size:
+            raise UserError(
+                f"rollout_size ({self.rollout_size}) must be a multiple of group_size ({self.group_size})."
+            )
+
+    @property
+    def n_prompts(self) -> int:
+        """Prompts per rollout."""
+        return self.rollout_size // self.group_size
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches per optimizer step."""
+        return math.ceil(self.minibatch_size / self.micro_batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.rollouts * self.epochs * math.ceil(self.rollout_size / self.minibatch_size)
+
+
+def build_rollouts(
+    make: Callable[[int], tuple[Experience, Mapping[str, float]]],
+    kind: type[Experience],
+    config: RolloutConfig,
+) -> Rollouts[Experience]:
+    """Return the source of step-groups of a run: `make` makes a rollout of this kind."""
+    return Rollouts(
+        make,
+        kind,
+        epochs=config.epochs,
+        minibatch_size=config.minibatch_size,
+        micro_batch_size=config.micro_batch_size,
+        seed=config.seed,
+    )
+
+
+Reward = RewardFunction | ScoreModel | WeightedSum
+
+
+def build_sampler(
+    model: GPT, reference: GPT | None, tokenizer: Tokenizer, reward: Reward, config: RolloutConfig
+) -> RolloutSampler:
+    """Return what samples and scores a policy's answers.
+
+    reference: by default a copy of the model as it is now. reward: a function of prompt and completion, a reward model,
+    or a weighted sum of such sources.
+    """
+    frozen = copy.deepcopy(model).requires_grad_(False) if reference is None else reference
+    return RolloutSampler(
+        policy=model,
+        reference=frozen.eval(),
+        tokenizer=tokenizer,
+        reward=as_reward(reward, tokenizer),
+        max_new_tokens=config.max_new_tokens,
+        temperature=config.temperature,
+        missing_stop_penalty=config.missing_stop_penalty,
+        batch_size=config.micro_batch_size,
+    )
+
+
+def as_reward(reward: Reward, tokenizer: Tokenizer) -> WeightedSum:
+    """Return the sum that a function, a reward model or a sum stands for. A function runs without a time limit."""
+    if isinstance(reward, WeightedSum):
+        return reward
+    if isinstance(reward, ScoreModel):
+        return WeightedSum([(ModelReward(reward.eval(), tokenizer.special_ids["<|pad|>"]), 1.0)])
+    return WeightedSum([(FunctionReward(getattr(reward, "__name__", "reward"), reward, math.inf), 1.0)])
+
+
+def order_prompts(
+    prompts: Sequence[str | Sequence[Message]], model: GPT, tokenizer: Tokenizer, config: RolloutConfig
+) -> PromptOrder:
+    """Return the order in which rollouts take prompts; warns of those that leave no room for an answer.
+
+    Raises UserError where none is left, and for a character that the tokenizer does not know.
+    """
+    room = model.config.block_size - config.max_new_tokens
+    encoded, n_left_out = encode_prompts(prompts, tokenizer, room)
+    if n_left_out:
+        warnings.warn(
+            f"{n_left_out:,} of {len(prompts):,} prompts are longer than {room} tokens and left out",
+            stacklevel=3,
+        )
+    return PromptOrder(encoded, config.seed)

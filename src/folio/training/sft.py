@@ -1,0 +1,94 @@
+"""Supervised fine-tuning: next-token loss on the assistant's turns of conversations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge
+
+from folio.config import Count, Positive, Seed, Settings, from_table
+from folio.data.conversations import PackedConversations, Row, pack, parse_conversation, tokenize_all
+from folio.model.gpt import GPT
+from folio.objectives.next_token import next_token_loss
+from folio.tokenizer.protocol import Tokenizer
+from folio.training.loop import Accumulated, StepReport
+from folio.training.optimizer import OptimizerConfig, build_optimizers
+from folio.training.schedule import ScheduleConfig
+from folio.training.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig(Settings):
+    """Settings of supervised fine-tuning."""
+
+    epochs: Positive = 1.0
+    """Passes over the conversations."""
+    block_size: Annotated[int, Ge(2)] | None = None
+    """Tokens in a row, and so at most in a conversation; by default the model's context. Fewer need less memory."""
+    micro_batch_size: Count = 8
+    """Rows per forward pass; each optimizer step is one of them."""
+    seed: Seed = 1
+    """Seed of the order of the conversations, and of dropout."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=0.005, embedding_learning_rate=0.005, head_learning_rate=0.001
+        )
+    )
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
+
+    def row_size(self, model: GPT) -> int:
+        """Return the tokens in a row for this model, at most its context."""
+        return min(self.block_size or model.config.block_size, model.config.block_size)
+
+    def steps(self, n_rows: int) -> int:
+        """Return the optimizer steps for so many rows."""
+        return max(1, round(self.epochs * n_rows / self.micro_batch_size))
+
+
+def sft_task(model: GPT, rows: Sequence[Row], config: SFTConfig) -> Task:
+    """Return the task of fine-tuning `model` on packed rows (see `pack`)."""
+    source = PackedConversations(rows, batch_size=config.micro_batch_size, seed=config.seed)
+    return Task(
+        model=model,
+        source=Accumulated(source, 1),
+        loss_function=next_token_loss,
+        optimizers=build_optimizers(model, config.optimizer),
+        steps=config.steps(len(rows)),
+        schedule=config.schedule,
+        max_norm=config.optimizer.max_norm,
+    )
+
+
+def sft(
+    model: GPT, tokenizer: Tokenizer, conversations: Sequence[Mapping[str, Any]], **settings: Any
+) -> Iterator[StepReport]:
+    """Fine-tune a model on conversations, yielding a report after each optimizer step.
+
+    Args:
+        model: changed in place.
+        tokenizer: must have the tokens of the chat template (`folio.add_chat_tokens`).
+        conversations: rows such as `{"messages": [{"role": "user", "content": ...}, ...]}` or `{"prompt": ...,
+            "completion": ...}`. Those whose first answer lies beyond the model's context are left out, with a warning.
+        settings: any setting of `SFTConfig` or its parts by name, such as `epochs=2` or `learning_rate=0.01`.
+
+    Raises:
+        UserError: for a row that is no conversation, a character that the tokenizer does not know, or an unknown setting.
+    """
+    config = from_table(SFTConfig, settings, "sft")
+    parsed = [parse_conversation(row, f"conversation {n}") for n, row in enumerate(conversations, 1)]
+    examples = tokenize_all(tokenizer, parsed, config.row_size(model))
+    kept = [example for example in examples if example is not None]
+    n_cut = sum(example.is_cut for example in kept)
+    if n_cut or len(kept) < len(examples):
+        warnings.warn(
+            f"the context is {config.row_size(model)} tokens: {n_cut:,} conversations are cut after an answer, "
+            f"{len(examples) - len(kept):,} left out",
+            stacklevel=2,
+        )
+    rows = pack(kept, config.row_size(model), tokenizer.special_ids["<|pad|>"])
+    torch.manual_seed(config.seed)
+    return sft_task(model, rows, config).reports()
