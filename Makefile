@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: demo test check docs format clean
 
 demo: .venv/installed
-	$(BIN)/folio run recipes/shakespeare
+	$(BIN)/folio run shakespeare
 
 test: .venv/installed-dev
 	$(BIN)/pytest

@@ -47,7 +47,7 @@ usage: folio VERB ...
 
 folio VERB --help tells more. To begin:
 
-  folio run recipes/shakespeare
+  folio run shakespeare
   folio chat runs/shakespeare-ppo
 """
 

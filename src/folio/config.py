@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 import types
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +17,10 @@ import tyro
 from folio.errors import UserError
 
 Config = TypeVar("Config")
+PACKAGED_RECIPES = Path(str(resources.files("folio"))) / "recipes"
+"""The recipes that come with folio."""
+FILE_SETTINGS = ("judge", "reward", "gold")
+"""Settings of a recipe that may name a file beside it."""
 
 
 def read_config(
@@ -48,7 +54,27 @@ def read_recipe(cls: type[Config], path: Path) -> Config:
         raise UserError(f"{path}: no such recipe.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: not a readable TOML file ({error}).") from None
-    return from_table(cls, table, str(path))
+    return from_table(cls, name_recipe_files(table, path.parent), str(path))
+
+
+def name_recipe_files(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a recipe's table in which files beside the recipe are named from the current folder.
+
+    In a packaged recipe they are named as in `shakespeare/rubric.py:score`, wherever folio is installed: what a run
+    records is the same on every machine.
+    """
+    packaged = folder.is_relative_to(PACKAGED_RECIPES)
+    prefix = folder.relative_to(PACKAGED_RECIPES) if packaged else folder
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(each) for each in value]
+        if not isinstance(value, str):
+            return value
+        file = re.split(r"(?<=\.py):|=", value)[0]  # of file.py:function=weight
+        return f"{(prefix / file).as_posix()}{value[len(file) :]}" if (folder / file).is_file() else value
+
+    return table | {key: named(table[key]) for key in FILE_SETTINGS if key in table}
 
 
 def from_table(cls: type[Config], table: dict[str, Any], where: str, prefix: str = "") -> Config:

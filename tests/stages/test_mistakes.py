@@ -133,7 +133,7 @@ def test_a_recipe_that_is_not_there(folio: Folio, texts):
     assert "--data" in folio("pretrain", "my.txt").mistake
     Path("recipes/one").mkdir(parents=True)
     Path("recipes/one/pretrain.toml").write_text("")
-    assert "There is recipes/one." in folio("pretrain", "folder").mistake
+    assert "recipes/one; for a text of your own use --data FILE" in folio("pretrain", "folder").mistake
     assert "no such recipe" in folio("pretrain", "x" * 300).mistake
 
 

@@ -22,7 +22,7 @@ from folio.log import clock, figure, make_console
 from folio.report.tables import show_next, show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
-from folio.runs.recipes import known_recipes
+from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.samples import Answers
 from folio.stages.pretrain import default_run
 
@@ -54,8 +54,8 @@ STAGES = tuple(CONFIGS)
 class ChainConfig:
     """Which way to go."""
 
-    recipes: tyro.conf.Positional[Path] = Path("recipes/shakespeare")
-    """A folder of recipes, each named after its stage: pretrain.toml, sft.toml, ..."""
+    recipes: tyro.conf.Positional[Path] = Path("shakespeare")
+    """A recipe by name, or a folder of your own: pretrain.toml, sft.toml, ..."""
     chat: bool = True
     """At the end, talk with what was made, where there is a terminal."""
 
@@ -68,17 +68,17 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_chain(config: ChainConfig, console: Console) -> None:
     """Carry out what is not done yet, tell what each stage brought, and begin to talk."""
-    stages = [stage for stage in STAGES if os.path.exists(config.recipes / f"{stage}.toml")]
+    folder = find_recipes(config.recipes)
+    stages = [stage for stage in STAGES if os.path.exists(folder / f"{stage}.toml")]
     if not stages:
-        known = known_recipes("pretrain")
-        raise UserError(f"{config.recipes} has no recipe. {f'There is {known}.' if known else ''}".rstrip())
+        raise UserError(f"{config.recipes} has no recipe. There is {known_recipes('pretrain')}.")
     # All are read before the first begins: a slip in the last one should not show after an hour.
-    settings = {stage: read_recipe(config_of(stage), config.recipes / f"{stage}.toml") for stage in stages}
+    settings = {stage: read_recipe(config_of(stage), folder / f"{stage}.toml") for stage in stages}
     made = {stage: made_by(stage, config.recipes, each) for stage, each in settings.items()}
     try:
         for number, stage in enumerate(stages, start=1):
             heading(f"{number} of {len(stages)}: {stage}", console)
-            import_module(f"folio.stages.{stage}").main([str(config.recipes / f"{stage}.toml"), "--resume"])
+            import_module(f"folio.stages.{stage}").main([str(folder / f"{stage}.toml"), "--resume"])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What is done is kept: go on with `folio run {config.recipes}`.") from None
     heading("What each stage brought", console)

@@ -98,8 +98,9 @@ def main(arguments: Sequence[str]) -> None:
     recipe, flags = take_recipe("pretrain", arguments)
     if flags and not flags[0].startswith("-"):
         known = known_recipes("pretrain")
-        hint = f"There is {known}." if known else "For a text of your own use --data FILE."
-        raise UserError(f"{flags[0]}: no such recipe. {hint}")
+        raise UserError(
+            f"{flags[0]}: no such recipe. There is {known}; for a text of your own use --data FILE."
+        )
     config = read_config(
         PretrainConfig, flags, recipe=recipe, prog="folio pretrain [RECIPE]", description=__doc__
     )
