@@ -20,7 +20,7 @@ check: .venv/installed-dev
 	$(BIN)/lint-imports
 
 docs: .venv/installed-dev
-	$(BIN)/cog -r -P -I docs/lecture -p "from fill import *" docs/lecture/*.md benchmarks/ladder.md
+	$(BIN)/cog -r -P -I docs -p "from fill import *" src/folio/lecture/pages/*.md benchmarks/ladder.md
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

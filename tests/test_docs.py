@@ -29,6 +29,7 @@ PAGES = [
     *sorted(ROOT.glob("benchmarks/*.md")),
     *ROOT.glob("CONTRIBUTING.md"),
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(PACKAGE.rglob("*.md")),
 ]
 FILE_SUFFIXES = {".py", ".md", ".toml", ".svg", ".png", ".json", ".jsonl", ".safetensors"}
 RECIPE_VERBS = ("run", "pretrain", "sft", "label", "reward", "dpo", "ppo", "grpo")
