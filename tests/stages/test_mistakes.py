@@ -146,7 +146,7 @@ def test_a_broken_reference(folio: Folio, texts):
 HOLD = """
 import sys
 from pathlib import Path
-from folio.train.run import RunDirectory
+from folio.runs.directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])).owned():
     print("owned", flush=True)
     sys.stdin.read()
