@@ -61,14 +61,16 @@ class RunDirectory:
                 leftovers = {path.name for path in self.path.iterdir()} - BEFORE_A_RUN
                 if leftovers:
                     raise UserError(
-                        f"{self.path} holds other files ({min(leftovers)}) and no run; choose another --run."
+                        f"{self.path} holds other files ({min(leftovers)}) and no run; choose another directory."
                     )
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")  # one for each call: it refuses this process's own second owner
+            lock = FileLock(
+                self.path / ".lock"
+            )  # one for each call: it refuses this process's own second owner
             lock.acquire(timeout=0)
         except Timeout:
             raise UserError(
-                f"{self.path} is in use by another process; wait for it or choose another --run."
+                f"{self.path} is in use by another process; wait for it or choose another directory."
             ) from None
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror or error}).") from None
@@ -94,10 +96,10 @@ class RunDirectory:
         try:
             info = json.loads(self.info_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.info_file} is damaged ({error}); choose another --run.") from None
+            raise UserError(f"{self.info_file} is damaged ({error}); choose another directory.") from None
         for key, kind in INFO_TYPES.items():
             if not isinstance(info, dict) or not isinstance(info.get(key), kind):
-                raise UserError(f"{self.info_file} is damaged (no {key}); choose another --run.")
+                raise UserError(f"{self.info_file} is damaged (no {key}); choose another directory.")
         return info
 
     def write_info(self, info: dict[str, Any]) -> None:
