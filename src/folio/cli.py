@@ -30,6 +30,7 @@ VERBS = {
         "folio.commands.explain",
         "look inside a trained model: what it reads, expects and attends to",
     ),
+    "runs": ("folio.commands.runs", "list runs, their metrics and the next command for each"),
     "doctor": ("folio.commands.doctor", "show what this machine offers, and how fast it is"),
 }
 INTERRUPTED = 130

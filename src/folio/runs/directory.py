@@ -46,6 +46,20 @@ class RunDirectory:
         """Whether the directory holds a run."""
         return os.path.exists(self.info_file)  # unlike Path.exists, it raises for no path
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a process owns the run."""
+        file = self.path / ".lock"
+        if not file.exists():
+            return False
+        try:
+            with FileLock(file).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # no right to lock it
+            return False
+
     @contextmanager
     def owned(self) -> Iterator[None]:
         """Create the directory and lock out other owners while the block runs; readers need no lock.
