@@ -1,5 +1,6 @@
 """The machine and how it is used."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,11 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
     assert can_compile(CPU)
+
+
+def test_peak_memory_is_known_without_the_resource_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_memory(CPU) > 1e6
 
 
 def test_what_the_machine_says_of_itself():
