@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: demo test check docs format clean
 
 demo: .venv/installed
-	$(BIN)/folio run recipes/shakespeare
+	$(BIN)/folio run shakespeare
 
 test: .venv/installed-dev
 	$(BIN)/pytest
@@ -20,7 +20,7 @@ check: .venv/installed-dev
 	$(BIN)/lint-imports
 
 docs: .venv/installed-dev
-	$(BIN)/cog -r -P -I docs/lecture -p "from fill import *" docs/lecture/*.md benchmarks/ladder.md
+	$(BIN)/cog -r -P -I docs -p "from fill import *" src/folio/lecture/pages/*.md benchmarks/ladder.md
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

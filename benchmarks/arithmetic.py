@@ -2,7 +2,7 @@
 
     python benchmarks/arithmetic.py [--seeds 3]
 
-Each seed is the whole of recipes/arithmetic: `folio pretrain`, `folio sft` and `folio grpo`, a process each. What is
+Each seed is the whole recipe arithmetic: `folio pretrain`, `folio sft` and `folio grpo`, a process each. What is
 measured then are all 2,000 held-out sums, each answered once. Training seconds are those inside optimizer steps,
 generation included; wall clock and processor time have everything, the start of Python included. On a machine that does
 other things as well, processor time with --threads 1 is what tells. Writes benchmarks/arithmetic.json and docs/arithmetic.png.
@@ -32,6 +32,7 @@ from folio.rl.rewards import load_function
 from folio.rl.rollouts import Prompt, write_samples
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
+from folio.runs.recipes import find_recipe_file
 from folio.tokenizer.chat_template import prompt_ids
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +71,7 @@ def measured(folder: Path, seed: int, threads: int | None) -> tuple[dict[str, An
     runs = {stage: RunDirectory(folder / stage) for stage in STAGES}
     row: dict[str, Any] = {"seed": seed}
     for stage, before in zip(STAGES, (None, *STAGES), strict=False):
-        command = [sys.executable, "-m", "folio", stage, "recipes/arithmetic"]
+        command = [sys.executable, "-m", "folio", stage, "arithmetic"]
         command += [str(runs[before].path)] if before else []
         command += ["--run", str(runs[stage].path), "--seed", str(seed)]
         command += ["--threads", str(threads)] if threads else []
@@ -105,7 +106,7 @@ def processor_seconds() -> float:
 
 def accuracy(run: Path, temperature: float) -> float:
     """Share of all held-out sums that a model answers rightly."""
-    score = load_function(f"{ROOT}/recipes/arithmetic/checker.py:score")
+    score = load_function(find_recipe_file("arithmetic/checker.py:score"))
     model, tokenizer = load_for_chat(run)
     _, unseen = arithmetic.problems()
     prompts = [

@@ -3,7 +3,7 @@
     python benchmarks/ladder.py
 
 Takes about 45 minutes on two cores. Interrupted, it goes on where it was. Writes benchmarks/ladder.json, from
-which `make docs` fills in the tables of benchmarks/ladder.md and docs/lecture/, and the chart of the latter.
+which `make docs` fills in the tables of benchmarks/ladder.md and src/folio/lecture/pages/, and the chart of the latter.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
         "equal_time": [table_row(row) for row in (lecture, longer, top)],
     }
     (ROOT / "benchmarks" / "ladder.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    draw_ladder(rows, ROOT / "docs" / "lecture" / "ladder.png")
+    draw_ladder(rows, ROOT / "src" / "folio" / "lecture" / "pages" / "ladder.png")
 
 
 def climb(run: Path, config: LadderConfig) -> list[Row]:

@@ -2,7 +2,7 @@
 
     python benchmarks/preferences.py --model runs/english-sft [--seeds 3]
 
-For each set and seed, `folio reward recipes/english` learns from NAME.train.jsonl, the last tenth of which says which
+For each set and seed, `folio reward english` learns from NAME.train.jsonl, the last tenth of which says which
 step is kept. NAME.test.jsonl is read once, by the model that was kept; ties count half. A coin reaches 50 %, and so does
 who always says the first. Beside the model stand who prefers the longer answer, counted in tokens, and who knows no
 order: a weight for each token, as logistic regression learns it from the same pairs. Margin and calibration error are of
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 
-from folio.config import read_recipe
+from folio.config import PACKAGED_RECIPES, read_recipe
 from folio.data.preferences import Pair, read_preferences, tokenize_pair
 from folio.data.records import find_parts
 from folio.evaluation.preferences import longer_wins, preference_metrics
@@ -39,7 +39,7 @@ from folio.stages.reward import RewardConfig, margins
 from folio.tokenizer.directory import load_tokenizer
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "recipes" / "english" / "reward.toml"
+RECIPE = PACKAGED_RECIPES / "english" / "reward.toml"
 FIGURES = ("accuracy", "loss", "margin", "calibration_error")
 PENALTIES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 """On the squared weights of tokens, to choose from."""

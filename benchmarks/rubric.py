@@ -17,15 +17,16 @@ from statistics import mean, pstdev
 
 import tyro
 
+from folio.config import PACKAGED_RECIPES
 from folio.data.known import find_conversations
 from folio.evaluation.preferences import longer_wins
 from folio.rl.rollouts import Prompt, write_samples
 from folio.runs.load import load_for_chat
 from folio.tokenizer.chat_template import Message, prompt_ids
 
-RUBRIC = run_path(str(Path(__file__).parents[1] / "recipes" / "shakespeare" / "rubric.py"))
+RUBRIC = run_path(str(PACKAGED_RECIPES / "shakespeare" / "rubric.py"))
 TIE = 0.1
-"""Of recipes/shakespeare/label.toml: how far apart two answers must be to become a pair."""
+"""Of the recipe shakespeare, label.toml: how far apart two answers must be to become a pair."""
 
 WORD = "[A-Za-z]+"
 LETTERS = "abcdefghijklmnopqrstuvwxyz "

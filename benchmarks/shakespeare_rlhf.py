@@ -1,6 +1,6 @@
 """Everything after pretraining, on Tiny Shakespeare, with several seeds: what each step brings on held-out prompts.
 
-    folio pretrain recipes/shakespeare
+    folio pretrain shakespeare
     python benchmarks/shakespeare_rlhf.py --model runs/shakespeare
 
 For each seed: SFT, labels by the rubric, reward model, PPO, and beside it DPO on the same preferences and best of N by
@@ -35,8 +35,8 @@ from folio.runtime import RuntimeConfig, describe, start_runtime
 from folio.tokenizer.chat_template import prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
-RECIPES = Path("recipes/shakespeare")
-RUBRIC = "recipes/shakespeare/rubric.py:score"
+RECIPES = "shakespeare"
+RUBRIC = "shakespeare/rubric.py:score"
 BEST_OF = 8
 BEST_OF_PROMPTS = 64
 NEW_TOKENS = 120

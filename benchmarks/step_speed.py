@@ -2,7 +2,7 @@
 
     python benchmarks/step_speed.py
 
-The step is that of recipes/shakespeare: forward, backward, clipping and optimizer. Products and steps alternate,
+The step is that of the recipe shakespeare: forward, backward, clipping and optimizer. Products and steps alternate,
 so that a busy moment of the machine hits both; each figure is the median of the rounds.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from folio.config import read_recipe
+from folio.config import PACKAGED_RECIPES, read_recipe
 from folio.data.corpora import load_corpus
 from folio.data.windows import RandomWindows
 from folio.model.architectures import ARCHITECTURES
@@ -28,7 +28,7 @@ from folio.training.loop import accumulate, optimizer_steps
 from folio.training.optimizer import build_optimizers
 from folio.training.plan import choose_plan
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "shakespeare" / "pretrain.toml"
+RECIPE = PACKAGED_RECIPES / "shakespeare" / "pretrain.toml"
 ROUNDS = 7
 STEPS_PER_ROUND = 5
 

@@ -1,6 +1,6 @@
 """Seconds of training until the validation loss of nanoGPT's GPU recipe is reached: val <= 1.4697.
 
-    python benchmarks/time_to_loss.py [--seeds 3] [--recipe recipes/shakespeare] [--write-reference]
+    python benchmarks/time_to_loss.py [--seeds 3] [--recipe shakespeare] [--write-reference]
 
 Each seed is one run of `folio pretrain` in a process of its own. Training seconds are those inside optimizer
 steps; compiling comes before the first of them, and evaluating, saving and sampling between them. The wall clock
@@ -22,6 +22,7 @@ import tyro
 
 from folio.files import read_lines
 from folio.runs.directory import RunDirectory
+from folio.runs.recipes import find_recipes
 
 TARGET = 1.4697
 LANDMARKS = {"the lecture, on a data-centre GPU": 1.48, "nanoGPT, on a data-centre GPU": 1.4697}
@@ -32,7 +33,7 @@ class Arguments:
     """What to run."""
 
     seeds: int = 3
-    recipe: Path = Path("recipes/shakespeare")
+    recipe: Path = Path("shakespeare")
     write_reference: bool = False
 
 
@@ -70,7 +71,7 @@ def main() -> None:
         f"best val: mean {statistics.mean(finals):.4f}, standard deviation {spread:.4f}; {infos[0]['hardware']}"
     )
     if arguments.write_reference:
-        path = arguments.recipe / "pretrain.reference.json"
+        path = find_recipes(arguments.recipe) / "pretrain.reference.json"
         reference = {
             "hardware": f"{infos[0]['hardware']}, torch {infos[0]['torch']}, {infos[0]['runtime']['precision']}",
             "text_sha256": infos[0]["text_sha256"],

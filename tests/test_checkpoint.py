@@ -1,19 +1,17 @@
 """Checkpoints: what is saved comes back to the last bit, and nothing that was saved is ever lost."""
 
-import errno
-import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from directories import names, put
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from torch import Tensor
 
 import folio.checkpoint
-import folio.files
 from folio.checkpoint import (
     load_state,
     newest_valid,
@@ -23,7 +21,7 @@ from folio.checkpoint import (
     saved_steps,
 )
 from folio.errors import UserError
-from folio.files import damage, readable_directory, restore_directory, write_directory
+from folio.files import damage, write_directory
 
 # State
 
@@ -131,71 +129,6 @@ def test_random_numbers_go_on_where_they_were(tmp_path):
 # Directories
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing that folio has written may catch it."""
-
-
-def put(directory: Path, text: str) -> None:
-    def write(temporary: Path) -> None:
-        (temporary / "a.txt").write_text(text)
-        (temporary / "b.txt").write_text("second")
-
-    write_directory(directory, write)
-
-
-def content(directory: Path) -> str:
-    assert damage(directory) is None
-    return (directory / "a.txt").read_text()
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
-
-
-def test_a_directory_is_whole_and_can_be_replaced(tmp_path):
-    final = tmp_path / "checkpoints" / "step-1"
-    put(final, "old")
-    assert content(final) == "old"
-    put(final, "new")
-    assert content(final) == "new"
-    assert names(final.parent) == {"step-1"}
-
-
-NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize("had_one", [True, False])
-@pytest.mark.parametrize("where", ["write", "_seal", "rename"])
-def test_a_full_disk_leaves_the_earlier_one(tmp_path, monkeypatch, had_one, where):
-    final = tmp_path / "step-1"
-    if had_one:
-        put(final, "old")
-
-    def fail(*arguments: object) -> None:
-        raise NO_SPACE
-
-    rename = Path.rename
-
-    def fail_second(path: Path, target: Path) -> Path:
-        return fail() if target == final and "writing" in path.name else rename(path, target)
-
-    if where == "_seal":
-        monkeypatch.setattr(folio.files, "_seal", fail)
-    if where == "rename":
-        monkeypatch.setattr(Path, "rename", fail_second)
-
-    def write(temporary: Path) -> None:
-        (temporary / "a.txt").write_text("new")
-        if where == "write":
-            fail()
-
-    with pytest.raises(UserError, match=r"Could not save .*step-1: No space left on device\. .*--resume"):
-        write_directory(final, write)
-    assert names(tmp_path) == ({"step-1"} if had_one else set())
-    if had_one:
-        assert content(final) == "old"
-
-
 def test_safetensors_own_words_for_a_full_disk_are_understood(tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
@@ -206,58 +139,6 @@ def test_safetensors_own_words_for_a_full_disk_are_understood(tmp_path, monkeypa
     with pytest.raises(UserError, match="No space left on device"):
         write_directory(tmp_path / "x", lambda temporary: save_state(temporary / "s", {"a": 1}))
     assert names(tmp_path) == set()
-
-
-def test_a_place_that_is_no_directory_is_an_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="Could not save"):
-        put(tmp_path / "file" / "step-1", "x")
-
-
-@pytest.mark.parametrize("nth", [1, 2])
-def test_a_kill_at_a_rename_is_healed(tmp_path, monkeypatch, nth):
-    final = tmp_path / "best"
-    put(final, "old")
-    rename, calls = Path.rename, 0
-
-    def die(path: Path, target: Path) -> Path:
-        nonlocal calls
-        calls += 1
-        if calls == nth:
-            raise Killed
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", die)
-    with pytest.raises(Killed):
-        put(final, "new")
-    monkeypatch.undo()
-    restore_directory(final)
-    assert content(final) == "old"
-    put(final, "newest")
-    assert content(final) == "newest"
-    assert names(tmp_path) == {"best"}
-
-
-def test_readers_find_what_survives_and_change_nothing(tmp_path):
-    final, previous = tmp_path / "best", tmp_path / ".best.previous"
-    assert readable_directory(final) == final
-    previous.mkdir()
-    assert readable_directory(final) == previous
-    final.mkdir()
-    assert readable_directory(final) == final
-    assert names(tmp_path) == {"best", ".best.previous"}
-
-
-def test_restore_leaves_what_is_whole(tmp_path):
-    put(tmp_path / "best", "new")
-    (tmp_path / ".best.previous").mkdir()
-    restore_directory(tmp_path / "best")
-    assert content(tmp_path / "best") == "new"
-    restore_directory(tmp_path / "absent")
-    assert not (tmp_path / "absent").exists()
-
-
-# Damage
 
 
 def flip(path: Path) -> None:
@@ -307,9 +188,3 @@ def test_only_steps_are_steps(tmp_path):
     for name in ("step-2", "step-10", ".step-11.writing", ".step-9.previous", "step-", "step-x", "other"):
         (tmp_path / name).mkdir()
     assert [path.name for path in saved_steps(tmp_path)] == ["step-10", "step-2"]
-
-
-def test_checksums_are_those_of_sha256sum(tmp_path):
-    put(tmp_path / "x", "abc")
-    checksums = json.loads((tmp_path / "x" / "checksums.json").read_text())
-    assert checksums["a.txt"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

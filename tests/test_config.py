@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from folio.commands.label import LabelConfig
-from folio.config import from_table, read_config, read_recipe, to_table
+from folio.config import PACKAGED_RECIPES, from_table, read_config, read_recipe, to_table
 from folio.errors import UserError
 from folio.stages.dpo import DPORunConfig
 from folio.stages.grpo import GRPORunConfig
@@ -26,7 +26,7 @@ CONFIGS = {
     "ppo": PPORunConfig,
     "grpo": GRPORunConfig,
 }
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("**/*.toml"))
+RECIPES = sorted(PACKAGED_RECIPES.glob("**/*.toml"))
 
 
 @dataclass(frozen=True, kw_only=True)

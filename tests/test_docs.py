@@ -20,6 +20,7 @@ import pytest
 
 from folio.cli import COMMANDS, find_command
 from folio.data.corpora import KNOWN_CORPORA, data_folders
+from folio.runs.recipes import packaged_recipes
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "folio"
@@ -28,8 +29,10 @@ PAGES = [
     *sorted(ROOT.glob("benchmarks/*.md")),
     *ROOT.glob("CONTRIBUTING.md"),
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(PACKAGE.rglob("*.md")),
 ]
 FILE_SUFFIXES = {".py", ".md", ".toml", ".svg", ".png", ".json", ".jsonl", ".safetensors"}
+RECIPE_VERBS = ("run", "pretrain", "sft", "label", "reward", "dpo", "ppo", "grpo")
 FLAG = re.compile(r"--[a-z][\w-]*")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -154,7 +157,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def is_placeholder(word: str) -> bool:
-    return word.isupper() or word.startswith("<")
+    return word.isupper() or word.startswith(("<", "["))
 
 
 @each_page
@@ -181,8 +184,7 @@ def unknown_words(words: list[str]) -> list[str]:
     if words[0].endswith("folio"):
         verb = next(iter(words[1:]), "--help")
         if verb in COMMANDS:
-            recipes = [word for word in words if word.startswith("recipes/")]
-            strange = [word for word in recipes if not is_known(word.partition(":")[0])]  # of file.py:name
+            strange = [words[2]] if verb in RECIPE_VERBS and not is_start(words[2:]) else []
             return strange + [flag for flag in flags if flag not in flags_of(verb)]
         return [] if is_placeholder(verb) or verb in ("--help", "--version", "-h", "-V") else [verb]
     if (
@@ -194,6 +196,13 @@ def unknown_words(words: list[str]) -> list[str]:
         script = ROOT / words[1]
         return flags_not_in(script, flags) if script.exists() else [words[1]]
     return []
+
+
+def is_start(words: list[str]) -> bool:
+    """Whether what follows a verb that trains is a packaged recipe, a flag, a path, or a name to fill in."""
+    if not words or is_placeholder(words[0]):
+        return True
+    return words[0] in packaged_recipes("*") or any(mark in words[0] for mark in "/-.")
 
 
 def flags_not_in(script: Path, flags: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from cogapp import Cog
 from folio.lecture.ladder import LADDER
 
 ROOT = Path(__file__).parents[1]
-LECTURE = ROOT / "docs" / "lecture"
+LECTURE = ROOT / "src" / "folio" / "lecture" / "pages"
 PAGES = sorted(LECTURE.glob("[0-9]*.md"))
 FILLED = [LECTURE / "README.md", *PAGES, ROOT / "benchmarks" / "ladder.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -45,7 +45,8 @@ def test_every_rung_has_a_page_in_order():
 def test_code_and_figures_are_those_of_now(page):
     """Where this fails, `make docs` fills them in again."""
     assert (
-        Cog().main(["cog", "--check", "-P", "-I", str(LECTURE), "-p", "from fill import *", str(page)]) == 0
+        Cog().main(["cog", "--check", "-P", "-I", str(ROOT / "docs"), "-p", "from fill import *", str(page)])
+        == 0
     )
 
 

@@ -1,5 +1,6 @@
 """The machine and how it is used."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -67,7 +68,9 @@ def test_threads_out_of_range_are_refused(threads):
 def test_a_device_that_is_not_there_is_the_users_to_mend(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"--device cuda.*there is cpu"):
+    with pytest.raises(
+        UserError, match=r"device cuda: torch finds none on this machine; choose from auto, cpu"
+    ):
         choose_device("cuda")
     assert choose_device("auto") == CPU
 
@@ -80,6 +83,11 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
     assert can_compile(CPU)
+
+
+def test_peak_memory_is_known_without_the_resource_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_memory(CPU) > 1e6
 
 
 def test_what_the_machine_says_of_itself():

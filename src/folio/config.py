@@ -10,9 +10,11 @@ import dataclasses
 import difflib
 import math
 import operator
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +24,10 @@ import tyro
 from folio.errors import UserError
 
 Config = TypeVar("Config")
+PACKAGED_RECIPES = Path(str(resources.files("folio"))) / "recipes"
+"""The recipes that come with folio."""
+FILE_SETTINGS = ("judge", "reward", "gold")
+"""Settings of a recipe that may name a file beside it."""
 
 Count = Annotated[int, bounds.Ge(1)]
 Seed = Annotated[int, bounds.Ge(0), bounds.Lt(2**63)]
@@ -74,7 +80,27 @@ def read_recipe(cls: type[Config], path: Path) -> Config:
         raise UserError(f"{path}: no such recipe.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: not a readable TOML file ({error}).") from None
-    return from_table(cls, table, str(path))
+    return from_table(cls, name_recipe_files(table, path.parent), str(path))
+
+
+def name_recipe_files(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a recipe's table in which files beside the recipe are named from the current folder.
+
+    In a packaged recipe they are named as in `shakespeare/rubric.py:score`, wherever folio is installed: what a run
+    records is the same on every machine.
+    """
+    packaged = folder.is_relative_to(PACKAGED_RECIPES)
+    prefix = folder.relative_to(PACKAGED_RECIPES) if packaged else folder
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(each) for each in value]
+        if not isinstance(value, str):
+            return value
+        file = re.split(r"(?<=\.py):|=", value)[0]  # of file.py:function=weight
+        return f"{(prefix / file).as_posix()}{value[len(file) :]}" if (folder / file).is_file() else value
+
+    return table | {key: named(table[key]) for key in FILE_SETTINGS if key in table}
 
 
 def from_table(cls: type[Config], table: Mapping[str, Any], where: str) -> Config:
@@ -170,7 +196,7 @@ def _settings(cls: Any) -> dict[str, tuple[tuple[str, ...], Any]]:
     """The path to each setting of a dataclass and its parts, and its type, by the setting's own name."""
     settings: dict[str, tuple[tuple[str, ...], Any]] = {}
     for name, hint in _hints(cls).items():
-        found = {name: ((name,), hint)}
+        found: dict[str, tuple[tuple[str, ...], Any]] = {name: ((name,), hint)}
         if dataclasses.is_dataclass(hint):
             found = {key: ((name, *path), kind) for key, (path, kind) in _settings(hint).items()}
         if shared := settings.keys() & found.keys():

@@ -1,8 +1,9 @@
-"""What went wrong through no fault of folio's: told in one line, without a traceback."""
+"""The exception for mistakes that the user can fix."""
 
 
 class UserError(Exception):
-    """A mistake that the person at the keyboard can mend.
+    """Something the user did or gave that cannot work.
 
-    Its message says what is wrong, where, and what to do. The command line prints it and exits with 2.
+    The message says what is wrong, where, and what to do, in one line. The command line prints it without a
+    traceback and exits with code 2.
     """

@@ -137,7 +137,7 @@ def readable_directory(final: Path) -> Path:
 def damage(directory: Path) -> str | None:
     """Return what is wrong with a directory that `write_directory` made, in words, or None if it is whole."""
     try:
-        checksums = json.loads((directory / CHECKSUMS).read_text())
+        checksums = json.loads((directory / CHECKSUMS).read_text(encoding="utf-8"))
         for name, expected in checksums.items():
             if _sha256(directory / name) != expected:
                 return f"{name} has changed since it was written"
@@ -157,7 +157,7 @@ def _seal(directory: Path) -> None:
     """Write checksums and force everything to the disk, so that the rename cannot overtake the data."""
     files = sorted(path for path in directory.iterdir() if path.is_file())
     checksums = {path.name: _sha256(path) for path in files}
-    (directory / CHECKSUMS).write_text(json.dumps(checksums, indent=2) + "\n")
+    (directory / CHECKSUMS).write_text(json.dumps(checksums, indent=2) + "\n", encoding="utf-8")
     for path in (*files, directory / CHECKSUMS, directory):
         _sync(path)
 

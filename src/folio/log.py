@@ -1,4 +1,4 @@
-"""What a person sees: one console, lines that say what happened, a live view of a run."""
+"""Console output: the console, notices, number formats, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -13,54 +13,53 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 PLAIN_SECONDS = 10.0
-"""Without a terminal, seconds between two progress lines."""
+"""Seconds between two progress lines where there is no terminal."""
 LIVE_SECONDS = 0.1
-"""In a terminal, seconds between two drawings: steps may be much shorter."""
+"""Seconds between two redraws in a terminal; steps may be much shorter."""
 
 
 class Terminal(Console):
-    """A console that lets a run save before it ends, where its reader has gone (`| head`)."""
+    """A console that raises BrokenPipeError when its reader is gone (`| head`), so that a run can save and end."""
 
     def on_broken_pipe(self) -> None:
-        """rich would exit at once."""
+        """Raise, where rich would exit the process."""
         raise BrokenPipeError
 
 
 def make_console() -> Console:
-    """A console that never guesses: no emoji codes, no markup in what models write, no highlighted numbers."""
+    """Return a console that prints text as it is: no emoji codes, no markup, no highlighted numbers."""
     return Terminal(emoji=False, markup=False, highlight=False, soft_wrap=False)
 
 
 def tell(notice: str) -> None:
-    """A line of folio's own, apart from what was asked for."""
+    """Print a notice on stderr, apart from the output that was asked for."""
     print(f"folio: {notice}", file=sys.stderr)
 
 
 def times(n: float) -> str:
-    """How often, in words."""
+    """Return a count in words: "once", "2 times"."""
     return "once" if n == 1 else f"{n:g} times"
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Format seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def figure(value: float) -> str:
-    """A measured number with three decimals, and no minus before a zero."""
+    """Format a number with three decimals, without a minus sign before zero."""
     return f"{round(value, 3) + 0.0:.3f}"
 
 
 def size(n_bytes: float) -> str:
-    """Bytes in the unit that a person would use."""
+    """Format bytes in MB or GB."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 class Progress:
-    """How far a run has come. In a terminal a bar and a line of figures that change in place; elsewhere plain
-    lines, one every few seconds."""
+    """The progress of a run: a live bar and a line of metrics in a terminal, else a plain line every few seconds."""
 
     def __init__(self, console: Console, total: int) -> None:
         self.console = console
@@ -82,7 +81,7 @@ class Progress:
             yield self
 
     def update(self, step: int, figures: dict[str, str]) -> None:
-        """Show that `step` steps are done, with some named figures."""
+        """Show the number of completed steps and some metrics by name."""
         pause = PLAIN_SECONDS if self._live is None else LIVE_SECONDS
         if time.monotonic() - self._last_shown < pause and step < self.total:
             return
@@ -95,7 +94,7 @@ class Progress:
             self.console.print(f"step {step}/{self.total}  {self._figures}", soft_wrap=True)
 
     def say(self, text: str | Text) -> None:
-        """Print lines that stay, above the bar."""
+        """Print text above the bar, where it stays."""
         self.console.print(text)
 
     def _view(self) -> Group:

@@ -1,10 +1,9 @@
-"""What this machine is, how fast it multiplies matrices, and how folio should use it."""
+"""Detect the hardware, measure its speed, and choose device, precision and threads."""
 
 from __future__ import annotations
 
 import os
 import platform
-import resource
 import shutil
 import sys
 import time
@@ -13,26 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import torch
 
 from folio.errors import UserError
 
 SLOW_PRODUCT = 0.5
-"""Seconds after which one matrix product says enough."""
+"""Seconds: a matrix product that takes longer is timed only once."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:
-    """Where and how to compute; by default whatever is fastest here."""
+    """Device, precision, compilation and threads; by default whatever is fastest on this machine."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the matrix products; weights are always kept in float32. auto measures which is faster here."""
+    """Precision of matrix products; weights stay in float32. auto measures which is faster."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Whether to compile the model's blocks; auto does where a C++ compiler is installed."""
+    """Compile the model's blocks; auto does if a C++ compiler (CPU) or Triton (GPU) is installed."""
     threads: int | None = None
-    """CPU threads; by default one for each core that this process may use."""
+    """CPU threads; by default one per core that this process may use."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -41,14 +41,14 @@ class RuntimeConfig:
 
 @dataclass(frozen=True)
 class Runtime:
-    """The choices that a run keeps, so that resuming it computes the same."""
+    """The resolved choices. A run records them, so that it resumes with the same arithmetic."""
 
     device: torch.device
     compute_dtype: torch.dtype
     compiles: bool
     threads: int
     flops_per_second: float
-    """Measured speed of a plain matrix product in `compute_dtype`."""
+    """Measured speed of a matrix product in `compute_dtype`."""
 
     def __str__(self) -> str:
         compiled = "compiled" if self.compiles else "not compiled"
@@ -62,7 +62,7 @@ class Runtime:
             model.compute_dtype = self.compute_dtype
 
     def to_table(self) -> dict[str, str | bool | int | float]:
-        """For run.json; `restore_runtime` reads it back."""
+        """Return a JSON-ready table; `restore_runtime` reads it back."""
         return {
             "device": str(self.device),
             "precision": str(self.compute_dtype).removeprefix("torch."),
@@ -73,7 +73,7 @@ class Runtime:
 
 
 def start_runtime(config: RuntimeConfig) -> Runtime:
-    """Set threads, measure, choose. Raises UserError for a device that this machine does not have."""
+    """Set the number of threads, measure precisions, and choose. Raises UserError for a missing device."""
     threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU; no change on a CPU
@@ -94,9 +94,9 @@ def start_runtime(config: RuntimeConfig) -> Runtime:
 
 
 def restore_runtime(table: Mapping[str, Any]) -> Runtime:
-    """The choices of an earlier process, so that this one computes the same.
+    """Return the runtime of an earlier process from its table, and set its number of threads.
 
-    Raises UserError where the table is damaged, or this machine has no such device.
+    Raises UserError if the table is damaged or this machine lacks the device.
     """
     try:
         runtime = Runtime(
@@ -107,14 +107,16 @@ def restore_runtime(table: Mapping[str, Any]) -> Runtime:
             flops_per_second=table["flops_per_second"],
         )
     except KeyError as error:
-        raise UserError(f"The runtime in run.json is damaged ({error}); choose another --run.") from None
+        raise UserError(
+            f"The runtime in run.json is damaged (no {error}); choose another run directory."
+        ) from None
     torch.set_num_threads(runtime.threads)
     torch.set_float32_matmul_precision("high")
     return runtime
 
 
 def choose_device(name: str) -> torch.device:
-    """The named device, or for "auto" the best there is. Raises UserError if it is not there."""
+    """Return the named device, or the best available one for "auto". Raises UserError if it is missing."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -123,20 +125,23 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind, is_there in available.items() if is_there)
     if not available.get(name):
-        there = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise UserError(f"--device {name}: this machine has none that torch can use; there is {there}.")
+        found = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise UserError(f"device {name}: torch finds none on this machine; choose from auto, {found}.")
     return torch.device(name)
 
 
 def available_cores() -> int:
-    """Cores that this process may use: containers and `taskset` make them fewer than the machine's."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, within its affinity and its container's limit."""
+    process = psutil.Process()
+    # macOS has no affinity.
+    cores = len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else os.cpu_count()
+    cores = cores or 1
     quota, *period = _cgroup("cpu.max").split()
     return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period[0]))))
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile can work here: on a CPU it needs a C++ compiler, on a GPU Triton."""
+    """Return whether torch.compile works here: on a CPU it needs a C++ compiler, on a GPU Triton."""
     if device.type == "cpu":
         return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
     if device.type == "cuda":
@@ -147,7 +152,8 @@ def can_compile(device: torch.device) -> bool:
 
 
 def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a square matrix product, the best of a few: others may be using it."""
+    """Return floating-point operations per second of a square matrix product: the best of several, as other processes
+    may be using the device."""
     size = 1024 if device.type == "cpu" else 8192
     a = torch.randn(size, size, device=device).to(dtype)
     seconds = []
@@ -158,12 +164,12 @@ def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
         synchronize(device)
         seconds.append(time.perf_counter() - start)
         if seconds[-1] > SLOW_PRODUCT:
-            break  # a precision that this processor only imitates
+            break  # a precision that this processor only emulates
     return float(2 * size**3 / min(seconds))
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the device, so that a clock read afterwards means something."""
+    """Wait until the device has finished its queued work, so that a clock can be read."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     elif device.type == "mps":
@@ -171,15 +177,20 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes held so far: by this process, or on the GPU."""
+    """Return the most bytes held so far: on the GPU, or by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows, where psutil knows the peak; elsewhere it does not
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def describe(device: torch.device) -> str:
-    """The hardware in a few words."""
+    """Return the name of the GPU, or the processor and its cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     return f"{_cpu_name()}, {available_cores()} cores"
@@ -187,27 +198,23 @@ def describe(device: torch.device) -> str:
 
 def _cpu_name() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+    except (OSError, StopIteration):  # no Linux, or one on a processor that it does not name
         return platform.processor() or platform.machine()
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that can still be taken: free on the GPU, or on the machine and within the container's limit."""
+    """Return the bytes that can be allocated: on the GPU, or on the machine within the container's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info()[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    free = psutil.virtual_memory().available
     limit = _cgroup("memory.max")
     return free if limit == "max" else max(0, min(free, int(limit) - int(_cgroup("memory.current"))))
 
 
 def _cgroup(name: str) -> str:
-    """A limit of the container that this process is in, or "max" where there is none."""
+    """Return a limit of this process's container, or "max" if there is none."""
     try:
         return Path("/sys/fs/cgroup", name).read_text().strip() or "max"
     except OSError:

@@ -1,13 +1,10 @@
-"""recipes/arithmetic, each stage on what the one before has made, with everything made small."""
-
-from pathlib import Path
+"""The recipe arithmetic, each stage on what the one before has made, with everything made small."""
 
 import pytest
 from tiny import TINY
 
 from folio.files import read_lines
 
-ROOT = Path(__file__).parents[2]
 HARDWARE = ("--device", "cpu", "--precision", "float32", "--compile", "off", "--threads", "1")
 SMALL = ("--rollouts", "3", "--rollout-size", "8", "--group-size", "4", "--minibatch-size", "8")
 
@@ -15,11 +12,11 @@ SMALL = ("--rollouts", "3", "--rollout-size", "8", "--group-size", "4", "--minib
 @pytest.fixture
 def stages(folio, tmp_path, monkeypatch):
     """Runs a stage of the recipes on the run before it; later flags win."""
-    monkeypatch.chdir(ROOT)  # where recipes name their files from
+    monkeypatch.chdir(tmp_path)  # recipes work from any folder
 
     def run(stage: str, *flags: str, on: str = ""):
         before = [tmp_path / on] if on else []
-        return folio(stage, "recipes/arithmetic", *before, "--run", tmp_path / stage, *HARDWARE, *flags)
+        return folio(stage, "arithmetic", *before, "--run", tmp_path / stage, *HARDWARE, *flags)
 
     return run
 

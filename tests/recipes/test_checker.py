@@ -1,16 +1,14 @@
 """The checker of sums: right, wrong, and whatever a model may write."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from folio.data.arithmetic import Sum
 from folio.rl.rewards import load_function
+from folio.runs.recipes import find_recipe_file
 
-ROOT = Path(__file__).parents[2]
-score = load_function(f"{ROOT}/recipes/arithmetic/checker.py:score")
+score = load_function(find_recipe_file("arithmetic/checker.py:score"))
 NUMBERS = st.integers(0, 999)
 
 

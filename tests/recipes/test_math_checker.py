@@ -1,7 +1,6 @@
 """The checker of word problems: right however the number is written, and worth nothing otherwise."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,8 +8,9 @@ from hypothesis import strategies as st
 
 from folio.data import corpora
 from folio.rl.rewards import load_function
+from folio.runs.recipes import find_recipe_file
 
-SPEC = f"{Path(__file__).parents[2]}/recipes/math/checker.py"
+SPEC = find_recipe_file("math/checker.py:score")
 PROBLEMS = {
     "How much?": "She makes 9 * 2 = $<<9*2=18>>18.\n#### 18",
     "How far?": "Thus:\n#### 1,080",
@@ -29,7 +29,7 @@ def score(tmp_path_factory):
         (folder / f"math/gsm8k_{part}.jsonl").write_text("\n".join(some))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpora, "data_folders", lambda: [folder])
-        function = load_function(f"{SPEC}:score")
+        function = load_function(SPEC)
         function("How much?", "")  # reads them
     return function
 
@@ -76,7 +76,7 @@ def test_every_solution_beside_the_project_is_right():
         pytest.skip("no data beside the project")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpora, "data_folders", lambda: shared)
-        function = load_function(f"{SPEC}:score")
+        function = load_function(SPEC)
         for part in ("train", "test"):
             lines = (shared[0] / f"math/gsm8k_{part}.jsonl").read_text(encoding="utf-8").splitlines()
             rows = [json.loads(line) for line in lines]

@@ -1,13 +1,14 @@
 """Reward sources: models, functions of anybody's with all that may go wrong in them, and sums."""
 
 import signal
+import time
 
 import pytest
 import torch
+from random_models import END, PAD, random_scorer
 
 from folio.errors import UserError
 from folio.rl.rewards import FunctionReward, ModelReward, RewardError, Sample, WeightedSum, load_function
-from random_models import END, PAD, random_scorer
 
 
 def sample(prompt="a question", completion="an answer", prompt_ids=(1, 2), completion_ids=(3, END)):
@@ -112,6 +113,11 @@ def test_what_takes_too_long_is_stopped(function):
         FunctionReward("f", function, 0.05)([sample()])
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_where_no_alarm_can_be_set_there_is_no_limit(monkeypatch):
+    monkeypatch.delattr(signal, "SIGALRM")
+    assert FunctionReward("f", lambda prompt, completion: time.sleep(0.02) or 1.0, 0.01)([sample()]) == [1.0]
 
 
 def test_the_limit_is_for_each_completion():

@@ -88,7 +88,7 @@ def test_a_text_too_short_for_what_folio_picks(folio: Folio, texts):
         (["--seed", "-1"], "seed is -1"),
         (["--seed", str(2**64)], "seed is"),
         (["--threads", "0"], "threads is 0"),
-        (["--device", "cuda"], "--device cuda: this machine has none"),
+        (["--device", "cuda"], "device cuda: torch finds none on this machine"),
         (["--learning-rate", "0"], "learning_rate is 0"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
         (["--beta1", "1"], "beta1 is 1"),
@@ -133,7 +133,7 @@ def test_a_recipe_that_is_not_there(folio: Folio, texts):
     assert "--data" in folio("pretrain", "my.txt").mistake
     Path("recipes/one").mkdir(parents=True)
     Path("recipes/one/pretrain.toml").write_text("")
-    assert "There is recipes/one." in folio("pretrain", "folder").mistake
+    assert "recipes/one; for a text of your own use --data FILE" in folio("pretrain", "folder").mistake
     assert "no such recipe" in folio("pretrain", "x" * 300).mistake
 
 
@@ -146,7 +146,7 @@ def test_a_broken_reference(folio: Folio, texts):
 HOLD = """
 import sys
 from pathlib import Path
-from folio.train.run import RunDirectory
+from folio.runs.directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])).owned():
     print("owned", flush=True)
     sys.stdin.read()
@@ -185,7 +185,7 @@ def test_a_run_directory_half_written(folio: Folio, texts, content):
         (["--tokens", "0"], "tokens is 0"),
         (["--num", "0"], "num is 0"),
         (["--seed", "-1"], "seed is -1"),
-        (["--device", "cuda"], "--device cuda: this machine has none"),
+        (["--device", "cuda"], "device cuda: torch finds none on this machine"),
     ],
 )
 def test_sampling_that_makes_no_sense(folio: Folio, finished, monkeypatch, flags, words):

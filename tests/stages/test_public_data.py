@@ -1,7 +1,6 @@
-"""Data in the forms in which others give it, through every stage that reads some; recipes/math on small models."""
+"""Data in the forms in which others give it, through every stage that reads some; the recipe math on small models."""
 
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +11,6 @@ from tiny_rl import PAIRS, POLICY, QUICK, make_function, make_pairs
 from folio.data import corpora
 from folio.files import read_lines
 
-ROOT = Path(__file__).parents[2]
 TALKS = [{"question": "the", "answer": ("a m", "no!", "cat")[i % 3], "id": i} for i in range(40)]
 PROBLEMS = [{"question": f"What is {i} and {i + 1}?", "answer": f"#### {2 * i + 1}"} for i in range(40)]
 
@@ -88,7 +86,7 @@ def test_pairs_come_from_tables_and_what_is_left_out_is_told(folio, finished, da
 
 
 def test_the_recipes_for_word_problems_work_from_a_small_model(folio, data_folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)  # where recipes name their files from
+    monkeypatch.chdir(tmp_path)  # recipes work from any folder
     for part, rows in (("train", PROBLEMS[:32]), ("test", PROBLEMS[32:])):
         path = data_folder / f"math/gsm8k_{part}.jsonl"
         path.parent.mkdir(exist_ok=True, parents=True)
@@ -98,14 +96,12 @@ def test_the_recipes_for_word_problems_work_from_a_small_model(folio, data_folde
     text.write_text("\n".join(asked + row["question"] + row["answer"] for row in PROBLEMS) + "0123456789")
     runs = [tmp_path / name for name in ("pretrain", "sft", "grpo")]
     assert folio("pretrain", "--data", text, "--run", runs[0], *TINY, "--block-size", "64").code == 0
-    outcome = folio(
-        "sft", "recipes/math", runs[0], "--run", runs[1], *QUICK, "--epochs", "1", "--block-size", "40"
-    )
+    outcome = folio("sft", "math", runs[0], "--run", runs[1], *QUICK, "--epochs", "1", "--block-size", "40")
     assert outcome.code == 0, outcome.err
     assert "32 for training, 8 held out" in told(outcome)
     flags = ("--rollouts", "2", "--rollout-size", "8", "--group-size", "4", "--minibatch-size", "8")
     more = ("--max-new-tokens", "16", "--validation-prompts", "8")
-    outcome = folio("grpo", "recipes/math", runs[1], "--run", runs[2], *QUICK, *flags, *more)
+    outcome = folio("grpo", "math", runs[1], "--run", runs[2], *QUICK, *flags, *more)
     assert outcome.code == 0, outcome.err
     assert all(
         0 <= record["val_reward"] <= 1

@@ -18,6 +18,7 @@ COMMANDS = {
         "train the lecture's models, from a bigram to a GPT, and compare them",
     ),
     "data": ("folio.commands.data", "show what a model is trained on, and which tokens count"),
+    "runs": ("folio.commands.runs", "list runs, their metrics and the next command for each"),
     "doctor": ("folio.commands.doctor", "show what this machine offers, and how fast it is"),
 }
 """Modules with a function `main(arguments)`, and what they do, in the order of `folio --help`. Those that are named

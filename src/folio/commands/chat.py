@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -179,7 +180,8 @@ def main(arguments: Sequence[str]) -> None:
             errors="surrogateescape"
         )  # what is no text is left out like any unknown character
     if sys.stdin.isatty():
-        import readline  # noqa: F401  # gives input() a history and keys to edit with
+        with suppress(ImportError):  # Windows has none, and edits lines in the console itself
+            import readline  # noqa: F401  # gives input() a history and keys to edit with
 
         print("Say something. /help tells what else there is; Ctrl-D ends.")
     for line in lines():

@@ -1,4 +1,4 @@
-"""What this machine offers to folio: hardware, precision, threads, versions, matrix speed."""
+"""Show hardware, memory, compiler, versions, and the speed of a matrix product in each precision."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str]) -> None:
         "memory": f"{size(available_memory(runtime.device))} free",
         "disk": f"{size(shutil.disk_usage('.').free)} free here",
         "threads": str(runtime.threads),
-        "compiler": "found: blocks will be compiled"
+        "compiler": "found; the model will be compiled"
         if can_compile(runtime.device)
-        else "none: training works, but slower",
+        else "none found; training works, but slower",
     }
     for name, dtype in DTYPES.items():
         lines[name] = f"{matmul_speed(runtime.device, dtype) / 1e9:,.0f} GFLOP/s in a matrix product"

@@ -22,7 +22,7 @@ from folio.log import clock, figure, make_console
 from folio.report.tables import show_next, show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
-from folio.runs.recipes import known_recipes
+from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.samples import Answers
 
 
@@ -42,8 +42,8 @@ class Step(Protocol):
 class ChainConfig:
     """Which recipes to run."""
 
-    recipes: tyro.conf.Positional[Path] = Path("recipes/shakespeare")
-    """A folder of recipes, each named after its stage: pretrain.toml, sft.toml, ..."""
+    recipes: tyro.conf.Positional[Path] = Path("shakespeare")
+    """A recipe by name, or a folder of your own: pretrain.toml, sft.toml, ..."""
     chat: bool = True
     """At the end, talk with the model, where there is a terminal."""
 
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_chain(config: ChainConfig, console: Console) -> None:
     """Run the stages that are not finished, show what each brought, and start a chat."""
-    recipes = {name: config.recipes / f"{name}.toml" for name in COMMANDS}
+    folder = find_recipes(config.recipes)
+    recipes = {name: folder / f"{name}.toml" for name in COMMANDS}
     recipes = {name: path for name, path in recipes.items() if os.path.exists(path)}
     if not recipes:
-        known = known_recipes("pretrain")
-        raise UserError(f"{config.recipes} has no recipe. {f'Known: {known}.' if known else ''}".rstrip())
+        raise UserError(f"{config.recipes} has no recipe. Known: {known_recipes('pretrain')}.")
     steps: dict[str, Step] = {name: import_module(COMMANDS[name][0]).STAGE for name in recipes}
     # All are read before the first begins: a mistake in the last one should not show after an hour.
     settings = {name: read_recipe(step.config, recipes[name]) for name, step in steps.items()}

@@ -41,7 +41,7 @@ def _load(name: str, subset: str, split: str) -> Any:
     except ImportError:
         raise UserError(
             f"There is no file or folder {name}. To take it for a dataset of the Hugging Face Hub, folio needs a "
-            "library: pip install 'folio[hub]'."
+            "library: pip install 'folio-gpt[hub]'."
         ) from None
     tell(f"looking for {name} on the Hugging Face Hub")
     # The library would tell of every try of every request.

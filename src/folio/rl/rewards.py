@@ -152,9 +152,12 @@ class _TimeUpError(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise _TimeUpError in the block after so many seconds, and after it once more if the block has swallowed it.
-    Only the main thread can be interrupted so."""
-    if threading.current_thread() is not threading.main_thread():
+    """Raise _TimeUpError in the block after `seconds`, and again after the block if it has swallowed the error.
+
+    Only the main thread can be interrupted, and only where there is SIGALRM; elsewhere (on Windows) the block runs
+    without a limit.
+    """
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield
         return
 

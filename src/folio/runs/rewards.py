@@ -12,6 +12,7 @@ from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
 from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum, load_function
 from folio.runs.load import find_model
+from folio.runs.recipes import find_recipe_file
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
 
@@ -52,7 +53,7 @@ def is_function(name: str) -> bool:
 
 def load_function_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
     """A reward from a function."""
-    return FunctionReward(name, load_function(name), seconds)
+    return FunctionReward(name, load_function(find_recipe_file(name)), seconds)
 
 
 def load_model_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from folio.report.loss_figure import plot_losses
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.load import stage_of
-from folio.runs.recipes import take_recipe
+from folio.runs.recipes import known_recipes, take_recipe
 from folio.runs.recorder import Recorder
 from folio.runs.samples import SampleSource
 from folio.runs.settings import RunConfig, stored_config
@@ -76,6 +76,9 @@ class Stage(Generic[ConfigT]):
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
         recipe, flags = take_recipe(self.name, arguments)
+        takes_model = any(each.name == "model" for each in fields(self.config))  # type: ignore[arg-type]
+        if flags and not flags[0].startswith("-") and not takes_model:
+            raise UserError(f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}.")
         prog = f"folio {self.name} {recipe or ''}".strip()
         config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.description)
         self.run(config, recipe, make_console())

@@ -1,4 +1,4 @@
-"""What the pages take from elsewhere, so that it is never pasted: code from the source, measured figures.
+"""Fill in what the lecture's pages take from elsewhere, so that it is never pasted: code and measured figures.
 
 `make docs` runs cog (https://cog.readthedocs.io), which calls these functions where a page asks for them and puts
 what they print in its place. A test fails where a page is behind.
@@ -8,7 +8,7 @@ import ast
 import json
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "folio" / "lecture"
 
 

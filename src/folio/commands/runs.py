@@ -1,0 +1,174 @@
+"""List runs: stage, status, metrics, size on disk, time of the last change, and the next command to type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from folio.config import read_config
+from folio.errors import UserError
+from folio.files import read_lines
+from folio.log import figure, make_console, size
+from folio.runs.directory import RunDirectory
+
+METRICS = {
+    "pretrain": ("val_loss", "val_bpb"),
+    "sft": ("val_loss",),
+    "reward": ("val_accuracy",),
+    "dpo": ("val_accuracy",),
+    "ppo": ("val_reward", "val_gold", "val_kl"),
+    "grpo": ("val_reward", "val_gold", "val_kl"),
+}
+"""The metrics to show of each stage, those of the model that the run keeps."""
+NEXT = {
+    "pretrain": "folio sft {run}",
+    "sft": "folio chat {run}",
+    "reward": "folio ppo {model} --reward {run}",
+    "dpo": "folio chat {run}",
+    "ppo": "folio chat {run}",
+    "grpo": "folio chat {run}",
+}
+"""The next command after each stage, once it is finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsConfig:
+    """Which runs to list."""
+
+    folder: tyro.conf.Positional[Path] = Path("runs")
+    """A folder with runs in it, at any depth, or one run."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run, in words."""
+
+    run: str
+    stage: str
+    status: str
+    metrics: str
+    size: str
+    changed: datetime
+    command: str
+    """The next one to type, or "" if there is none."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of a table."""
+        when = f"{self.changed:%Y-%m-%d %H:%M}"
+        return self.run, self.stage, self.status, self.metrics, self.size, when, self.command
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`folio runs [FOLDER]`."""
+    config = read_config(RunsConfig, arguments, recipe=None, prog="folio runs", description=__doc__)
+    if not os.path.isdir(config.folder):
+        raise UserError(f"{config.folder}: no such folder. `folio run shakespeare` makes the first runs.")
+    summaries = [summarize(run) for run in find_runs(config.folder)]
+    if not summaries:
+        raise UserError(f"{config.folder} holds no runs. `folio run shakespeare` makes the first ones.")
+    summaries.sort(key=lambda summary: summary.changed)
+    show(summaries, make_console())
+
+
+def find_runs(folder: Path) -> Iterator[RunDirectory]:
+    """Yield the runs at and below a folder, in order of name; a run holds no other run."""
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        if "run.json" in files:
+            folders.clear()
+            yield RunDirectory(Path(path))
+
+
+def summarize(run: RunDirectory) -> Summary:
+    """Return what a run's files say; a damaged run.json is named as such."""
+    n_bytes, changed = disk_use(run.path)
+    name = str(run.path)
+    try:
+        info = run.read_info()
+    except UserError:
+        return Summary(name, "", "damaged", "", size(n_bytes), changed, "")
+    records = read_lines(run.metrics_file)
+    status, stage = info["status"], info["stage"]
+    if status == "running" and not run.is_in_use:
+        status = "killed"
+    return Summary(
+        run=name,
+        stage=stage,
+        status=status + ("" if status == "finished" else progress(info, records)),
+        metrics=", ".join(f"{name} {figure(value)}" for name, value in kept_metrics(stage, records).items()),
+        size=size(n_bytes),
+        changed=changed,
+        command=next_command(run, status, info),
+    )
+
+
+def disk_use(folder: Path) -> tuple[int, datetime]:
+    """Return the bytes of all files in a folder, and the time of the last change. Files may vanish meanwhile."""
+    n_bytes, latest = 0, 0.0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                stat = os.stat(os.path.join(path, name))
+            except OSError:
+                continue
+            n_bytes += stat.st_size
+            latest = max(latest, stat.st_mtime if name != ".lock" else 0.0)
+    return n_bytes, datetime.fromtimestamp(latest)
+
+
+def progress(info: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
+    """Return how many of the planned steps are done, as in " 300/920", or "" where that is not known."""
+    steps = info["plan"].get("steps")
+    done = records[-1].get("step") if records else 0
+    return f" {done}/{steps}" if steps and done is not None else ""
+
+
+def kept_metrics(stage: str, records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the metrics of the model that a run keeps: the one with the lowest val_loss, else the newest."""
+    names = METRICS.get(stage, ())
+    evaluated = [record for record in records if any(name in record for name in names)]
+    if not evaluated:
+        return {}
+    kept = min(evaluated, key=lambda record: record.get("val_loss", -record["step"]))
+    return {name: kept[name] for name in names if name in kept}
+
+
+def next_command(run: RunDirectory, status: str, info: dict[str, Any]) -> str:
+    """Return the command that continues an unfinished run or follows a finished one, or "" if there is none."""
+    path, stage = shlex.quote(str(run.path)), info["stage"]
+    if status == "running":
+        return ""
+    if status == "finished":
+        model = shlex.quote(str(info["config"].get("model", "MODEL")))
+        return NEXT.get(stage, "").format(run=path, model=model)
+    return f"folio {stage} --run {path} --resume"
+
+
+def show(summaries: Sequence[Summary], console: Console) -> None:
+    """Print a table, or a paragraph for each run where the table does not fit."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("run", "stage", "status", "metrics", "size", "changed", "next"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
+    for summary in summaries:
+        table.add_row(*map(Text, summary.cells))
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        console.print(table)
+        return
+    for number, summary in enumerate(summaries):
+        run, *facts, command = summary.cells
+        console.print(Text(("\n" if number else "") + run, style="bold"))
+        console.print(Text(", ".join(filter(None, facts))))
+        if command:
+            console.print(f"  {command}", soft_wrap=True)

@@ -1,0 +1,203 @@
+"""Files, directories and lines: whatever has its final name is whole, or known to be damaged."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from directories import content, names, put
+from hypothesis import given
+from hypothesis import strategies as st
+
+from folio.errors import UserError
+from folio.files import (
+    append_line,
+    damage,
+    drop_cut_line,
+    keep_before,
+    read_lines,
+    readable_directory,
+    restore_directory,
+    write_directory,
+    write_file,
+)
+
+NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing that folio has written may catch it."""
+
+
+def full_disk(*arguments: object, **more: object) -> None:
+    raise NO_SPACE
+
+
+# Files
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_file(path, b"old")
+    write_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(UserError, match=r"a\.json: cannot be written \(No space left on device\)"):
+        write_file(path, b"newest")
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == {"a.json"}
+
+
+# Directories
+
+
+def test_a_directory_is_whole_and_can_be_replaced(tmp_path):
+    final = tmp_path / "checkpoints" / "step-1"
+    put(final, "old")
+    assert content(final) == "old"
+    put(final, "new")
+    assert content(final) == "new"
+    assert names(final.parent) == {"step-1"}
+
+
+@pytest.mark.parametrize("had_one", [True, False])
+@pytest.mark.parametrize("where", ["write", "sync", "rename"])
+def test_a_full_disk_leaves_the_earlier_one(tmp_path, monkeypatch, had_one, where):
+    final = tmp_path / "step-1"
+    if had_one:
+        put(final, "old")
+
+    def fail(*arguments: object) -> None:
+        raise NO_SPACE
+
+    rename = Path.rename
+
+    def fail_second(path: Path, target: Path) -> Path:
+        return fail() if target == final and "writing" in path.name else rename(path, target)
+
+    if where == "sync":
+        monkeypatch.setattr(os, "fsync", fail)
+    if where == "rename":
+        monkeypatch.setattr(Path, "rename", fail_second)
+
+    def write(temporary: Path) -> None:
+        (temporary / "a.txt").write_text("new")
+        if where == "write":
+            fail()
+
+    with pytest.raises(UserError, match=r"Could not save .*step-1: No space left on device.*untouched"):
+        write_directory(final, write)
+    assert names(tmp_path) == ({"step-1"} if had_one else set())
+    if had_one:
+        assert content(final) == "old"
+
+
+def test_a_place_that_is_no_directory_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Could not save"):
+        put(tmp_path / "file" / "step-1", "x")
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_kill_at_a_rename_is_healed(tmp_path, monkeypatch, nth):
+    final = tmp_path / "best"
+    put(final, "old")
+    rename, calls = Path.rename, 0
+
+    def die(path: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            raise Killed
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", die)
+    with pytest.raises(Killed):
+        put(final, "new")
+    monkeypatch.undo()
+    restore_directory(final)
+    assert content(final) == "old"
+    put(final, "newest")
+    assert content(final) == "newest"
+    assert names(tmp_path) == {"best"}
+
+
+def test_readers_find_what_survives_and_change_nothing(tmp_path):
+    final, previous = tmp_path / "best", tmp_path / ".best.previous"
+    assert readable_directory(final) == final
+    previous.mkdir()
+    assert readable_directory(final) == previous
+    final.mkdir()
+    assert readable_directory(final) == final
+    assert names(tmp_path) == {"best", ".best.previous"}
+
+
+def test_restore_leaves_what_is_whole(tmp_path):
+    put(tmp_path / "best", "new")
+    (tmp_path / ".best.previous").mkdir()
+    restore_directory(tmp_path / "best")
+    assert content(tmp_path / "best") == "new"
+    restore_directory(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+
+
+def test_checksums_are_those_of_sha256sum(tmp_path):
+    put(tmp_path / "x", "abc")
+    checksums = json.loads((tmp_path / "x" / "checksums.json").read_text())
+    assert checksums["a.txt"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("name", ["checksums.json", "a.txt"])
+def test_damage_is_told(tmp_path, name):
+    put(tmp_path / "x", "abc")
+    assert damage(tmp_path / "x") is None
+    (tmp_path / "x" / name).unlink()
+    assert damage(tmp_path / "x") == f"{name} is missing"
+
+
+# Lines
+
+# Any text, half surrogates from a terminal included.
+records = st.lists(
+    st.fixed_dictionaries({"step": st.integers(1, 50), "loss": st.floats(allow_nan=False), "text": st.text(st.characters())}),
+    max_size=8,
+)  # fmt: skip
+
+
+@given(records, st.integers(0, 60), st.integers(0, 200))
+def test_lines_come_back_and_a_cut_costs_only_the_last(tmp_path_factory, records, before, cut):
+    path = tmp_path_factory.getbasetemp() / "lines.jsonl"
+    path.unlink(missing_ok=True)
+    assert read_lines(path) == []
+    keep_before(path, 1)
+    for record in records:
+        append_line(path, record)
+    assert read_lines(path) == records
+    if not records:
+        return
+    whole = path.read_bytes()
+    last = len(whole.rstrip(b"\n").rpartition(b"\n")[2])
+    path.write_bytes(whole[: len(whole) - 1 - min(cut + 1, last)])
+    assert read_lines(path) == records[:-1]
+
+    keep_before(path, before)
+    kept = [record for record in records[:-1] if record["step"] < before]
+    assert read_lines(path) == kept
+    append_line(path, records[-1])
+    assert read_lines(path) == [*kept, records[-1]]
+
+
+def test_a_cut_line_is_dropped_before_others_are_appended(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    drop_cut_line(path)
+    assert not path.exists()
+    path.write_bytes(b'{"step": 1}\n{"st')
+    drop_cut_line(path)
+    assert path.read_bytes() == b'{"step": 1}\n'
+
+
+def test_a_full_disk_is_told_of_lines_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "open", full_disk)
+    with pytest.raises(UserError, match=r"metrics\.jsonl.*No space left on device"):
+        append_line(tmp_path / "metrics.jsonl", {"step": 1})
