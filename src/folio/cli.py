@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 from folio import __version__
 from folio.commands import COMMANDS
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 
 INTERRUPTED = 130
 """The exit code of shells for Ctrl-C: 128 + SIGINT."""
@@ -40,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
-        find_command(arguments)(arguments[1:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", FolioWarning)
+            warnings.showwarning = show_warning  # type: ignore[assignment]  # the rest of its arguments is never used
+            find_command(arguments)(arguments[1:])
     except UserError as error:
         print(f"folio: {error}", file=sys.stderr)
         return 2
@@ -67,3 +72,10 @@ def find_command(arguments: Sequence[str]) -> Callable[[Sequence[str]], None]:
         raise UserError(f"unknown command {arguments[0]!r}. {hint}")
     command: Callable[[Sequence[str]], None] = import_module(COMMANDS[arguments[0]][0]).main
     return command
+
+
+def show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Print a FolioWarning as a line for the user, and any other with its place in the code."""
+    is_ours = issubclass(category, FolioWarning)
+    text = f"folio: {message}\n" if is_ours else warnings.formatwarning(message, category, *place[:2])
+    print(text, end="", file=sys.stderr)

@@ -7,3 +7,10 @@ class UserError(Exception):
     The message says what is wrong, where, and what to do, in one line. The command line prints it without a
     traceback and exits with code 2.
     """
+
+
+class FolioWarning(UserWarning):
+    """Something that a user should know and that stops nothing, such as data that were left out.
+
+    The command line prints its message as a line of its own.
+    """

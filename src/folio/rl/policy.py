@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from folio.config import Count, NonNegative, Positive, Seed, Settings
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.rl.experience import RolloutSampler
@@ -114,7 +114,7 @@ def as_reward(reward: Reward, tokenizer: Tokenizer) -> WeightedSum:
         return reward
     if isinstance(reward, ScoreModel):
         return WeightedSum([(ModelReward(reward.eval(), tokenizer.special_ids["<|pad|>"]), 1.0)])
-    return WeightedSum([(FunctionReward(getattr(reward, "__name__", "reward"), reward, math.inf), 1.0)])
+    return WeightedSum([(FunctionReward(getattr(reward, "__name__", "reward"), reward), 1.0)])
 
 
 def order_prompts(
@@ -129,6 +129,7 @@ def order_prompts(
     if n_left_out:
         warnings.warn(
             f"{n_left_out:,} of {len(prompts):,} prompts are longer than {room} tokens and left out",
+            FolioWarning,
             stacklevel=3,
         )
     return PromptOrder(encoded, config.seed)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -80,11 +80,11 @@ class ModelReward:
 
 @dataclass(frozen=True)
 class FunctionReward:
-    """A Python function of prompt and completion. timeout: seconds that it may take for one."""
+    """A Python function of prompt and completion. timeout: seconds that one call may take; None for no limit."""
 
     name: str
     function: RewardFunction
-    timeout: float
+    timeout: float | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
         """Raises RewardError, naming the prompt, where it fails, gives no finite number, or takes too long."""
@@ -93,7 +93,7 @@ class FunctionReward:
     def _score(self, sample: Sample) -> float:
         where = f"for the prompt {sample.prompt[:SHOWN]!r}"
         try:
-            with time_limit(self.timeout):
+            with nullcontext() if self.timeout is None else time_limit(self.timeout):
                 given: object = self.function(sample.prompt, sample.completion)
         except _TimeUpError:
             raise RewardError(f"{self.name} took more than {self.timeout:g} seconds {where}.") from None

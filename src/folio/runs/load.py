@@ -1,28 +1,31 @@
-"""Finding a model where a person points to."""
+"""Find, load and save models: runs, checkpoints, model directories."""
 
 from __future__ import annotations
 
 import os
-import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from folio.checkpoint import newest_valid
-from folio.errors import UserError
-from folio.files import damage, readable_directory
-from folio.model.directory import load_model
+from folio.errors import FolioWarning, UserError
+from folio.files import CHECKSUMS, damage, readable_directory, write_directory
+from folio.model.directory import load_model, save_model
 from folio.model.gpt import GPT
 from folio.model.resize import grown
+from folio.model.transformer import Transformer
 from folio.runs.directory import RunDirectory
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
-from folio.tokenizer.special_tokens import SPECIAL_TOKENS
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES
 
 
 def find_model(path: Path) -> Path:
-    """The model directory meant by `path`: itself, or a run's best, or its newest whole checkpoint.
+    """Return the model directory meant by `path`: itself, or a run's best, or its newest valid checkpoint.
 
-    A damaged one is named on stderr, and passed over. Raises UserError if there is none.
+    Damaged ones are passed over with a FolioWarning. Raises UserError if there is none.
     """
     if os.path.exists(path / "config.json"):
         return path
@@ -39,7 +42,7 @@ def find_model(path: Path) -> Path:
         )
     checkpoint, problems = newest_valid(path / "checkpoints")
     for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
-        print(f"folio: {line}", file=sys.stderr)
+        warnings.warn(line, FolioWarning, stacklevel=2)
     if checkpoint is None and stage_of(path) == "ladder":
         raise UserError(
             f"{path} is a ladder: it keeps losses, not models. `folio pretrain` makes a model to keep."
@@ -52,14 +55,63 @@ def find_model(path: Path) -> Path:
 
 
 def stage_of(path: Path) -> str:
-    """Which stage made a run, or "" where no run.json tells."""
+    """Return the stage that made a run, or "" where there is no run.json."""
     with suppress(UserError):
         return str(RunDirectory(path).read_info()["stage"])
     return ""
 
 
+def load(
+    path: str | Path, *, device: str | torch.device = "cpu", dropout: float | None = None
+) -> tuple[GPT, Tokenizer]:
+    """Load a model and its tokenizer.
+
+    Args:
+        path: a run directory (its best model), a checkpoint in it, or any GPT-2, Llama or Qwen3 model directory in Hugging
+            Face's format.
+        device: where to put the model.
+        dropout: other than the model's own. Reinforcement learning and DPO want 0.
+
+    Returns:
+        The model, in evaluation mode, and its tokenizer.
+
+    Raises:
+        UserError: where there is no model, it is damaged, or of an architecture that folio does not have.
+    """
+    model, tokenizer = load_for_inference(Path(path).expanduser(), dropout=dropout)
+    return model.to(device), tokenizer
+
+
+def save(model: Transformer, tokenizer: Tokenizer, path: str | Path) -> None:
+    """Write a model and its tokenizer as a Hugging Face model directory, which `load` and `transformers` read.
+
+    The directory is written under a temporary name and then put in its place; one that folio wrote before is replaced.
+    Raises UserError where the path holds other files, or cannot be written.
+    """
+    directory = Path(path).expanduser()
+    if directory.is_file() or (directory.is_dir() and has_other_files(directory)):
+        raise UserError(f"{directory} holds other files: name a new directory.")
+    write_directory(directory, lambda temporary: save_model_and_tokenizer(model, tokenizer, temporary))
+
+
+def has_other_files(directory: Path) -> bool:
+    """Return whether a directory has files and was not written by `write_directory`, which would replace it."""
+    return any(directory.iterdir()) and not (directory / CHECKSUMS).exists()
+
+
+def save_model_and_tokenizer(model: Transformer, tokenizer: Tokenizer, directory: Path) -> None:
+    """Write both into a directory."""
+    special_ids = {
+        name: tokenizer.special_ids[token]
+        for name, token in STANDARD_NAMES.items()
+        if token in tokenizer.special_ids
+    }
+    save_model(model, directory, special_ids=special_ids)
+    tokenizer.save(directory)
+
+
 def load_for_inference(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
-    """Model and tokenizer of a run or a model directory. dropout: for training, where it is not the model's own."""
+    """Return the model and the tokenizer of a run or a model directory. dropout: other than the model's own."""
     directory = find_model(path)
     model, tokenizer = load_model(directory, dropout=dropout).eval(), load_tokenizer(directory)
     if tokenizer.vocab_size > model.config.vocab_size:
@@ -71,7 +123,7 @@ def load_for_inference(path: Path, *, dropout: float | None = None) -> tuple[GPT
 
 
 def load_for_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
-    """The same, of a model that has the tokens of conversations. Raises UserError where it lacks one."""
+    """Return the same for a model that has the chat template's tokens. Raises UserError where it lacks one."""
     model, tokenizer = load_for_inference(path, dropout=dropout)
     if not tokenizer.special_ids.keys() >= set(SPECIAL_TOKENS):
         raise UserError(f"{path} has no chat tokens: `folio sft {path}` teaches it to answer.")
@@ -79,7 +131,7 @@ def load_for_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tok
 
 
 def load_to_teach_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
-    """The same, to be trained on conversations: the tokens for them are added where they are missing."""
+    """Return the same with the chat template's tokens, which are added where they are missing."""
     model, tokenizer = load_for_inference(path, dropout=dropout)
     taught = tokenizer.with_chat_tokens()
     if taught.vocab_size > tokenizer.vocab_size:

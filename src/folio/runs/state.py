@@ -9,12 +9,12 @@ from typing import Any
 
 from folio.checkpoint import load_state, random_state, restore_random_state, save_state
 from folio.files import write_directory
-from folio.model.directory import load_weights, save_model
+from folio.model.directory import load_weights
 from folio.model.score import ScoreModel
 from folio.model.transformer import Transformer
+from folio.runs.load import save_model_and_tokenizer
 from folio.runtime import Runtime
 from folio.tokenizer.protocol import Tokenizer
-from folio.tokenizer.special_tokens import STANDARD_NAMES
 from folio.training.early_stopping import EarlyStopping
 from folio.training.loop import StepReport
 from folio.training.plan import Plan
@@ -85,6 +85,4 @@ class Training:
 
     def save_model(self, directory: Path) -> None:
         """Write model and tokenizer as a Hugging Face model directory."""
-        special_ids = {name: self.tokenizer.special_ids[token] for name, token in STANDARD_NAMES.items()}
-        save_model(self.model, directory, special_ids=special_ids)
-        self.tokenizer.save(directory)
+        save_model_and_tokenizer(self.model, self.tokenizer, directory)

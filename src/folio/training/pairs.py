@@ -14,7 +14,7 @@ import torch
 
 from folio.config import Count, NonNegative, Positive, Seed, Settings, from_table
 from folio.data.preferences import Pair, PairBatches, preference_of, tokenize_pair
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.model.transformer import Transformer
@@ -168,6 +168,7 @@ def _tokenized(preferences: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, b
     if len(kept) < len(pairs):
         warnings.warn(
             f"the context is {block_size} tokens: {len(pairs) - len(kept):,} of {len(pairs):,} pairs are left out",
+            FolioWarning,
             stacklevel=3,
         )
     return kept

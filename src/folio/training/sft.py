@@ -12,6 +12,7 @@ from annotated_types import Ge
 
 from folio.config import Count, Positive, Seed, Settings, from_table
 from folio.data.conversations import PackedConversations, Row, pack, parse_conversation, tokenize_all
+from folio.errors import FolioWarning
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.tokenizer.protocol import Tokenizer
@@ -87,6 +88,7 @@ def sft(
         warnings.warn(
             f"the context is {config.row_size(model)} tokens: {n_cut:,} conversations are cut after an answer, "
             f"{len(examples) - len(kept):,} left out",
+            FolioWarning,
             stacklevel=2,
         )
     rows = pack(kept, config.row_size(model), tokenizer.special_ids["<|pad|>"])
