@@ -195,7 +195,7 @@ def test_where_one_says_nothing_the_question_is_taken_back(chat, monkeypatch, n_
 def test_what_cannot_be_written_is_told_and_the_chat_goes_on(chat, tmp_path):
     (tmp_path / "preferences.jsonl").mkdir()
     outcome = chat("the cat", "2", "/save talk.jsonl")
-    assert "preferences.jsonl cannot be written" in outcome.err
+    assert "preferences.jsonl: cannot be written" in outcome.err
     assert saved()[0][-1] == assistant(pairs(outcome)[0][1])
 
 

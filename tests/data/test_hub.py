@@ -112,7 +112,7 @@ def test_a_dataset_that_may_not_be_read_is_told(monkeypatch):
 
 def test_without_the_library_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"no file or folder a/b\. .* pip install 'folio\[hub\]'"):
+    with pytest.raises(UserError, match=r"no file or folder a/b\. .* pip install 'folio-gpt\[hub\]'"):
         read_preferences("a/b")
 
 
