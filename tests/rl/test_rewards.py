@@ -4,10 +4,10 @@ import signal
 
 import pytest
 import torch
+from random_models import END, PAD, random_scorer
 
 from folio.errors import UserError
 from folio.rl.rewards import FunctionReward, ModelReward, RewardError, Sample, WeightedSum, load_function
-from random_models import END, PAD, random_scorer
 
 
 def sample(prompt="a question", completion="an answer", prompt_ids=(1, 2), completion_ids=(3, END)):

@@ -9,7 +9,8 @@ from tiny_rl import PAIRS, RATES, make_pairs
 
 from folio.batch import Completions
 from folio.files import read_lines
-from folio.objectives.dpo import completion_logprobs, loss
+from folio.objectives.dpo import dpo_loss
+from folio.objectives.logprobs import completion_logprobs
 from folio.runs.load import load_for_inference
 
 
@@ -38,11 +39,11 @@ def test_it_learns_what_is_preferred_and_begins_as_its_reference(dpo, run):
 
 def test_the_chosen_answers_are_held_up_and_not_the_rejected_ones(finished):
     model, _ = load_for_inference(finished)
-    batch = Completions.of(
+    batch = Completions.from_pairs(
         [([1], [2, 3, 4]), ([1, 2], [3]), ([1], [5, 6]), ([1, 2], [7, 8, 9, 10])], pad_id=0
     )
     with torch.no_grad():
-        found = loss(model, batch, reference=model, beta=0.1, nll_coef=2.0)
+        found = dpo_loss(model, batch, reference=model, beta=0.1, nll_coef=2.0)
         logprobs = completion_logprobs(model, batch)
     nll = -(logprobs[0] / 3 + logprobs[1] / 1).item()
     assert found.metrics["nll"].item() == pytest.approx(nll, rel=1e-5)

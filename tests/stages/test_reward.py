@@ -11,7 +11,7 @@ from folio import cli
 from folio.data.preferences import read_preferences, tokenize_pair
 from folio.files import read_lines
 from folio.model.directory import load_score_model
-from folio.objectives.reward import scores
+from folio.objectives.reward import completion_scores
 from folio.stages.preferences import batches_of
 from folio.tokenizer.directory import load_tokenizer
 
@@ -54,7 +54,10 @@ def held_out_scores(run, path, subtract_mean=True):
     measured = pairs[len(pairs) - round(0.1 * len(pairs)) :]
     with torch.inference_mode():
         return torch.cat(
-            [scores(model, batch) for batch in batches_of(measured, tokenizer.special_ids["<|pad|>"])]
+            [
+                completion_scores(model, batch)
+                for batch in batches_of(measured, tokenizer.special_ids["<|pad|>"])
+            ]
         )
 
 
@@ -87,9 +90,9 @@ def test_transformers_open_it_and_give_the_same_scores(learned):
     ids = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=False)
     assert ids[0, -1] == tokenizer.convert_tokens_to_ids("<|end|>")
     with torch.inference_mode():
-        expected = ours(ids)[:, -1] + ours.mean
+        expected = ours(ids)[:, -1] + ours.score_mean
         torch.testing.assert_close(theirs(ids).logits[:, 0], expected, atol=1e-4, rtol=1e-4)
-    assert ours.mean == theirs.config.score_mean != 0
+    assert ours.score_mean == theirs.config.score_mean != 0
 
 
 def test_the_learning_rate_is_annealed_and_each_pair_seen_once(reward, run):

@@ -9,7 +9,7 @@ from tiny_rl import PAIRS, POLICY, RATES, make_function, make_pairs, make_prompt
 
 from folio.checkpoint import load_state, saved_steps
 from folio.files import read_lines
-from folio.rl import experience
+from folio.rl import rollouts
 from folio.runs.directory import RunDirectory
 from folio.runs.recorder import Watch
 from folio.runs.state import STATE_FILE
@@ -19,8 +19,8 @@ MOMENTS = {
     # ppo and grpo save after every other step: 6 is between the two passes over the second rollout, of steps 5 to 8.
     "killed after step 7": lambda: wrap(Watch, "record", at(7), after=True),
     "Ctrl-C in step 5": lambda: wrap(Watch, "show", at(5), do=interrupt),
-    "killed while answering": lambda: wrap(experience, "write_samples", nth(2)),
-    "Ctrl-C while answering": lambda: wrap(experience, "write_samples", nth(2), do=interrupt),
+    "killed while answering": lambda: wrap(rollouts, "sample_completions", nth(2)),
+    "Ctrl-C while answering": lambda: wrap(rollouts, "sample_completions", nth(2), do=interrupt),
     "killed before the last save's evaluation": lambda: wrap(Watch, "evaluate", lambda watch, report: report.step == watch.training.plan.steps),
     "killed before it is finished": lambda: wrap(RunDirectory, "set_status", lambda run, status: status == "finished"),
 }  # fmt: skip
@@ -122,7 +122,7 @@ def test_a_rollout_is_saved_while_it_is_learned_from(start, uninterrupted, tmp_p
     assert start("ppo", "killed after step 7", run)[0] == -signal.SIGKILL
     state = load_state(saved_steps(run / "checkpoints")[0] / STATE_FILE)
     assert (state["report"]["step"], state["source"]["iteration"], state["source"]["taken"]) == (6, 2, 2)
-    assert len(state["source"]["experience"]["ids"]) == 8
+    assert len(state["source"]["batch"]["ids"]) == 8
     assert state["critic"]
 
 

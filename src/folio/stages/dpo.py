@@ -16,7 +16,7 @@ from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
 from folio.files import read_lines
 from folio.log import clock, size, times
-from folio.objectives.dpo import loss, margins
+from folio.objectives.dpo import dpo_loss, implied_margins
 from folio.report.tables import evaluations, show_next, show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
@@ -89,9 +89,9 @@ def prepare(config: DPOConfig, run: RunDirectory, console: Console) -> Prepared:
         tokenizer=tokenizer,
         source=source,
         groups=accumulate(source, 1),
-        loss_function=partial(loss, reference=reference, beta=config.beta, nll_coef=config.nll_coef),
+        loss_function=partial(dpo_loss, reference=reference, beta=config.beta, nll_coef=config.nll_coef),
         evaluation=HeldOutPairs(
-            batches_of(held_out, pad_id), partial(margins, reference=reference, beta=config.beta)
+            batches_of(held_out, pad_id), partial(implied_margins, reference=reference, beta=config.beta)
         ),
         optimizers=build_optimizers(model, config.optimizer, muon_dtype=runtime.compute_dtype),
         runtime=runtime,

@@ -12,7 +12,7 @@ from rich.console import Console
 from folio.errors import UserError
 from folio.objectives.grpo import GRPOBatch, grpo_loss
 from folio.report.policy import show_result
-from folio.rl.experience import GRPOExperience
+from folio.rl.experience import GRPOCollector
 from folio.runs.directory import RunDirectory
 from folio.runs.state import Training
 from folio.stages.policy import PolicyConfig, finish, prepare_policy, prepared, rollouts, start_policy
@@ -44,14 +44,14 @@ def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared
     """A policy, and rollouts to learn from."""
     made = prepare_policy(config, run, console)
     runtime, plan = start_policy(made, config, run)
-    experience = GRPOExperience(
-        writing=made.writing,
+    collector = GRPOCollector(
+        sampler=made.writing,
         order=made.order,
         n_prompts=config.rollout_size // config.group_size,
         group_size=config.group_size,
-        scale=config.scale == "std",
+        scale=config.scale,
     )
-    source = rollouts(config, experience, GRPOBatch)
+    source = rollouts(config, collector, GRPOBatch)
     training = Training(
         model=made.model,
         tokenizer=made.writing.tokenizer,
@@ -67,7 +67,7 @@ def prepare(config: GRPOConfig, run: RunDirectory, console: Console) -> Prepared
         optimizers=build_optimizers(made.model, config.optimizer, muon_dtype=runtime.compute_dtype),
         runtime=runtime,
         plan=plan,
-        figures=source.figures,
+        figures=source.metrics,
     )
     return prepared(config, made, training)
 

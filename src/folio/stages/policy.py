@@ -25,8 +25,8 @@ from folio.model.score import ScoreModel
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History
 from folio.rl.evaluation import PolicyEvaluation
-from folio.rl.experience import Writing
-from folio.rl.rollouts import Experience, Prompt, PromptOrder, Rollouts
+from folio.rl.experience import BatchT, RolloutBatches
+from folio.rl.rollouts import Prompt, PromptOrder, RolloutSampler
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
@@ -134,7 +134,7 @@ class Policy:
     be mended between a run's parts.)
     """
 
-    writing: Writing
+    writing: RolloutSampler
     order: PromptOrder
     evaluation: PolicyEvaluation
     asked: Sequence[str]
@@ -170,7 +170,7 @@ def prepare_policy(config: PolicyConfig, run: RunDirectory, console: Console) ->
     reward, gold = (
         load_rewards(each, tokenizer, config.reward_seconds) for each in (config.reward, config.gold)
     )
-    writing = Writing(
+    writing = RolloutSampler(
         policy=policy,
         reference=reference.eval().requires_grad_(False),
         tokenizer=tokenizer,
@@ -215,14 +215,14 @@ def start_policy(made: Policy, config: PolicyConfig, run: RunDirectory) -> tuple
 
 def rollouts(
     config: PolicyConfig,
-    make: Callable[[int], tuple[Experience, Mapping[str, float]]],
-    kind: type[Experience],
-) -> Rollouts[Experience]:
-    """The source of a run: `make` makes a rollout of this kind."""
-    return Rollouts(
-        make,
-        kind,
-        passes=config.passes,
+    collect: Callable[[int], tuple[BatchT, Mapping[str, float]]],
+    batch_type: type[BatchT],
+) -> RolloutBatches[BatchT]:
+    """Return the source of a run."""
+    return RolloutBatches(
+        collect,
+        batch_type,
+        epochs=config.passes,
         minibatch_size=config.minibatch_size,
         micro_batch_size=config.micro_batch_size,
         seed=config.seed,

@@ -14,7 +14,7 @@ from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.objectives.ppo import PPOBatch, ppo_loss
 from folio.report.policy import show_result
-from folio.rl.experience import PPOExperience
+from folio.rl.experience import PPOCollector
 from folio.rl.rewards import ModelReward, WeightedSum
 from folio.runs.directory import RunDirectory
 from folio.runs.state import Training
@@ -64,8 +64,8 @@ def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
     made = prepare_policy(config, run, console)
     runtime, plan = start_policy(made, config, run)
     critic = start_critic(made.writing.reward, made.model)
-    experience = PPOExperience(
-        writing=made.writing,
+    collector = PPOCollector(
+        sampler=made.writing,
         critic=critic,
         order=made.order,
         n_prompts=config.rollout_size // config.group_size,
@@ -75,7 +75,7 @@ def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
         gae_lambda=config.gae_lambda,
         whiten_rewards=config.whiten_rewards,
     )
-    source = rollouts(config, experience, PPOBatch)
+    source = rollouts(config, collector, PPOBatch)
     loss = partial(
         ppo_loss,
         clip_range=config.clip_range,
@@ -97,7 +97,7 @@ def prepare(config: PPOConfig, run: RunDirectory, console: Console) -> Prepared:
         ],
         runtime=runtime,
         plan=plan,
-        figures=source.figures,
+        figures=source.metrics,
     )
     return prepared(config, made, training)
 

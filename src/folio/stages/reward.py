@@ -17,7 +17,7 @@ from folio.files import read_lines, write_directory
 from folio.log import clock, size, times
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
-from folio.objectives.reward import reward_loss, scores
+from folio.objectives.reward import completion_scores, reward_loss
 from folio.report.tables import evaluations, show_next, show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_to_teach_chat
@@ -88,7 +88,7 @@ def prepare(config: RewardConfig, run: RunDirectory, console: Console) -> Prepar
 
 def margins(model: nn.Module, batch: Completions) -> Tensor:
     """By how much the model prefers each chosen answer."""
-    chosen, rejected = scores(model, batch).chunk(2)
+    chosen, rejected = completion_scores(model, batch).chunk(2)
     return chosen - rejected
 
 
@@ -103,7 +103,7 @@ class Verdicts:
         """Each prompt, and with it both answers, each after its score."""
         device = model.score.weight.device
         batch = pair_batch(self.pairs, tokenizer.special_ids["<|pad|>"]).to(device)
-        given = scores(model, batch).tolist()
+        given = completion_scores(model, batch).tolist()
         written = []
         for i, pair in enumerate(self.pairs):
             prompt, chosen, rejected = (
@@ -123,7 +123,7 @@ def finish(run: RunDirectory, prepared: Prepared) -> None:
     training = prepared.training
     assert isinstance(training.evaluation, HeldOutPairs)
     model = load_score_model(run.best).to(training.runtime.device).eval()
-    if model.mean == 0:  # or the run was killed after this, and twice is not the same to the last bit
+    if model.score_mean == 0:  # or the run was killed after this, and twice is not the same to the last bit
         standardise(model, [batch.to(training.runtime.device) for batch in training.evaluation.batches])
         training.model = model
         write_directory(run.best, training.save_model)
@@ -133,10 +133,10 @@ def finish(run: RunDirectory, prepared: Prepared) -> None:
 @torch.no_grad()
 def standardise(model: ScoreModel, batches: Sequence[Completions]) -> None:
     """Bring its scores of these answers to mean 0 and standard deviation 1."""
-    given = torch.cat([scores(model, batch) for batch in batches])
+    given = torch.cat([completion_scores(model, batch) for batch in batches])
     deviation = given.std().clamp(min=1e-6)
     model.score.weight /= deviation
-    model.mean = float((given.mean() + model.mean) / deviation)
+    model.score_mean = float((given.mean() + model.score_mean) / deviation)
 
 
 def show_result(run: RunDirectory, console: Console) -> None:
