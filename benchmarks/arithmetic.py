@@ -29,7 +29,7 @@ from folio.data import arithmetic
 from folio.files import read_lines
 from folio.report.figure import save_figure
 from folio.rl.rewards import load_function
-from folio.rl.rollouts import Prompt, write_samples
+from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
 from folio.runs.recipes import find_recipe_file
@@ -113,7 +113,9 @@ def accuracy(run: Path, temperature: float) -> float:
         Prompt(each.problem, prompt_ids(tokenizer, [{"role": "user", "content": each.problem}]))
         for each in unseen
     ]
-    samples = write_samples(model, tokenizer, prompts, max_new_tokens=40, temperature=temperature, seed=1)
+    samples = sample_completions(
+        model, tokenizer, prompts, max_new_tokens=40, temperature=temperature, seed=1
+    )
     return statistics.mean(score(sample.prompt, sample.completion) for sample in samples)
 
 

@@ -70,7 +70,7 @@ def without_cache(model: GPT) -> Writer:
     def write(ids: Tensor) -> None:
         sampler = Sampler(SAMPLING, 0, ids.tolist(), model.config.vocab_size, ids.device)
         for _ in range(NEW_TOKENS):
-            tokens, _ = sampler(model.head(model.hidden(ids)[:, -1]))
+            tokens, _ = sampler(model.head(model.hidden_states(ids)[:, -1]))
             ids = torch.cat((ids, tokens[:, None]), dim=1)
 
     return write

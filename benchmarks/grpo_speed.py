@@ -161,17 +161,17 @@ def trl_settings(folio: GRPOConfig, output: str) -> trl.GRPOConfig:
 def folio_steps(training: Training, settings: GRPOConfig) -> Iterator[Step]:
     """Train, and tell of each step."""
     source: Any = training.source
-    make = source.make
+    collect = source.collect
     rollout_seconds = 0.0
 
     def timed(iteration: int) -> tuple[GRPOBatch, Mapping[str, float]]:
         nonlocal rollout_seconds
         start = time.perf_counter()
-        made = make(iteration)
+        made = collect(iteration)
         rollout_seconds = time.perf_counter() - start
         return made
 
-    source.make = timed
+    source.collect = timed
     for report in optimizer_steps(
         training.learner,
         training.loss_function,
@@ -181,7 +181,7 @@ def folio_steps(training: Training, settings: GRPOConfig) -> Iterator[Step]:
         steps=range(1, training.plan.steps + 1),
         max_norm=settings.optimizer.max_norm,
     ):
-        batch: GRPOBatch = source.experience
+        batch: GRPOBatch = source.batch
         n_written, n_read = int(batch.mask.sum()), int((batch.last + 1).sum())
         yield Step(rollout_seconds, report.seconds - rollout_seconds, n_written, n_read)
 
@@ -217,11 +217,11 @@ class Turns(transformers.TrainerCallback):
 
 def trl_trainer(training: Training, settings: GRPOConfig, turns: Turns, output: str) -> trl.GRPOTrainer:
     """TRL's trainer, which gets the same prompts in the same order."""
-    experience = training.source.make
+    collector = training.source.collect
     rows = [
         {"prompt": [{"role": "user", "content": prompt.text}], "prompt_length": len(prompt.ids)}
         for iteration in range(settings.rollouts)
-        for prompt in experience.order.take(iteration, experience.n_prompts)
+        for prompt in collector.order.take(iteration, collector.n_prompts)
     ]
     trainer = trl.GRPOTrainer(
         str(find_model(settings.model)),
@@ -264,8 +264,8 @@ def gradient_norm(loss: Tensor, model: nn.Module) -> float:
 
 def check(training: Training, trainer: trl.GRPOTrainer) -> None:
     """Stop unless both read the same prompts, and make the same loss and gradient of the same answers."""
-    experience = training.source.make
-    written, _ = experience(0)
+    collector = training.source.collect
+    written, _ = collector(0)
     batch = written.rows(range(len(written.ids)))
     generator = torch.Generator().manual_seed(0)
     noise = 0.3 * torch.randn((2, *batch.old_logprobs.shape), generator=generator)
@@ -273,9 +273,9 @@ def check(training: Training, trainer: trl.GRPOTrainer) -> None:
     batch = replace(
         batch, old_logprobs=batch.old_logprobs + noise[0], ref_logprobs=batch.ref_logprobs + noise[1]
     )
-    messages = trainer.train_dataset[: experience.n_prompts]["prompt"]
+    messages = trainer.train_dataset[: collector.n_prompts]["prompt"]
     told = trainer.processing_class.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
-    if told != [list(prompt.ids) for prompt in experience.order.take(0, experience.n_prompts)]:
+    if told != [list(prompt.ids) for prompt in collector.order.take(0, collector.n_prompts)]:
         raise SystemExit("TRL does not read the prompts that folio reads.")
     loss = training.loss_function(training.model, batch)
     ours = loss.total / loss.count

@@ -20,7 +20,7 @@ import tyro
 from folio.config import PACKAGED_RECIPES
 from folio.data.known import find_conversations
 from folio.evaluation.preferences import longer_wins
-from folio.rl.rollouts import Prompt, write_samples
+from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.load import load_for_chat
 from folio.tokenizer.chat_template import Message, prompt_ids
 
@@ -93,7 +93,7 @@ def answers(
     samples = []
     for first in range(0, len(prompts), 64):
         part, at = prompts[first : first + 64], 1000 * seed + first
-        samples += write_samples(model, tokenizer, part, max_new_tokens=120, temperature=1.0, seed=at)
+        samples += sample_completions(model, tokenizer, part, max_new_tokens=120, temperature=1.0, seed=at)
     return [(each.prompt, each.completion) for each in samples], [each.is_stopped for each in samples]
 
 

@@ -25,9 +25,8 @@ from folio.data.known import find_prompts
 from folio.evaluation.diversity import distinct_n
 from folio.files import read_lines
 from folio.model.gpt import GPT
-from folio.rl.experience import Writing
 from folio.rl.rewards import Sample, WeightedSum
-from folio.rl.rollouts import Prompt, write_samples
+from folio.rl.rollouts import Prompt, RolloutSampler, sample_completions
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
 from folio.runs.rewards import load_rewards
@@ -129,7 +128,7 @@ class Measure:
         prompts = self.prompts(tokenizer)
         samples = self.answers(model, tokenizer, prompts)
         reference, _ = load_for_chat(self.reference)
-        writing = Writing(
+        sampler = RolloutSampler(
             policy=model,
             reference=reference,
             tokenizer=tokenizer,
@@ -139,7 +138,7 @@ class Measure:
             missing_stop_penalty=1.0,
             batch_size=16,
         )
-        figures = writing.judged(samples).figures()
+        figures = sampler.score(samples).metrics()
         kept = {name: figures[name] for name in ("reward", "kl", "length", "stop_share")}
         return kept | self.judged_by_rubric(samples, tokenizer)
 
@@ -168,7 +167,7 @@ class Measure:
         """In batches."""
         samples = []
         for first in range(0, len(prompts), 64):
-            samples += write_samples(
+            samples += sample_completions(
                 model,
                 tokenizer,
                 prompts[first : first + 64],

@@ -8,7 +8,7 @@ PAIRS = [([1, 2, 3], [4, 5]), ([6], [7, 8, 9, 10]), ([11, 12], [13])]
 
 
 def test_completions_are_padded_at_the_end_and_counted_from_first_to_last():
-    batch = Completions.of(PAIRS, pad_id=99)
+    batch = Completions.from_pairs(PAIRS, pad_id=99)
     assert batch.ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13, 99, 99]]
     assert batch.mask.tolist() == [[0, 0, 0, 1, 1], [0, 1, 1, 1, 1], [0, 0, 1, 0, 0]]
     assert batch.last.tolist() == [4, 4, 2]
@@ -17,40 +17,40 @@ def test_completions_are_padded_at_the_end_and_counted_from_first_to_last():
 
 
 def test_a_token_that_looks_like_padding_counts_where_it_was_written():
-    batch = Completions.of([([1], [99, 2, 99]), ([1], [2, 3, 4, 5])], pad_id=99)
+    batch = Completions.from_pairs([([1], [99, 2, 99]), ([1], [2, 3, 4, 5])], pad_id=99)
     assert batch.mask[0].tolist() == [0, 1, 1, 1, 0]
     assert batch.last[0] == 3
 
 
 def test_they_go_to_a_device_as_they_are():
-    batch = Completions.of(PAIRS, pad_id=0)
+    batch = Completions.from_pairs(PAIRS, pad_id=0)
     there = batch.to(torch.device("cpu"))
     assert type(there) is Completions
     assert torch.equal(there.ids, batch.ids)
 
 
 def test_some_rows_lose_the_columns_that_none_of_them_needs():
-    batch = Completions.of(PAIRS, pad_id=99).rows([2])
+    batch = Completions.from_pairs(PAIRS, pad_id=99).rows([2])
     assert batch.ids.tolist() == [[11, 12, 13]]
     assert batch.mask.tolist() == [[0, 0, 1]]
-    assert Completions.of([*PAIRS[:2], ([1, 2], [3])], pad_id=99).rows([2, 0]).ids.tolist() == [
+    assert Completions.from_pairs([*PAIRS[:2], ([1, 2], [3])], pad_id=99).rows([2, 0]).ids.tolist() == [
         [1, 2, 3, 99, 99],
         [1, 2, 3, 4, 5],
     ]
 
 
 def test_rows_by_length():
-    batch = Completions.of([([1], [2] * n) for n in (3, 1, 5, 2)], pad_id=0)
+    batch = Completions.from_pairs([([1], [2] * n) for n in (3, 1, 5, 2)], pad_id=0)
     assert batch.by_length == [1, 3, 0, 2]
 
 
 def test_rows_by_prompt():
     """Answers to one prompt stand together, the shortest first, and prompts as their longest answer says."""
     pairs = [([1], [2] * 6), ([4, 4], [2]), ([1], [2] * 2), ([5], [2] * 4), ([4, 4], [2] * 3), ([6], [2] * 9)]
-    batch = Completions.of(pairs, pad_id=0)
+    batch = Completions.from_pairs(pairs, pad_id=0)
     assert batch.prompts == [tuple(prompt) for prompt, _ in pairs]
     assert [pairs[row] for row in batch.by_prompt] == [
         ([5], [2] * 4), ([4, 4], [2]), ([4, 4], [2] * 3), ([1], [2] * 2), ([1], [2] * 6), ([6], [2] * 9)
     ]  # fmt: skip
-    single = Completions.of([([row], [2] * n) for row, n in enumerate((3, 1, 5, 2))], pad_id=0)
+    single = Completions.from_pairs([([row], [2] * n) for row, n in enumerate((3, 1, 5, 2))], pad_id=0)
     assert single.by_prompt == single.by_length

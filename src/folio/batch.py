@@ -15,18 +15,21 @@ class Tensors:
     """Named tensors, some of which may be None."""
 
     def to(self, device: torch.device) -> Self:
-        there: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in there.items() if value is not None})
+        """Return a copy on a device."""
+        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(
+            self, **{name: value.to(device) for name, value in values.items() if value is not None}
+        )
 
 
 @dataclass(frozen=True)
 class Batch(Tensors):
-    """Token ids and what should follow each of them.
+    """Token ids and the targets that follow them.
 
     ids:      (B, T) int64, what the model reads.
     targets:  (B, T) int64, the token that follows each position.
-    weights:  (B, T) float32, how much each target counts; 0 leaves it out of the loss.
-    segments: (B, T) int64 or None, which of the texts that share a row each token is of, counted from 0: none sees
+    weights:  (B, T) float32, weight of each target in the loss; 0 leaves it out.
+    segments: (B, T) int64 or None, which of the texts that share a row each token belongs to, from 0: none sees
               another. None where each row is one text.
     """
 
@@ -37,37 +40,32 @@ class Batch(Tensors):
 
     @classmethod
     def from_windows(cls, windows: Tensor) -> Batch:
-        """Every token of a (B, T + 1) window but the last is read; every one but the first is a target."""
+        """Split (B, T + 1) windows of tokens into ids (all but the last) and targets (all but the first)."""
         targets = windows[:, 1:]
         return cls(
             windows[:, :-1], targets, torch.ones(targets.shape, dtype=torch.float32, device=targets.device)
         )
 
     @property
-    def layout(self) -> dict[str, Tensor]:
-        """What the model is told besides the ids, by the names of its arguments."""
-        return {} if self.segments is None else {"segments": self.segments}
-
-    @property
     def n_tokens(self) -> int:
-        """Positions read, whether or not they count in the loss."""
+        """Number of positions read, whether or not they count in the loss."""
         return self.ids.numel()
 
 
 @dataclass(frozen=True)
 class Completions(Tensors):
-    """Prompts and what was written after each, padded at the end, where no token that counts sees the padding.
+    """Prompts and their completions, right-padded; causal attention never sees the padding.
 
     ids:   (B, T) int64, prompt, completion, padding.
-    mask:  (B, T) float32, 1 for each token of the completion, its `<|end|>` too, in one stretch.
+    mask:  (B, T) float32, 1 for each token of the completion (`<|end|>` included), which are contiguous.
     """
 
     ids: Tensor
     mask: Tensor
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad_id: int) -> Self:
-        """Of the ids of prompts and completions."""
+    def from_pairs(cls, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad_id: int) -> Self:
+        """Build a right-padded batch from (prompt ids, completion ids)."""
         width = max(len(prompt) + len(completion) for prompt, completion in pairs)
         ids = torch.full((len(pairs), width), pad_id, dtype=torch.int64)
         mask = torch.zeros((len(pairs), width), dtype=torch.float32)
@@ -78,28 +76,28 @@ class Completions(Tensors):
         return cls(ids, mask)
 
     def rows(self, rows: Sequence[int]) -> Self:
-        """Some of the rows, without the columns in which none of them has a token.
+        """Return some of the rows, without the columns that are padding in all of them.
 
-        What a subclass has for each predicted token, (B, T - 1), loses as many.
+        Tensors that a subclass holds for each predicted token, (B, T - 1), lose as many columns.
         """
         width = int(self.last[rows].max()) + 1
         lost = self.ids.shape[1] - width
-        kept = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(self, **{name: value[rows, : value.shape[1] - lost] for name, value in kept.items()})
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{name: value[rows, : value.shape[1] - lost] for name, value in values.items()})
 
     @property
     def by_length(self) -> list[int]:
-        """The rows, the shortest first: taken together, those of like length need little padding."""
+        """Row indices, the shortest row first: neighbors need little padding."""
         order: list[int] = self.last.argsort().tolist()
         return order
 
     @property
     def by_prompt(self) -> list[int]:
-        """The rows, those with the same prompt side by side, so that it can be read once; else the shortest first."""
+        """Row indices with rows of the same prompt together, so that it can be read once; else the shortest first."""
         prompts = self.prompts
         by_length = self.by_length
-        longest = {prompts[row]: place for place, row in enumerate(by_length)}
-        return sorted(by_length, key=lambda row: longest[prompts[row]])
+        rank = {prompts[row]: i for i, row in enumerate(by_length)}  # that of the prompt's longest row
+        return sorted(by_length, key=lambda row: rank[prompts[row]])
 
     @property
     def prompts(self) -> list[tuple[int, ...]]:
@@ -109,22 +107,22 @@ class Completions(Tensors):
 
     @property
     def last(self) -> Tensor:
-        """(B) int64: where the last token of each completion stands."""
+        """Column of the last token of each completion: (B) int64."""
         columns = torch.arange(self.mask.shape[1], device=self.mask.device)
         return (self.mask * columns).argmax(dim=1)
 
     @property
     def n_tokens(self) -> int:
-        """Places, whether or not they count. Where prompts are shared, fewer are read."""
+        """Number of positions, padding included. Where prompts are shared, fewer are read."""
         return self.ids.numel()
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss before it is divided by anything.
+    """A loss as sums, before any division.
 
-    Sums, never means: the loop adds totals and counts over a whole step (all micro-batches, all ranks) and
-    divides once, so that 1 x 8 and 8 x 1 sequences give the same gradient.
+    The loop adds totals and counts over all micro-batches of a step and divides once, so that 1 x 8 and 8 x 1
+    sequences give the same gradient.
 
     total:    scalar with a gradient, the sum over what counts.
     count:    scalar, how much counted (for the next-token loss: the sum of the weights).

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_models import END, PAD, TOKENIZER
 
 from folio.data.preferences import Pair, PairBatches, Preference, read_preferences, tokenize_pair
 from folio.errors import UserError
 from folio.tokenizer.chat_template import prompt_ids
-from random_models import END, PAD, TOKENIZER
 
 USER = {"role": "user", "content": "a"}
 SYSTEM = {"role": "system", "content": "b"}

@@ -10,7 +10,7 @@ from random_models import PAD, random_scorer
 
 from folio.batch import Completions
 from folio.evaluation.preferences import HeldOutPairs, calibration_error, longer_wins, preference_metrics
-from folio.objectives.reward import scores
+from folio.objectives.reward import completion_scores
 
 
 @given(st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=60))
@@ -60,11 +60,11 @@ def test_how_pairs_are_batched_does_not_matter_and_dropout_is_off():
     chosen, rejected = pairs[:3], pairs[3:]
 
     def margins(model, batch):
-        better, worse = scores(model, batch).chunk(2)
+        better, worse = completion_scores(model, batch).chunk(2)
         return better - worse
 
-    whole = HeldOutPairs([Completions.of([*chosen, *rejected], PAD)], margins)
-    single = [Completions.of([c, r], PAD) for c, r in zip(chosen, rejected, strict=True)]
+    whole = HeldOutPairs([Completions.from_pairs([*chosen, *rejected], PAD)], margins)
+    single = [Completions.from_pairs([c, r], PAD) for c, r in zip(chosen, rejected, strict=True)]
     first, second = whole(model), HeldOutPairs(single, margins)(model)
     assert first == pytest.approx(second, abs=1e-5)
     assert whole(model) == first

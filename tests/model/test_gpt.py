@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from folio.errors import UserError
 from folio.model.cache import KVCache
 from folio.model.config import GPTConfig
+from folio.model.context import CausalContext
 from folio.model.gpt import GPT
 
 
@@ -22,7 +23,7 @@ def cached_logits(model, parts, padding=None):
     """Logits of all parts, read one after another into one cache."""
     padding = torch.zeros(len(parts[0]), dtype=torch.int64) if padding is None else padding
     cache = KVCache(model.config, padding, torch.float32)
-    return torch.cat([model(part, cache) for part in parts], dim=1), cache
+    return torch.cat([model(part, cache.extend(part.shape[1])) for part in parts], dim=1), cache
 
 
 # Invariants of the whole model
@@ -65,6 +66,16 @@ def test_dropout_acts_in_training_only(config, random_model, ids):
     assert torch.equal(dropping(ids), plain(ids))
     dropping.train()
     assert not torch.equal(dropping(ids), dropping(ids))
+
+
+@torch.no_grad()
+def test_attention_weights_are_not_dropped(config, random_model, ids):
+    """Dropout on them would rule out the fused kernels."""
+    attention = random_model(replace(config, dropout=0.5)).train().blocks[0].attention
+    x = torch.randn(3, 20, config.n_embd)
+    _, angles = random_model(config).positions(x, torch.arange(20))
+    outputs = [attention(x, angles, CausalContext(ids)) for _ in range(2)]
+    assert torch.equal(*outputs)
 
 
 @torch.no_grad()
@@ -111,20 +122,20 @@ def test_rows_of_different_lengths_equal_each_alone(model, ids, parts):
 
 
 def test_rows_can_be_copied_and_end_while_a_cache_is_filled(model, ids):
-    """As the engine does: prompts are read once, spread to their rows, and the last row takes the place of one that
+    """As the engine does: prompts are read once, copied to their rows, and the last row takes the place of one that
     has ended."""
     padding = torch.tensor([0, 9, 4])
     _, cache = cached_logits(
         model, [torch.where(torch.arange(12) < padding[:, None], 0, ids[:, :12])], padding
     )
     rows = [2, 0, 0, 1, 2]
-    cache.spread(rows, 15)
+    cache.expand_rows(rows, 15)
     assert cache.room == 3
     with torch.no_grad():
         for column, kept in ((12, [0, 4, 2, 3]), (13, [0, 3, 2]), (14, [2])):
-            cache.keep(kept)
+            cache.select_rows(kept)
             rows = [rows[place] for place in kept]
-            found = model(ids[rows, column : column + 1], cache)
+            found = model(ids[rows, column : column + 1], cache.extend(1))
             for row, logits in zip(rows, found, strict=True):
                 start = int(padding[row])
                 close(logits, model(ids[row : row + 1, start : column + 1])[0, -1:])
@@ -144,7 +155,7 @@ def test_a_fresh_block_is_the_identity(config, ids):
     x = torch.randn(2, 5, config.n_embd)
     _, angles = model.positions(x, torch.arange(5))
     for block in model.blocks:
-        assert torch.equal(block(x, angles), x)
+        assert torch.equal(block(x, angles, CausalContext(x[..., 0])), x)
 
 
 def test_start_values_are_those_of_the_table(configs):

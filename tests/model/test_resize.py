@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from folio.model.resize import grown
+from folio.model.resize import resize_vocab
 
 N_KNOWN = 90
 """Of the 97 rows that the models of this folder have; the others are padding."""
@@ -12,7 +12,7 @@ N_KNOWN = 90
 @pytest.mark.parametrize("vocab_size", [95, 97, 102])
 def test_old_rows_are_the_same_to_the_bit_and_new_ones_the_mean(model, vocab_size):
     before = copy.deepcopy(model.state_dict())
-    larger = grown(model, N_KNOWN, vocab_size)
+    larger = resize_vocab(model, N_KNOWN, vocab_size)
     assert larger.config.vocab_size == max(97, vocab_size)
     state = larger.state_dict()
     assert state.keys() == before.keys()
@@ -35,7 +35,7 @@ def test_old_rows_are_the_same_to_the_bit_and_new_ones_the_mean(model, vocab_siz
 
 
 def test_scores_of_old_tokens_stay_and_a_new_one_is_no_likelier_than_the_average(model, ids):
-    larger = grown(model, N_KNOWN, 102)
+    larger = resize_vocab(model, N_KNOWN, 102)
     ids = ids % N_KNOWN
     with torch.inference_mode():
         before, after = model(ids), larger(ids)
@@ -46,7 +46,7 @@ def test_scores_of_old_tokens_stay_and_a_new_one_is_no_likelier_than_the_average
 
 def test_new_rows_learn_each_its_own_and_no_random_number_is_drawn(model, ids):
     state = torch.random.get_rng_state()
-    larger = grown(model, N_KNOWN, 102)
+    larger = resize_vocab(model, N_KNOWN, 102)
     assert torch.equal(torch.random.get_rng_state(), state)
     ids = ids.clone()
     ids[:, 3], ids[:, 9] = 100, 101

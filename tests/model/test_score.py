@@ -41,7 +41,7 @@ def test_transformers_gives_the_same_scores(scorer, tmp_path):
 
 
 def test_it_comes_back_as_it_was_saved(scorer, tmp_path):
-    scorer.mean = 0.75
+    scorer.score_mean = 0.75
     save_model(scorer, tmp_path)
     again = load_score_model(tmp_path).eval()
     ids = torch.randint(0, 20, (2, 9))
@@ -50,16 +50,16 @@ def test_it_comes_back_as_it_was_saved(scorer, tmp_path):
 
 def test_it_reads_as_the_model_that_it_was_made_of(model, scorer):
     ids = torch.randint(0, 20, (2, 9))
-    assert torch.equal(scorer.hidden(ids), model.hidden(ids))
+    assert torch.equal(scorer.hidden_states(ids), model.hidden_states(ids))
     with torch.no_grad():
         next(iter(scorer.blocks.parameters())).zero_()
-    assert not torch.equal(scorer.hidden(ids), model.hidden(ids)), "the weights are copies"
+    assert not torch.equal(scorer.hidden_states(ids), model.hidden_states(ids)), "the weights are copies"
 
 
 def test_the_mean_is_taken_off(scorer):
     ids = torch.randint(0, 20, (2, 9))
     before = scorer(ids)
-    scorer.mean = 2.0
+    scorer.score_mean = 2.0
     torch.testing.assert_close(scorer(ids), before - 2)
 
 

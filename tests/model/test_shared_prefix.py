@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from folio.batch import Completions
-from folio.model.shared_prefix import Branches
+from folio.model.shared_prefix import SharedPrefixBatch
 
 A, B, C = [5, 9, 2, 7], [5, 9], [30]
 PAIRS = [
@@ -25,12 +25,12 @@ PAD = 96
 
 @pytest.fixture
 def batch():
-    return Completions.of(PAIRS, PAD)
+    return Completions.from_pairs(PAIRS, PAD)
 
 
 def together(model, batch):
     """The scores of each sampled token when all are read in one row: (M, V)."""
-    return model.head(Branches.of(batch).read(model))
+    return model.head(SharedPrefixBatch.from_completions(batch).hidden_states(model))
 
 
 def one_by_one(model):
@@ -45,7 +45,9 @@ def test_scores_and_gradients_are_those_of_each_text_alone(model, batch, trainin
     model.train(training)
     weights = torch.randn(97, generator=torch.Generator().manual_seed(3))
     found, expected = together(model, batch), one_by_one(model)
-    assert Branches.of(batch).targets.tolist() == [token for _, answer in PAIRS for token in answer]
+    assert SharedPrefixBatch.from_completions(batch).targets.tolist() == [
+        token for _, answer in PAIRS for token in answer
+    ]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     gradients = []
     for logits in (found, expected):
@@ -58,11 +60,11 @@ def test_scores_and_gradients_are_those_of_each_text_alone(model, batch, trainin
 
 
 def test_each_token_is_read_once_and_none_in_vain(batch):
-    branches = Branches.of(batch)
+    shared = SharedPrefixBatch.from_completions(batch)
     prompts = {tuple(prompt) for prompt, _ in PAIRS}
-    assert branches.ids.numel() == sum(map(len, prompts)) + sum(len(answer) - 1 for _, answer in PAIRS)
-    assert PAD not in branches.ids
-    assert sorted(branches.back.tolist()) == branches.back.unique().tolist(), "no two from one place"
+    assert shared.ids.numel() == sum(map(len, prompts)) + sum(len(answer) - 1 for _, answer in PAIRS)
+    assert PAD not in shared.ids
+    assert sorted(shared.inverse.tolist()) == shared.inverse.unique().tolist(), "no two from one place"
 
 
 def test_an_answer_sees_nothing_of_the_others(model, batch):
@@ -87,6 +89,6 @@ def test_what_stands_in_the_padding_is_never_read(model, batch):
 
 def test_the_last_token_of_an_answer_has_no_say_in_any_score(model):
     """It is a target alone, as where the plain way reads all but a text's last token."""
-    ends = Completions.of([(prompt, [*answer[:-1], 50]) for prompt, answer in PAIRS], PAD)
-    plain = Completions.of(PAIRS, PAD)
+    ends = Completions.from_pairs([(prompt, [*answer[:-1], 50]) for prompt, answer in PAIRS], PAD)
+    plain = Completions.from_pairs(PAIRS, PAD)
     assert torch.equal(together(model, ends), together(model, plain))

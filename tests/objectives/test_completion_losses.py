@@ -6,14 +6,15 @@ from functools import partial
 
 import pytest
 import torch
+from random_models import END, PAD, random_gpt, random_scorer
 
 from folio.batch import Completions
 from folio.model.score import ActorCritic
-from folio.objectives.dpo import completion_logprobs
+from folio.objectives.dpo import dpo_loss, implied_margins
 from folio.objectives.grpo import GRPOBatch, grpo_loss
+from folio.objectives.logprobs import completion_logprobs
 from folio.objectives.ppo import PPOBatch, ppo_loss
-from folio.objectives.reward import reward_loss, scores
-from random_models import END, PAD, random_gpt, random_scorer
+from folio.objectives.reward import completion_scores, reward_loss
 
 PAIRS = [
     ([1, 2, 3], [4, 5, END]),
@@ -40,7 +41,7 @@ def widened(batch, columns):
 
 @pytest.fixture
 def plain():
-    return Completions.of(PAIRS, PAD)
+    return Completions.from_pairs(PAIRS, PAD)
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_score_is_read_at_the_last_real_token(plain):
     model = random_scorer()
     for row, (prompt, completion) in enumerate(PAIRS):
         alone = model(torch.tensor([[*prompt, *completion]]))[0, -1]
-        torch.testing.assert_close(scores(model, plain)[row], alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(completion_scores(model, plain)[row], alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("columns", [1, 7])
@@ -181,6 +182,29 @@ def test_dpo_reads_the_completion_and_its_end_and_nothing_of_the_prompt(plain):
         torch.testing.assert_close(found[row], expected, atol=1e-4, rtol=0)
 
 
+def test_dpo_compares_the_two_halves_of_a_batch(plain):
+    model, reference, n = random_gpt(), random_gpt(3), len(PAIRS) // 2
+    rewards = 0.3 * (completion_logprobs(model, plain) - completion_logprobs(reference, plain)).detach()
+    loss = dpo_loss(model, plain, reference=reference, beta=0.3, nll_coef=0.0)
+    margins = rewards[:n] - rewards[n:]
+    assert loss.count == n
+    assert loss.total.item() == pytest.approx((1 + (-margins).exp()).log().sum().item(), rel=1e-4)
+    assert loss.metrics["chosen_reward"].item() == pytest.approx(rewards[:n].sum().item(), rel=1e-4)
+    assert loss.metrics["rejected_reward"].item() == pytest.approx(rewards[n:].sum().item(), rel=1e-4)
+    torch.testing.assert_close(implied_margins(model, plain, reference=reference, beta=0.3), margins)
+
+
+def test_nll_holds_the_chosen_answer_up_token_by_token(plain):
+    model, reference, n = random_gpt(), random_gpt(3), len(PAIRS) // 2
+    pairs, both = (
+        dpo_loss(model, plain, reference=reference, beta=0.3, nll_coef=coef) for coef in (0.0, 0.5)
+    )
+    lengths = torch.tensor([len(completion) for _, completion in PAIRS[:n]])
+    nll = -(completion_logprobs(model, plain)[:n] / lengths).sum().item()
+    assert both.metrics["nll"].item() == pytest.approx(nll, rel=1e-5)
+    assert (both.total - pairs.total).item() == pytest.approx(0.5 * nll, rel=1e-4)
+
+
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_the_cut_into_micro_batches_changes_no_gradient(ppo_batch, grpo_batch, learner, size):
     for function, model, batch in losses(None, ppo_batch, grpo_batch, learner)[1:]:
@@ -217,7 +241,7 @@ def test_every_token_weighs_the_same_however_long_its_completion(grpo_batch):
 
 def test_a_critic_that_is_right_is_left_alone(ppo_batch, learner):
     """Also where the values are far from 0: the critic's mean is part of what it says."""
-    learner.critic.mean = 3.0
+    learner.critic.score_mean = 3.0
     with torch.no_grad():
         values = learner.critic(ppo_batch.ids[:, :-1])
     right = replace(ppo_batch, returns=values, old_values=values)

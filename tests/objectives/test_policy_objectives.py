@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.objectives.dpo import dpo_pair_loss, with_nll
+from folio.objectives.dpo import implied_reward_loss
 from folio.objectives.grpo import clipped_loss_with_kl, kl_k3
 from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import policy_loss, value_loss
@@ -43,25 +43,14 @@ def test_bradley_terry_is_the_chance_of_the_better_one():
 
 def test_dpo_of_the_reference_itself_is_undecided():
     chosen, rejected = random(4), random(4, seed=1)
-    loss = dpo_pair_loss(chosen, rejected, chosen, rejected, beta=0.1)
+    loss = implied_reward_loss(chosen, rejected, chosen, rejected, beta=0.1)
     assert loss.total.item() == pytest.approx(4 * math.log(2))
     assert loss.metrics["accuracy"] == 2.0
 
 
-def test_nll_holds_the_chosen_answer_up_token_by_token():
-    chosen = torch.tensor([-6.0, -4.0], requires_grad=True)
-    rejected = torch.tensor([-9.0, -2.0], requires_grad=True)
-    pairs = dpo_pair_loss(chosen, rejected, chosen.detach(), rejected.detach(), beta=0.1)
-    loss = with_nll(pairs, chosen, lengths=torch.tensor([3.0, 4.0]), coef=0.5)
-    assert loss.metrics["nll"] == pytest.approx(6 / 3 + 4 / 4)
-    assert loss.total.item() == pytest.approx(pairs.total.item() + 0.5 * 3)
-    (loss.total - pairs.total).backward()
-    assert chosen.grad.tolist() == pytest.approx([-0.5 / 3, -0.5 / 4], abs=1e-6)
-
-
 def test_dpo_is_bradley_terry_on_implied_rewards():
     chosen, rejected, ref_chosen, ref_rejected = (random(6, seed=seed) for seed in range(4))
-    ours = dpo_pair_loss(chosen, rejected, ref_chosen, ref_rejected, beta=0.3)
+    ours = implied_reward_loss(chosen, rejected, ref_chosen, ref_rejected, beta=0.3)
     theirs = bradley_terry_loss(0.3 * (chosen - ref_chosen), 0.3 * (rejected - ref_rejected))
     torch.testing.assert_close(ours.total, theirs.total)
     torch.testing.assert_close(ours.metrics["margin"], theirs.metrics["margin"])

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.rl.advantages import gae, group_advantages, token_rewards, whiten
+from folio.rl.advantages import gae, group_advantages, scale_by_group_std, token_rewards, whiten
 
 
 def stretch(lengths, starts, T):
@@ -67,13 +67,13 @@ def test_whitening_looks_at_what_counts():
 
 def test_a_completion_is_compared_with_its_group():
     scores = torch.tensor([1.0, 0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0])
-    torch.testing.assert_close(
-        group_advantages(scores, 4, scale=False)[:4], torch.tensor([0.75, -0.25, -0.25, -0.25])
-    )
-    torch.testing.assert_close(
-        group_advantages(scores, 4, scale=True)[:4], torch.tensor([1.5, -0.5, -0.5, -0.5])
-    )
-    assert (group_advantages(scores, 4, scale=True)[4:] == 0).all()
-    assert (group_advantages(torch.full((7,), 0.7), 7, scale=True) == 0).all()  # whose mean is not 0.7
-    with pytest.raises(ValueError, match="alone"):
-        group_advantages(scores, 1, scale=False)
+    advantages = group_advantages(scores, 4)
+    torch.testing.assert_close(advantages[:4], torch.tensor([0.75, -0.25, -0.25, -0.25]))
+    scaled = scale_by_group_std(advantages, 4)
+    torch.testing.assert_close(scaled[:4], torch.tensor([1.5, -0.5, -0.5, -0.5]))
+    assert (advantages[4:] == 0).all()
+    assert (scaled[4:] == 0).all()
+    equal = group_advantages(torch.full((7,), 0.7), 7)  # whose rounded mean is not 0.7
+    assert (scale_by_group_std(equal, 7) == 0).all()
+    with pytest.raises(ValueError, match="another"):
+        group_advantages(scores, 1)

@@ -1,18 +1,25 @@
-"""From samples to what is learned from them."""
+"""From rollouts to training batches."""
 
-import math
-from dataclasses import replace
+import json
 
 import pytest
 import torch
-from random_models import TOKENIZER, random_gpt, random_scorer
+from random_models import PAD, TOKENIZER, random_gpt, random_scorer
 
+from folio.batch import Completions
+from folio.checkpoint import load_state, save_state
 from folio.model.score import ActorCritic
-from folio.objectives.grpo import grpo_loss
+from folio.objectives.grpo import GRPOBatch, grpo_loss
 from folio.objectives.ppo import ppo_loss
-from folio.rl.experience import GRPOExperience, PPOExperience, RolloutSampler, explained_variance
+from folio.rl.experience import (
+    GRPOCollector,
+    PPOCollector,
+    RolloutBatches,
+    explained_variance,
+    sample_groups,
+)
 from folio.rl.rewards import WeightedSum
-from folio.rl.rollouts import Prompt, PromptOrder
+from folio.rl.rollouts import Prompt, PromptOrder, RolloutSampler
 from folio.tokenizer.chat_template import prompt_ids
 
 PROMPTS = [
@@ -26,7 +33,7 @@ def count_a(samples):
     return [float(sample.completion.count("a")) for sample in samples]
 
 
-def writing(policy=None, **changes):
+def sampler(policy=None, **changes):
     policy = policy or random_gpt()
     settings = {"max_new_tokens": 10, "temperature": 1.0, "missing_stop_penalty": 0.5, "batch_size": 3}
     reference = random_gpt(0)
@@ -45,20 +52,20 @@ def ppo(**changes):
         "gae_lambda": 0.8,
         "whiten_rewards": False,
     }
-    return PPOExperience(
-        **{"writing": writing(), "critic": random_scorer(), "order": PromptOrder(PROMPTS, 1), **settings, **changes}
+    return PPOCollector(
+        **{"sampler": sampler(), "critic": random_scorer(), "order": PromptOrder(PROMPTS, 1), **settings, **changes}
     )  # fmt: skip
 
 
 def grpo(**changes):
-    settings = {"n_prompts": 3, "group_size": 4, "scale": False}
-    return GRPOExperience(**{"writing": writing(), "order": PromptOrder(PROMPTS, 1), **settings, **changes})
+    settings = {"n_prompts": 3, "group_size": 4, "scale": "none"}
+    return GRPOCollector(**{"sampler": sampler(), "order": PromptOrder(PROMPTS, 1), **settings, **changes})
 
 
 @TEMPERATURES
 def test_on_the_first_pass_of_a_real_rollout_every_ratio_is_one(temperature):
     """The old log-probabilities are the engine's: this holds sampler and trainer together."""
-    made = writing(temperature=temperature)
+    made = sampler(temperature=temperature)
 
     def losses_of_ppo(batch):
         learner = ActorCritic(made.policy, random_scorer())
@@ -66,14 +73,14 @@ def test_on_the_first_pass_of_a_real_rollout_every_ratio_is_one(temperature):
             learner, batch, clip_range=0.2, value_clip_range=0.2, vf_coef=0.1, temperature=temperature
         )
 
-    for experience, loss in (
+    for collector, loss in (
         (ppo(sampler=made), losses_of_ppo),
         (ppo(sampler=made, n_prompts=3, group_size=4), losses_of_ppo),
         (grpo(sampler=made), lambda batch: grpo_loss(
             made.policy, batch, clip_range=0.2, kl_coef=0.1, temperature=temperature
         )),
     ):  # fmt: skip
-        batch, _ = experience(0)
+        batch, _ = collector(0)
         found = loss(batch)
         assert found.count == batch.mask[:, 1:].sum()
         assert found.metrics["ratio"].item() / found.count.item() == pytest.approx(1, abs=1e-4)
@@ -85,68 +92,28 @@ def test_on_the_first_pass_of_a_real_rollout_every_ratio_is_one(temperature):
 def test_a_policy_has_no_distance_from_itself(temperature):
     """Up to rounding: the engine's arithmetic is laid out otherwise than the trainer's."""
     for make in (ppo, grpo):
-        _, figures = make(sampler=writing(temperature=temperature))(0)
-        assert figures["kl"] == pytest.approx(0, abs=1e-4)
-        assert figures["kl_k3"] == pytest.approx(0, abs=1e-6)
-
-
-@TEMPERATURES
-def test_the_reference_divides_by_the_same_temperature(temperature):
-    written = writing(policy=random_gpt(5), temperature=temperature).sample(PromptOrder(PROMPTS, 1), 0, 4)
-    reference = random_gpt(0)
-    for row, sample in enumerate(written.samples):
-        ids = torch.tensor([[*sample.prompt_ids, *sample.completion_ids]])
-        with torch.no_grad():
-            logprobs = (reference(ids)[0] / temperature).log_softmax(-1)
-        for t in range(len(sample.prompt_ids) - 1, ids.shape[1] - 1):
-            expected = logprobs[t, ids[0, t + 1]].item()
-            assert written.ref_logprobs[row, t].item() == pytest.approx(expected, abs=1e-4)
-
-
-def test_figures_are_their_definitions():
-    made = writing(policy=random_gpt(5))
-    written = made.sample(PromptOrder(PROMPTS, 1), 0, 9)
-    samples, figures = written.samples, written.metrics()
-    k1 = k3 = 0.0
-    for row, sample in enumerate(samples):
-        for i, logprob in enumerate(sample.logprobs):
-            reference = written.ref_logprobs[row, len(sample.prompt_ids) - 1 + i].item()
-            k1 += logprob - reference
-            k3 += math.exp(reference - logprob) - (reference - logprob) - 1
-    rewards = torch.tensor(count_a(samples))
-    assert figures["reward"] == pytest.approx(rewards.mean().item())
-    assert figures["reward_std"] == pytest.approx(rewards.std(correction=0).item())
-    assert figures["kl"] == pytest.approx(k1 / 9, rel=1e-4)
-    assert figures["kl_k3"] == pytest.approx(k3 / 9, rel=1e-3)
-    assert figures["length"] == pytest.approx(sum(len(sample.completion_ids) for sample in samples) / 9)
-    assert figures["stop_share"] == pytest.approx(sum(sample.is_stopped for sample in samples) / 9)
-    assert 0 < figures["stop_share"] < 1
-
-
-def test_an_answer_without_an_end_costs_a_penalty_that_is_no_part_of_the_reward():
-    written = writing(missing_stop_penalty=0.5).sample(PromptOrder(PROMPTS, 1), 0, 9)
-    taken = (written.rewards - written.scores).tolist()
-    assert taken == [0.0 if sample.is_stopped else 0.5 for sample in written.samples]
-    assert set(taken) == {0.0, 0.5}
+        _, metrics = make(sampler=sampler(temperature=temperature))(0)
+        assert metrics["kl"] == pytest.approx(0, abs=1e-4)
+        assert metrics["kl_k3"] == pytest.approx(0, abs=1e-6)
 
 
 def test_ppos_advantages_are_those_of_a_plain_loop():
-    made = writing(policy=random_gpt(5))
-    experience = ppo(sampler=made)
-    batch, figures = experience(2)
-    written = made.sample(experience.order, 2, 7)
-    assert torch.equal(batch.ids, written.completions.ids)
+    made = sampler(policy=random_gpt(5))
+    collector = ppo(sampler=made)
+    batch, metrics = collector(2)
+    rollout = sample_groups(made, collector.order, 2, 7, 1)
+    assert torch.equal(batch.ids, rollout.completions.ids)
     advantages, returns, values = [], [], []
-    for row, sample in enumerate(written.samples):
+    for row, sample in enumerate(rollout.samples):
         ids, start, n = (
             [*sample.prompt_ids, *sample.completion_ids],
             len(sample.prompt_ids) - 1,
             len(sample.logprobs),
         )
         with torch.no_grad():
-            value = [experience.critic(torch.tensor([ids[: start + i + 1]]))[0, -1].item() for i in range(n)]
+            value = [collector.critic(torch.tensor([ids[: start + i + 1]]))[0, -1].item() for i in range(n)]
         rewards = [
-            -0.1 * (sample.logprobs[i] - written.ref_logprobs[row, start + i].item()) for i in range(n)
+            -0.1 * (sample.logprobs[i] - rollout.ref_logprobs[row, start + i].item()) for i in range(n)
         ]
         rewards[-1] += sample.completion.count("a") - (0 if sample.is_stopped else 0.5)
         ahead, found = 0.0, []
@@ -165,7 +132,7 @@ def test_ppos_advantages_are_those_of_a_plain_loop():
     assert (batch.advantages[~mask] == 0).all()
     errors, happened = torch.tensor(returns) - torch.tensor(values), torch.tensor(returns)
     expected = 1 - errors.var(correction=0) / happened.var(correction=0)
-    assert figures["explained_variance"] == pytest.approx(expected.item(), abs=1e-4)
+    assert metrics["explained_variance"] == pytest.approx(expected.item(), abs=1e-4)
 
 
 def test_whitened_rewards_have_a_deviation_of_one_and_keep_their_mean():
@@ -192,27 +159,27 @@ def test_how_a_critic_does_is_told():
     assert explained_variance(-returns, returns, mask) == pytest.approx(-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("scale", ["none", "std"])
 def test_grpos_advantages_compare_answers_to_the_same_prompt(scale):
-    made = writing()
-    batch, figures = grpo(sampler=made, scale=scale)(0)
-    written = made.sample(PromptOrder(PROMPTS, 1), 0, 3, 4)
-    scores, equal = written.scores.tolist(), 0
+    made = sampler()
+    batch, metrics = grpo(sampler=made, scale=scale)(0)
+    rollout = sample_groups(made, PromptOrder(PROMPTS, 1), 0, 3, 4)
+    scores, equal = rollout.scores.tolist(), 0
     for group in range(3):
         rows = range(4 * group, 4 * group + 4)
-        assert len({written.samples[row].prompt for row in rows}) == 1
+        assert len({rollout.samples[row].prompt for row in rows}) == 1
         mean = sum(scores[row] for row in rows) / 4
         std = (sum((scores[row] - mean) ** 2 for row in rows) / 3) ** 0.5
         equal += std == 0
         for row in rows:
-            expected = (scores[row] - mean) / (std + 1e-6 if scale else 1)
+            expected = (scores[row] - mean) / (std + 1e-6 if scale == "std" else 1)
             counted = batch.mask[row, 1:].bool()
             assert batch.advantages[row][counted].tolist() == pytest.approx(
                 [expected] * int(counted.sum()), abs=1e-5
             )
             assert (batch.advantages[row][~counted] == 0).all()
-    assert figures["equal_groups"] == pytest.approx(equal / 3)
-    assert len({sample.completion for sample in written.samples[:4]}) > 1
+    assert metrics["equal_groups"] == pytest.approx(equal / 3)
+    assert len({sample.completion for sample in rollout.samples[:4]}) > 1
 
 
 def test_each_rollout_draws_anew_and_the_same_one_again_is_the_same():
@@ -223,8 +190,97 @@ def test_each_rollout_draws_anew_and_the_same_one_again_is_the_same():
     assert first.ids.shape != second.ids.shape or not torch.equal(first.ids, second.ids)
 
 
-def test_how_many_rows_go_through_a_model_together_does_not_matter():
-    made = writing(policy=random_gpt(5))
-    samples = made.sample(PromptOrder(PROMPTS, 1), 0, 8).samples
-    few, many = (replace(made, batch_size=n).score(samples) for n in (1, 100))
-    torch.testing.assert_close(few.ref_logprobs * few.mask, many.ref_logprobs * many.mask, atol=1e-5, rtol=0)
+def rollout_of(iteration, n=10):
+    """Rows that tell where they are from, of different lengths."""
+    widths = [2 + (i * 7) % 5 for i in range(n)]
+    ids, mask = torch.full((n, 6), -1), torch.zeros(n, 6)
+    for row, width in enumerate(widths):
+        ids[row, :width] = 100 * iteration + row
+        mask[row, 1:width] = 1
+    marks = ids[:, 1:].float()
+    return GRPOBatch(ids, mask, marks, marks + 0.25, marks + 0.5), {"reward": 1.0 + iteration}
+
+
+def batches(made=None, **changes):
+    def collect(iteration):
+        if made is not None:
+            made.append(iteration)
+        return rollout_of(iteration)
+
+    settings = {"epochs": 2, "minibatch_size": 4, "micro_batch_size": 3, "seed": 1, **changes}
+    return RolloutBatches(collect, GRPOBatch, **settings)
+
+
+def rows_in(group):
+    return [row for batch in group for row in batch.ids[:, 0].tolist()]
+
+
+def test_each_epoch_visits_every_row_once_in_a_new_order():
+    made = []
+    source = batches(made)
+    for rollout in range(3):
+        epochs = [[rows_in(next(source)) for _ in range(3)] for _ in range(2)]
+        for minibatches in epochs:
+            assert [len(rows) for rows in minibatches] == [4, 4, 2]
+            assert sorted(row for rows in minibatches for row in rows) == [
+                100 * rollout + row for row in range(10)
+            ]
+        assert epochs[0] != epochs[1]
+        assert made == list(range(rollout + 1))
+        assert source.metrics() == {"rollout": rollout + 1, "reward": 1.0 + rollout}
+
+
+def test_micro_batches_are_parts_of_a_minibatch_and_change_no_order():
+    small, large = batches(micro_batch_size=1), batches(micro_batch_size=50)
+    for _ in range(8):
+        parts, whole = next(small), next(large)
+        assert (len(whole), rows_in(parts)) == (1, rows_in(whole))
+        lengths = whole[0].last.tolist()
+        assert lengths == sorted(lengths), "rows of like length share a micro-batch"
+        assert all(len(batch.ids) == 1 for batch in parts)
+    assert [len(batch.ids) for batch in next(batches())] == [3, 1]
+
+
+def test_answers_to_one_prompt_go_through_the_model_together():
+    pairs = [([group] * (1 + group), [9] * (1 + (5 * row) % 7)) for group in range(3) for row in range(4)]
+    written = Completions.from_pairs(pairs, PAD)
+    nothing = torch.zeros(written.mask[:, 1:].shape)
+    made = GRPOBatch(written.ids, written.mask, nothing, nothing, nothing)
+    source = RolloutBatches(
+        lambda _: (made, {}), GRPOBatch, epochs=2, minibatch_size=12, micro_batch_size=4, seed=1
+    )
+    for _ in range(2):
+        prompts = [batch.prompts for batch in next(source)]
+        assert [len(each) for each in prompts] == [4, 4, 4]
+        assert sorted(set(each).pop() for each in prompts) == [(0,), (1, 1), (2, 2, 2)]
+        assert all(len(set(each)) == 1 for each in prompts)
+
+
+def test_rows_keep_what_belongs_to_them_and_lose_empty_columns():
+    whole, _ = rollout_of(0)
+    part = whole.rows([5, 1, 0])
+    width = int(whole.mask[[5, 1, 0]].sum(1).max()) + 1
+    assert part.ids.shape == part.mask.shape == (3, width) < whole.ids.shape
+    assert part.old_logprobs.shape == (3, width - 1)
+    for row, origin in enumerate([5, 1, 0]):
+        kept = part.mask[row, 1:].bool()
+        assert kept.sum() == whole.mask[origin].sum()
+        for name, shift in (("old_logprobs", 0), ("ref_logprobs", 0.25), ("advantages", 0.5)):
+            assert (getattr(part, name)[row][kept] == origin + shift).all()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3, 4, 6, 9])
+def test_in_the_middle_of_a_rollout_a_state_goes_on_exactly(tmp_path, taken):
+    made = []
+    source, again = batches(), batches(made)
+    for _ in range(taken):
+        next(source)
+    save_state(tmp_path / "state", {"source": source.state_dict()})
+    again.load_state_dict(load_state(tmp_path / "state")["source"])
+    assert again.metrics() == source.metrics()
+    for _ in range(7):
+        for ours, theirs in zip(next(again), next(source), strict=True):
+            assert all(torch.equal(getattr(ours, name), getattr(theirs, name)) for name in vars(ours))
+        assert again.metrics() == source.metrics()
+    assert made[:1] == [-(-taken // 6)]  # the rollout in hand is not made again
+    json.dumps(again.metrics())

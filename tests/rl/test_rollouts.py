@@ -1,7 +1,8 @@
-"""What a policy writes, and in which order it learns from that."""
+"""Completions sampled from a policy, and their scores."""
 
-import json
+import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_models import END, PAD, TOKENIZER, random_gpt
 
-from folio.batch import Completions
-from folio.checkpoint import load_state, save_state
-from folio.objectives.grpo import GRPOBatch
 from folio.objectives.logprobs import token_logprobs
-from folio.rl.rollouts import Prompt, PromptOrder, Rollouts, write_samples
+from folio.rl.rewards import WeightedSum
+from folio.rl.rollouts import Prompt, PromptOrder, RolloutSampler, sample_completions
 from folio.tokenizer.chat_template import prompt_ids
 
 
@@ -24,8 +23,22 @@ def prompt(text):
 PROMPTS = [prompt(text) for text in ("a", "bad cafe", "deaf", "f f f f", "bed", "ace")]
 
 
+def count_a(samples):
+    return [float(sample.completion.count("a")) for sample in samples]
+
+
+def sampler(policy=None, **changes):
+    policy = policy or random_gpt()
+    settings = {"max_new_tokens": 10, "temperature": 1.0, "missing_stop_penalty": 0.5, "batch_size": 3}
+    reference = random_gpt(0)
+    return RolloutSampler(
+        policy=policy, reference=reference, tokenizer=TOKENIZER, reward=WeightedSum([(count_a, 1.0)]),
+        **{**settings, **changes},
+    )  # fmt: skip
+
+
 def write(model, prompts=PROMPTS, temperature=1.0, seed=3, max_new_tokens=12):
-    return write_samples(
+    return sample_completions(
         model, TOKENIZER, prompts, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
     )
 
@@ -99,97 +112,48 @@ def test_epochs_and_seeds_have_orders_of_their_own():
     assert len({tuple(each.text for each in order) for order in orders}) == 4
 
 
-def experience(iteration, n=10):
-    """Rows that tell where they are from, of different lengths."""
-    widths = [2 + (i * 7) % 5 for i in range(n)]
-    ids, mask = torch.full((n, 6), -1), torch.zeros(n, 6)
-    for row, width in enumerate(widths):
-        ids[row, :width] = 100 * iteration + row
-        mask[row, 1:width] = 1
-    marks = ids[:, 1:].float()
-    return GRPOBatch(ids, mask, marks, marks + 0.25, marks + 0.5), {"reward": 1.0 + iteration}
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_reference_divides_by_the_same_temperature(temperature):
+    rollout = sampler(policy=random_gpt(5), temperature=temperature).sample(PROMPTS[:4], seed=1)
+    reference = random_gpt(0)
+    for row, sample in enumerate(rollout.samples):
+        ids = torch.tensor([[*sample.prompt_ids, *sample.completion_ids]])
+        with torch.no_grad():
+            logprobs = (reference(ids)[0] / temperature).log_softmax(-1)
+        for t in range(len(sample.prompt_ids) - 1, ids.shape[1] - 1):
+            expected = logprobs[t, ids[0, t + 1]].item()
+            assert rollout.ref_logprobs[row, t].item() == pytest.approx(expected, abs=1e-4)
 
 
-def rollouts(made=None, **changes):
-    def make(iteration):
-        if made is not None:
-            made.append(iteration)
-        return experience(iteration)
-
-    settings = {"passes": 2, "minibatch_size": 4, "micro_batch_size": 3, "seed": 1, **changes}
-    return Rollouts(make, GRPOBatch, **settings)
-
-
-def rows_in(group):
-    return [row for batch in group for row in batch.ids[:, 0].tolist()]
-
-
-def test_each_pass_visits_every_row_once_in_a_new_order():
-    made = []
-    source = rollouts(made)
-    for rollout in range(3):
-        passes = [[rows_in(next(source)) for _ in range(3)] for _ in range(2)]
-        for minibatches in passes:
-            assert [len(rows) for rows in minibatches] == [4, 4, 2]
-            assert sorted(row for rows in minibatches for row in rows) == [
-                100 * rollout + row for row in range(10)
-            ]
-        assert passes[0] != passes[1]
-        assert made == list(range(rollout + 1))
-        assert source.metrics() == {"rollout": rollout + 1, "reward": 1.0 + rollout}
+def test_metrics_are_their_definitions():
+    made = sampler(policy=random_gpt(5))
+    rollout = made.sample([*PROMPTS, *PROMPTS[:3]], seed=1)
+    samples, metrics = rollout.samples, rollout.metrics()
+    k1 = k3 = 0.0
+    for row, sample in enumerate(samples):
+        for i, logprob in enumerate(sample.logprobs):
+            reference = rollout.ref_logprobs[row, len(sample.prompt_ids) - 1 + i].item()
+            k1 += logprob - reference
+            k3 += math.exp(reference - logprob) - (reference - logprob) - 1
+    rewards = torch.tensor(count_a(samples))
+    assert metrics["reward"] == pytest.approx(rewards.mean().item())
+    assert metrics["reward_std"] == pytest.approx(rewards.std(correction=0).item())
+    assert metrics["kl"] == pytest.approx(k1 / 9, rel=1e-4)
+    assert metrics["kl_k3"] == pytest.approx(k3 / 9, rel=1e-3)
+    assert metrics["length"] == pytest.approx(sum(len(sample.completion_ids) for sample in samples) / 9)
+    assert metrics["stop_share"] == pytest.approx(sum(sample.is_stopped for sample in samples) / 9)
+    assert 0 < metrics["stop_share"] < 1
 
 
-def test_micro_batches_are_parts_of_a_minibatch_and_change_no_order():
-    small, large = rollouts(micro_batch_size=1), rollouts(micro_batch_size=50)
-    for _ in range(8):
-        parts, whole = next(small), next(large)
-        assert (len(whole), rows_in(parts)) == (1, rows_in(whole))
-        lengths = whole[0].last.tolist()
-        assert lengths == sorted(lengths), "rows of like length share a micro-batch"
-        assert all(len(batch.ids) == 1 for batch in parts)
-    assert [len(batch.ids) for batch in next(rollouts())] == [3, 1]
+def test_an_answer_without_an_end_costs_a_penalty_that_is_no_part_of_the_reward():
+    rollout = sampler(missing_stop_penalty=0.5).sample([*PROMPTS, *PROMPTS[:3]], seed=1)
+    taken = (rollout.rewards - rollout.scores).tolist()
+    assert taken == [0.0 if sample.is_stopped else 0.5 for sample in rollout.samples]
+    assert set(taken) == {0.0, 0.5}
 
 
-def test_answers_to_one_prompt_go_through_the_model_together():
-    pairs = [([group] * (1 + group), [9] * (1 + (5 * row) % 7)) for group in range(3) for row in range(4)]
-    written = Completions.of(pairs, PAD)
-    nothing = torch.zeros(written.mask[:, 1:].shape)
-    made = GRPOBatch(written.ids, written.mask, nothing, nothing, nothing)
-    source = Rollouts(
-        lambda _: (made, {}), GRPOBatch, epochs=2, minibatch_size=12, micro_batch_size=4, seed=1
-    )
-    for _ in range(2):
-        prompts = [batch.prompts for batch in next(source)]
-        assert [len(each) for each in prompts] == [4, 4, 4]
-        assert sorted(set(each).pop() for each in prompts) == [(0,), (1, 1), (2, 2, 2)]
-        assert all(len(set(each)) == 1 for each in prompts)
-
-
-def test_rows_keep_what_belongs_to_them_and_lose_empty_columns():
-    whole, _ = experience(0)
-    part = whole.rows([5, 1, 0])
-    width = int(whole.mask[[5, 1, 0]].sum(1).max()) + 1
-    assert part.ids.shape == part.mask.shape == (3, width) < whole.ids.shape
-    assert part.old_logprobs.shape == (3, width - 1)
-    for row, origin in enumerate([5, 1, 0]):
-        kept = part.mask[row, 1:].bool()
-        assert kept.sum() == whole.mask[origin].sum()
-        for name, shift in (("old_logprobs", 0), ("ref_logprobs", 0.25), ("advantages", 0.5)):
-            assert (getattr(part, name)[row][kept] == origin + shift).all()
-
-
-@pytest.mark.parametrize("taken", [0, 1, 3, 4, 6, 9])
-def test_in_the_middle_of_a_rollout_a_state_goes_on_exactly(tmp_path, taken):
-    made = []
-    source, again = rollouts(), rollouts(made)
-    for _ in range(taken):
-        next(source)
-    save_state(tmp_path / "state", {"source": source.state_dict()})
-    again.load_state_dict(load_state(tmp_path / "state")["source"])
-    assert again.metrics() == source.metrics()
-    for _ in range(7):
-        for ours, theirs in zip(next(again), next(source), strict=True):
-            assert all(torch.equal(getattr(ours, name), getattr(theirs, name)) for name in vars(ours))
-        assert again.metrics() == source.metrics()
-    assert made[:1] == [-(-taken // 6)]  # the rollout in hand is not made again
-    json.dumps(again.metrics())
+def test_how_many_rows_go_through_a_model_together_does_not_matter():
+    made = sampler(policy=random_gpt(5))
+    samples = made.sample([*PROMPTS, *PROMPTS[:2]], seed=1).samples
+    few, many = (replace(made, batch_size=n).score(samples) for n in (1, 100))
+    torch.testing.assert_close(few.ref_logprobs * few.mask, many.ref_logprobs * many.mask, atol=1e-5, rtol=0)

@@ -9,7 +9,8 @@ from tiny_rl import PAIRS, RATES, make_pairs
 
 from folio.batch import Completions
 from folio.files import read_lines
-from folio.objectives.dpo import completion_logprobs, dpo_loss
+from folio.objectives.dpo import dpo_loss
+from folio.objectives.logprobs import completion_logprobs
 from folio.runs.load import load_for_inference
 
 
@@ -38,7 +39,7 @@ def test_it_learns_what_is_preferred_and_begins_as_its_reference(dpo, run):
 
 def test_the_chosen_answers_are_held_up_and_not_the_rejected_ones(finished):
     model, _ = load_for_inference(finished)
-    batch = Completions.of(
+    batch = Completions.from_pairs(
         [([1], [2, 3, 4]), ([1, 2], [3]), ([1], [5, 6]), ([1, 2], [7, 8, 9, 10])], pad_id=0
     )
     with torch.no_grad():
@@ -65,7 +66,7 @@ def test_what_it_makes_is_open_to_transformers_and_shown_again(dpo, run):
         torch.testing.assert_close(theirs(ids).logits, model(ids), atol=1e-4, rtol=1e-4)
     again = dpo()
     assert (again.code, again.err) == (0, "")
-    assert "already finished" in again.out
+    assert "finished already" in again.out
 
 
 MISTAKES = {

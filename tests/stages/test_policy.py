@@ -155,13 +155,13 @@ def test_the_critic_reads_as_the_reward_model_does_and_expects_nothing(finished,
     for parts, read in (([(ModelReward(scorer, 0), 1.0)], scorer), ([], policy)):
         critic = build_critic(WeightedSum(parts), policy)
         assert (critic(ids) == 0).all()
-        assert torch.equal(critic.hidden(ids), read.hidden(ids))
+        assert torch.equal(critic.hidden_states(ids), read.hidden_states(ids))
         assert all(parameter.requires_grad for parameter in critic.parameters())
-        before = read.hidden(ids)
+        before = read.hidden_states(ids)
         with torch.no_grad():
             for parameter in critic.parameters():
                 parameter.add_(1)
-        assert torch.equal(read.hidden(ids), before)
+        assert torch.equal(read.hidden_states(ids), before)
 
 
 def test_a_reward_model_may_be_of_another_size(learn, folio, text_file, tmp_path, run):

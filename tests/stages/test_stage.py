@@ -9,27 +9,27 @@ from tiny_rl import PAIRS, POLICY, RATES, make_function, make_pairs, make_prompt
 
 from folio.checkpoint import load_state, saved_steps
 from folio.files import read_lines
-from folio.rl import experience
+from folio.rl import rollouts
 from folio.runs.directory import RunDirectory
-from folio.runs.recorder import Recorder
+from folio.runs.recorder import Watch
 from folio.runs.state import STATE_FILE
 
 MOMENTS = {
     "never": lambda: None,
     # ppo and grpo save after every other step: 6 is between the two passes over the second rollout, of steps 5 to 8.
-    "killed after step 7": lambda: wrap(Recorder, "record", at(7), after=True),
-    "Ctrl-C in step 5": lambda: wrap(Recorder, "show", at(5), do=interrupt),
-    "killed while answering": lambda: wrap(experience, "write_samples", nth(2)),
-    "Ctrl-C while answering": lambda: wrap(experience, "write_samples", nth(2), do=interrupt),
-    "killed before the last save's evaluation": lambda: wrap(Recorder, "evaluate", lambda watch, report: report.step == watch.training.plan.steps),
+    "killed after step 7": lambda: wrap(Watch, "record", at(7), after=True),
+    "Ctrl-C in step 5": lambda: wrap(Watch, "show", at(5), do=interrupt),
+    "killed while answering": lambda: wrap(rollouts, "sample_completions", nth(2)),
+    "Ctrl-C while answering": lambda: wrap(rollouts, "sample_completions", nth(2), do=interrupt),
+    "killed before the last save's evaluation": lambda: wrap(Watch, "evaluate", lambda watch, report: report.step == watch.training.plan.steps),
     "killed before it is finished": lambda: wrap(RunDirectory, "set_status", lambda run, status: status == "finished"),
 }  # fmt: skip
 STAGES = ("reward", "dpo", "ppo", "grpo")
 FLAGS = {
     "reward": (*PAIRS, *RATES),
     "dpo": (*PAIRS, *RATES, "--prompt", "cat"),
-    "ppo": (*POLICY, *RATES, "--epochs", "2"),
-    "grpo": (*POLICY, *RATES, "--group-size", "4", "--epochs", "2", "--kl-coef", "0.1"),
+    "ppo": (*POLICY, *RATES, "--passes", "2"),
+    "grpo": (*POLICY, *RATES, "--group-size", "4", "--passes", "2", "--kl-coef", "0.1"),
 }
 
 
@@ -122,14 +122,14 @@ def test_a_rollout_is_saved_while_it_is_learned_from(start, uninterrupted, tmp_p
     assert start("ppo", "killed after step 7", run)[0] == -signal.SIGKILL
     state = load_state(saved_steps(run / "checkpoints")[0] / STATE_FILE)
     assert (state["report"]["step"], state["source"]["iteration"], state["source"]["taken"]) == (6, 2, 2)
-    assert len(state["source"]["experience"]["ids"]) == 8
+    assert len(state["source"]["batch"]["ids"]) == 8
     assert state["critic"]
 
 
 # 8 answers of each rollout are judged, and 2 in each evaluation: before the first step, and after a save.
 FAILURES = {
     "in the third rollout, after a save": ("ppo", (), 2 + 8 + 2 + 2 + 8 + 2 + 2 + 3, 8),
-    "in the second rollout, between two saves": ("grpo", ("--minibatch-size", "3", "--epochs", "1"), 2 + 8 + 2 + 3, 3),
+    "in the second rollout, between two saves": ("grpo", ("--minibatch-size", "3", "--passes", "1"), 2 + 8 + 2 + 3, 3),
     "in an evaluation": ("ppo", (), 2 + 8 + 2 + 1, 4),
 }  # fmt: skip
 

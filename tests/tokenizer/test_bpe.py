@@ -4,13 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+from byte_level import LIKE, LINES, OWN, TRICKY, gpt2_like
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from byte_level import LIKE, LINES, OWN, TRICKY, gpt2_like
 from folio.data.corpora import data_folders
 from folio.errors import UserError
 from folio.tokenizer.bpe import BPETokenizer

@@ -23,7 +23,7 @@ from folio.model.directory import weights_digest
 from folio.model.gpt import GPT
 from folio.report.tables import show_next, show_table
 from folio.rl.rewards import RewardSource, Sample
-from folio.rl.rollouts import Prompt, write_samples
+from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.recipes import take_recipe
 from folio.runs.rewards import load_rewards, models_in
@@ -167,7 +167,7 @@ class Answering:
             part = [(messages, reply, self._prompt(messages)) for messages, reply in asked]
             part = [each for each in part if self._fits(*each[1:])]
             careful, bold = (
-                write_samples(
+                sample_completions(
                     self.model,
                     self.tokenizer,
                     [prompt for _, _, prompt in part],

@@ -103,7 +103,7 @@ def pair_batch(pairs: Sequence[Pair], pad_id: int) -> Completions:
     """First all chosen answers, then all rejected ones, in the same order: (2B, T)."""
     chosen = [(pair.prompt, pair.chosen) for pair in pairs]
     rejected = [(pair.prompt, pair.rejected) for pair in pairs]
-    return Completions.of([*chosen, *rejected], pad_id)
+    return Completions.from_pairs([*chosen, *rejected], pad_id)
 
 
 class PairBatches:

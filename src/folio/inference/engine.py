@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from folio.inference.fused import Decoder
+from folio.inference.fused import FusedGPT
 from folio.inference.sampling import Sampler, SamplingConfig
 from folio.model.cache import KVCache
 from folio.model.gpt import GPT
@@ -125,7 +125,7 @@ class Generation(Iterator[Step]):
         self._sampler = Sampler(sampling, seed, self._texts, model.config.vocab_size, self._device)
         self._tokens = torch.zeros(len(prompts), dtype=torch.int64, device=self._device)
         """(B) written in the last step and not yet read."""
-        self._decoder = Decoder(model)
+        self._fused = FusedGPT(model)
         self._cache: KVCache | None = None
 
     def finish(self, row: int) -> None:
@@ -163,7 +163,7 @@ class Generation(Iterator[Step]):
         if self._cache is None:
             return self._prefill(self._model.config.block_size)
         if self._cache.room:
-            return self._decoder.step(self._tokens, self._cache)
+            return self._fused.step(self._tokens, self._cache)
         # The context is full. Keys hold positions and, above the first layer, what they have seen, so none can
         # be dropped or moved. The rest is read again; letting go of a quarter makes that rare.
         return self._prefill(max(1, self._model.config.block_size * 3 // 4))
@@ -186,12 +186,12 @@ class Generation(Iterator[Step]):
         was_training = model.training
         model.eval()
         try:
-            top = model.hidden(ids, self._cache)  # (B, T, C)
+            hidden_states = model.hidden_states(ids, self._cache.extend(width))  # (B, T, C)
         finally:
             model.train(was_training)
-        logits: Tensor = model.head(top[:, -1])
+        logits: Tensor = model.head(hidden_states[:, -1])
         copies = [places[text] for text in row_texts]
-        self._cache.spread(copies, min(width + self._left, model.config.block_size))
+        self._cache.expand_rows(copies, min(width + self._left, model.config.block_size))
         return logits[copies]
 
     def _keep(self, live: list[int]) -> None:
@@ -205,4 +205,4 @@ class Generation(Iterator[Step]):
         self._sampler.keep(kept)
         self._tokens = self._tokens[kept]
         if self._cache is not None:
-            self._cache.keep(places)
+            self._cache.select_rows(places)

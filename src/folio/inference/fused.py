@@ -1,10 +1,11 @@
-"""One token at a time, quickly: a GPT's weights laid out for decoding.
+"""Fast decoding of one token at a time: a copy of a GPT's weights, laid out for it.
 
-With one token a row, a step is many small operations, and calling them costs as much as their work. So the
-layers that read the same input become one matrix, laid out as the product wants it; a norm's weights go
-into the matrix behind it; queries and keys are normalised and turned together, by angles that hold the
-weights of their norms; and adding to the residual stream is part of a product. What comes out is what
-`GPT.forward` gives, up to rounding.
+With one token a row, a step is many small operations, and calling them costs as much as their work. So layers that
+read the same input become one matrix, laid out as the product wants it; the weights of a norm go into the matrix
+behind it; queries and keys are normalized and rotated together, by angles that hold the weights of their norms; and
+adding to the residual stream is part of a product. The result is that of `GPT.forward`, up to rounding.
+
+NORMS, POSITIONS and MLPS have the same keys as the tables of that name in folio.model.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 
 
-class Decoder:
-    """A copy of a model's weights that reads one token a row. Training steps that come later do not reach it
-    (but for learned positions, which it shares).
+class FusedGPT:
+    """A copy of a model's weights that reads one token a row.
 
-    It takes about as much memory as the blocks' weights, in the precision that the model computes in.
+    Later training steps do not change it (except for learned positions, which it shares). It takes about as much
+    memory as the blocks' weights, in the precision that the model computes in.
     """
 
     def __init__(self, model: GPT) -> None:
@@ -36,85 +37,86 @@ class Decoder:
         self.dtype = dtype
         self.layers = [_Layer(config, block, dtype) for block in blocks]
         gain = torch.stack([layer.head_gain for layer in self.layers]).to(self.embedding.device)
-        self.turn = TURNS[config.position](model, gain)
-        self.head = _Matrix([model.head], UNITS[config.norm](model.norm, config.n_embd), dtype)
+        self.positions = POSITIONS[config.position](model, gain)
+        self.head = _Matrix([model.head], NORMS[config.norm](model.norm, config.n_embd), dtype)
 
     def step(self, ids: Tensor, cache: KVCache) -> Tensor:
-        """Scores for the token after `ids`, which continue what the cache holds and are added to it.
+        """Read one more token of each row into the cache, and return logits for the next.
 
-        ids: (B). Returns logits (B, V). The cache must have room.
+        ids: (B) int64. Returns (B, V). The cache must have room.
         """
-        mask = cache.mask(1)
+        context = cache.extend(1)
         x = F.embedding(ids, self.embedding).to(self.dtype)  # (B, C)
-        x, angles = self.turn.start(x, cache.positions(1))
-        for layer, angle, (new, read) in zip(self.layers, angles, cache.columns(), strict=True):
-            q, k, v = layer.heads(x, self.turn, angle)
-            new[0].copy_(k)
-            new[1].copy_(v)
-            # The query heads that share a key head stand where several positions would.
-            y = F.scaled_dot_product_attention(q, *read, attn_mask=mask)  # (B, H_kv, H / H_kv, D)
-            x = layer.output.onto(x, y.reshape(x.shape[0], -1))
-            x = layer.down.onto(x, layer.mlp(layer.up(x)))
-        cache.advance(1)
+        x, angles = self.positions.start(x, context.positions)
+        keys, values = context.keys.unbind(), context.values.unbind()  # a layer each: (B, H_kv, columns, D)
+        new_keys, new_values = (each.select(3, -1).unbind() for each in (context.keys, context.values))
+        for i, layer in enumerate(self.layers):
+            q, k, v = layer.heads(x, self.positions, angles[i])
+            new_keys[i].copy_(k)
+            new_values[i].copy_(v)
+            # The query heads that share a key head take the place of several positions.
+            y = F.scaled_dot_product_attention(q, keys[i], values[i], attn_mask=context.mask)
+            x = layer.output.add_to(x, y.reshape(x.shape[0], -1))  # (B, H_kv, H / H_kv, D) -> (B, H * D)
+            x = layer.down.add_to(x, layer.mlp(layer.up(x)))
         return self.head(x)
 
 
-class _Unit(NamedTuple):
-    """A norm, taken apart: norm(x) = apply(x) * gain + bias, of which `apply` returns float32."""
+class _SplitNorm(NamedTuple):
+    """A norm in two parts: norm(x) = normalize(x) * gain + bias. `normalize` returns float32."""
 
-    apply: Callable[[Tensor], Tensor]
+    normalize: Callable[[Tensor], Tensor]
     gain: Tensor
     bias: Tensor | None
 
 
-def _rms_unit(norm: nn.Module, size: int) -> _Unit:
+def _split_rms_norm(norm: nn.Module, size: int) -> _SplitNorm:
     """x / sqrt(mean(x^2) + eps) = sqrt(size) * x / sqrt(|x|^2 + size * eps): fewer and faster operations."""
     weight = norm.get_parameter("weight").detach()
     floor = torch.tensor((size * float(norm.eps)) ** 0.5, device=weight.device)  # type: ignore[arg-type]
 
-    def apply(x: Tensor) -> Tensor:
+    def normalize(x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         return x / torch.hypot(length, floor)
 
-    return _Unit(apply, weight * size**0.5, None)
+    return _SplitNorm(normalize, weight * size**0.5, None)
 
 
-def _layer_unit(norm: nn.Module, size: int) -> _Unit:
+def _split_layer_norm(norm: nn.Module, size: int) -> _SplitNorm:
     weight, bias, eps = norm.get_parameter("weight"), norm.get_parameter("bias"), float(norm.eps)  # type: ignore[arg-type]
-    return _Unit(lambda x: F.layer_norm(x.float(), (size,), eps=eps), weight.detach(), bias.detach())
+    return _SplitNorm(lambda x: F.layer_norm(x.float(), (size,), eps=eps), weight.detach(), bias.detach())
 
 
-def _no_unit(norm: nn.Module, size: int) -> _Unit:
-    return _Unit(lambda x: x.float(), torch.ones(size), None)
+def _split_no_norm(norm: nn.Module, size: int) -> _SplitNorm:
+    return _SplitNorm(lambda x: x.float(), torch.ones(size), None)
 
 
-UNITS = {"rms_norm": _rms_unit, "layer_norm": _layer_unit, "none": _no_unit}
+NORMS = {"rms_norm": _split_rms_norm, "layer_norm": _split_layer_norm, "none": _split_no_norm}
 
 
 class _Matrix:
-    """Linear layers of the same input as one product, after a norm whose weights are in it, or none.
+    """Linear layers of the same input as one product, after a norm whose gain and bias are folded in, or none.
 
     W (g n + b) + c = (W g) n + (W b + c), for a norm with gain g and bias b.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], norm: _Unit | None, dtype: torch.dtype) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], norm: _SplitNorm | None, dtype: torch.dtype) -> None:
         weight = torch.cat([layer.weight.detach().t() for layer in layers], dim=1)  # (in, out): faster here
         biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
         bias = torch.cat(biases) if biases else weight.new_zeros(weight.shape[1])
         if norm is not None:
-            self.apply = norm.apply
+            self.normalize = norm.normalize
             bias = bias if norm.bias is None else bias + norm.bias @ weight
             weight *= norm.gain[:, None]
         self.weight = weight.to(dtype)
         self.bias = bias.to(dtype) if biases or (norm is not None and norm.bias is not None) else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The product after the norm. x: (B, in) -> (B, out)."""
-        x = self.apply(x).to(self.weight.dtype)
+        """Return the product after the norm. x: (B, in) -> (B, out)."""
+        x = self.normalize(x).to(self.weight.dtype)
         return torch.mm(x, self.weight) if self.bias is None else torch.addmm(self.bias, x, self.weight)
 
-    def onto(self, total: Tensor, x: Tensor) -> Tensor:
-        """total (B, out) plus the product, without a norm, of x (B, in)."""
+    def add_to(self, total: Tensor, x: Tensor) -> Tensor:
+        """Return total (B, out) plus the product, without a norm, of x (B, in)."""
         total = torch.addmm(total, x, self.weight)
         return total if self.bias is None else total.add_(self.bias)
 
@@ -126,35 +128,36 @@ class _Layer:
         attention = block.attention
         mlp: Any = block.mlp
         self.sizes = (config.n_head, config.n_kv_head, config.head_size)
-        norm = UNITS[config.norm]
+        split = NORMS[config.norm]
         self.project = _Matrix(
             [attention.query, attention.key, attention.value],
-            norm(block.attention_norm, config.n_embd),
+            split(block.attention_norm, config.n_embd),
             dtype,
         )
         self.output = _Matrix([attention.output], None, dtype)
         names, self.mlp = MLPS[config.mlp]
-        self.up = _Matrix([getattr(mlp, name) for name in names], norm(block.mlp_norm, config.n_embd), dtype)
+        self.up = _Matrix([getattr(mlp, name) for name in names], split(block.mlp_norm, config.n_embd), dtype)
         self.down = _Matrix([mlp.down], None, dtype)
         query_norm, key_norm = (
-            UNITS[config.qk_norm](part, config.head_size)
+            NORMS[config.qk_norm](part, config.head_size)
             for part in (attention.query_norm, attention.key_norm)
         )
-        self.normalise_heads = query_norm.apply
+        self.normalize_heads = query_norm.normalize
         self.head_gain = torch.stack([query_norm.gain] * config.n_head + [key_norm.gain] * config.n_kv_head)
-        """(H + H_kv, D): what the norms of queries and keys multiply with."""
+        """(H + H_kv, D): the gains of the norms of queries and keys."""
 
-    def heads(self, x: Tensor, turn: Turn, angle: Angle) -> tuple[Tensor, Tensor, Tensor]:
+    def heads(self, x: Tensor, positions: Positions, angle: Angle) -> tuple[Tensor, Tensor, Tensor]:
         """x: (B, C) -> queries (B, H_kv, H / H_kv, D), keys and values (B, H_kv, D)."""
         H, H_kv, D = self.sizes
         # split_with_sizes, because split costs as much as arithmetic does here.
         qk, v = self.project(x).view(-1, H + 2 * H_kv, D).split_with_sizes((H + H_kv, H_kv), dim=1)
-        q, k = turn(self.normalise_heads(qk), angle).to(v.dtype).split_with_sizes((H, H_kv), dim=1)
+        qk = positions.rotate(self.normalize_heads(qk), angle).to(v.dtype)  # (B, H + H_kv, D)
+        q, k = qk.split_with_sizes((H, H_kv), dim=1)
         return q.reshape(-1, H_kv, H // H_kv, D), k, v
 
 
-class _Straight:
-    """Learned positions: added to the token; queries and keys do not turn."""
+class _LearnedPositions:
+    """Learned positions: added to the token; queries and keys are scaled by their gains and not rotated."""
 
     def __init__(self, model: GPT, gain: Tensor) -> None:
         self.positions = model.positions
@@ -165,13 +168,16 @@ class _Straight:
         x, _ = self.positions(x.unsqueeze(1), positions)
         return x.squeeze(1), [(gain,) for gain in self.gains]
 
-    def __call__(self, heads: Tensor, angle: Angle) -> Tensor:
-        """heads: (B, H, D)."""
+    def rotate(self, heads: Tensor, angle: Angle) -> Tensor:
+        """heads: (B, H + H_kv, D), normalized but for the gains."""
         return heads * angle[0]
 
 
-class _Rotary:
-    """Rotary positions: (l, r) turns to (l cos - r sin, r cos + l sin) = (l, r) cos + (r, l) (-sin, sin)."""
+class _RotaryPositions:
+    """Rotary positions: (l, r) becomes (l cos - r sin, r cos + l sin) = (l, r) cos + (r, l) (-sin, sin).
+
+    cos and sin hold the gains of queries and keys.
+    """
 
     def __init__(self, model: GPT, gain: Tensor) -> None:
         frequencies = model.positions.get_buffer("frequencies")
@@ -187,14 +193,17 @@ class _Rotary:
         cos, sin = angles.cos() * self.cos_gain, angles.sin() * self.sin_gain  # (L, 1 or B, H + H_kv, D)
         return x, list(zip(cos.unbind(), sin.unbind(), strict=True))
 
-    def __call__(self, heads: Tensor, angle: Angle) -> Tensor:
+    def rotate(self, heads: Tensor, angle: Angle) -> Tensor:
         cos, sin = angle
         return torch.addcmul(heads * cos, heads.roll(self.half, -1), sin)
 
 
 Angle: TypeAlias = tuple[Tensor, ...]
-Turn: TypeAlias = _Straight | _Rotary
-TURNS: dict[str, type[_Straight] | type[_Rotary]] = {"learned": _Straight, "rotary": _Rotary}
+Positions: TypeAlias = _LearnedPositions | _RotaryPositions
+POSITIONS: dict[str, type[_LearnedPositions] | type[_RotaryPositions]] = {
+    "learned": _LearnedPositions,
+    "rotary": _RotaryPositions,
+}
 
 
 def _swiglu(x: Tensor) -> Tensor:
@@ -207,4 +216,4 @@ def _gelu(x: Tensor) -> Tensor:
 
 
 MLPS = {"swiglu": (("gate", "up"), _swiglu), "gelu": (("up",), _gelu)}
-"""The layers that read the stream, and what happens to their outputs before `down`."""
+"""By name: the layers that read the residual stream, and the function between their output and `down`."""

@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from folio.model.config import GPTConfig
-
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""Attention of queries (B, H, T, D) over keys and values (B, H_kv, columns, D) that a mask (None: all) lets them see."""
+from folio.model.context import masked_attention
 
 
-class Context(Protocol):
-    """What tokens can see, where that is not what stands before them in their row."""
+@dataclass(frozen=True)
+class CachedContext:
+    """The context of tokens that continue what a `KVCache` holds; the pass stores their keys and values there.
 
-    def positions(self, n_new: int) -> Tensor:
-        """Where the next `n_new` tokens stand in their texts: (T) or (B, T)."""
-        ...
+    positions: (T) or (B, T) int64. mask: (B, 1, T, columns) bool, or None where every token sees all columns.
+    keys, values: (L, B, H_kv, columns, D), views of the cache whose last T columns this pass fills.
+    """
 
-    def mask(self, n_new: int) -> Tensor | None:
-        """What `attend` is to be given in each layer."""
-        ...
+    positions: Tensor
+    mask: Tensor | None
+    keys: Tensor
+    values: Tensor
 
-    def attend(
-        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, attention: Attend
-    ) -> Tensor:
-        """Attention of new queries (B, H, T, D), which come with their keys and values (B, H_kv, T, D)."""
-        ...
-
-    def advance(self, n_new: int) -> None:
-        """Every layer has read them."""
-        ...
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = self.keys[layer], self.values[layer]
+        keys[:, :, -k.shape[2] :] = k
+        values[:, :, -v.shape[2] :] = v
+        return masked_attention(q, keys, values, self.mask)
 
 
 class KVCache:
-    """Keys and values for every layer, and the mask and positions that go with them.
+    """Keys and values of every layer, with room for more.
 
-    All rows end in the same column: shorter prompts have padding on their left. So one slice writes a step
-    of the whole batch, and a step without padding needs no mask.
+    All rows end in the same column; shorter texts are padded on the left. So one slice stores a step of the whole
+    batch, and a step without padding needs no mask.
 
-    padding:    (B) int64, columns at the left of each row that hold nothing.
-    n_columns:  how many to make room for; block_size if not given.
+    padding:    (B) int64, columns of padding at the left of each row.
+    n_columns:  columns to make room for; by default block_size.
     """
 
     def __init__(
         self, config: GPTConfig, padding: Tensor, dtype: torch.dtype, n_columns: int | None = None
     ) -> None:
         n_columns = config.block_size if n_columns is None else n_columns
-        # (L, B, H_kv, T, D), a layer a slice; nobody reads a column before it is written.
+        # A layer is a slice. Not initialized: no column is read before it is written.
         shape = (config.n_layer, len(padding), config.n_kv_head, n_columns, config.head_size)
-        self._pad(padding)
+        self._set_padding(padding)
         self.length = 0
-        """Columns filled."""
+        """Columns filled, or to be filled by the pass that `extend` prepared last."""
         self.keys = padding.new_empty(shape, dtype=dtype)
         self.values = padding.new_empty(shape, dtype=dtype)
 
@@ -63,63 +59,55 @@ class KVCache:
         """Columns still free."""
         return self.keys.shape[3] - self.length
 
-    def positions(self, n_new: int) -> Tensor:
-        """Where the next `n_new` tokens stand in their own rows: (T), or (B, T) with padding."""
-        columns = torch.arange(self.length, self.length + n_new, device=self.padding.device)
+    def extend(self, n_new: int) -> CachedContext:
+        """Return the context in which to read the next n_new tokens of each row, in one pass. Needs that much room."""
+        start, self.length = self.length, self.length + n_new
+        return CachedContext(
+            self._positions(start),
+            self._mask(start),
+            self.keys.narrow(3, 0, self.length),
+            self.values.narrow(3, 0, self.length),
+        )
+
+    def expand_rows(self, rows: Sequence[int], n_columns: int) -> None:
+        """Replace the rows by copies of these, which may repeat, with room for n_columns."""
+        L, _, H, _, D = self.keys.shape
+        keys, values = (self.keys.new_empty(L, len(rows), H, n_columns, D) for _ in range(2))
+        for new, old in ((keys, self.keys), (values, self.values)):
+            for target, row in enumerate(rows):
+                new[:, target, :, : self.length] = old[:, row, :, : self.length]
+        self.keys, self.values = keys, values
+        self._set_padding(self.padding[list(rows)])
+
+    def select_rows(self, rows: Sequence[int]) -> None:
+        """Keep these rows alone, at least one, in this order, in place.
+
+        Row i becomes what row rows[i] was; a row that stays must keep its index (if rows[i] != i, i is not in rows).
+        """
+        for store in (self.keys, self.values):
+            for target, row in enumerate(rows):
+                if target != row:
+                    store[:, target, :, : self.length] = store[:, row, :, : self.length]
+        self.keys, self.values = self.keys[:, : len(rows)], self.values[:, : len(rows)]
+        self._set_padding(self.padding[list(rows)])
+
+    def _set_padding(self, padding: Tensor) -> None:
+        self.padding = padding
+        self.is_padded = bool(padding.any())
+
+    def _positions(self, start: int) -> Tensor:
+        """Positions of the tokens in columns start to length: (T), or (B, T) with padding."""
+        columns = torch.arange(start, self.length, device=self.padding.device)
         if not self.is_padded:
             return columns
         return (columns - self.padding[:, None]).clamp(min=0)
 
-    def mask(self, n_new: int) -> Tensor | None:
-        """Which columns each of the next `n_new` tokens may look at: (B or 1, 1, T, columns), or None for all."""
-        if n_new == 1 and not self.is_padded:
+    def _mask(self, start: int) -> Tensor | None:
+        """Which columns the tokens in columns start to length may see: (B, 1, T, columns), or None for all."""
+        if self.length - start == 1 and not self.is_padded:
             return None
-        columns = torch.arange(self.length + n_new, device=self.padding.device)
-        rows = columns[self.length :, None]
+        columns = torch.arange(self.length, device=self.padding.device)
+        rows = columns[start:, None]
         visible = (columns <= rows) & (columns >= self.padding[:, None, None])
-        # Padding looks at itself: a softmax over nothing would be NaN and spread to the whole row.
+        # Padding sees itself: a softmax over nothing would be NaN and spread to the whole row.
         return (visible | (columns == rows))[:, None]
-
-    def attend(
-        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, attention: Attend
-    ) -> Tensor:
-        """Store a layer's new keys and values (B, H_kv, T, D), and let the queries see all of them so far."""
-        end = self.length + k.shape[2]
-        self.keys[layer, :, :, self.length : end] = k
-        self.values[layer, :, :, self.length : end] = v
-        return attention(q, self.keys[layer, :, :, :end], self.values[layer, :, :, :end], mask)
-
-    def columns(self) -> list[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
-        """For decoding one token: for each layer, where its new keys and values (B, H_kv, D) go, and all of
-        them (B, H_kv, columns, D) with those. It is `attend` for all layers in a few calls."""
-        keys_and_values = (self.keys, self.values)
-        new = zip(*(store.select(3, self.length).unbind() for store in keys_and_values), strict=True)
-        read = zip(*(store.narrow(3, 0, self.length + 1).unbind() for store in keys_and_values), strict=True)
-        return list(zip(new, read, strict=True))
-
-    def advance(self, n_new: int) -> None:
-        """Count the columns that every layer has just filled."""
-        self.length += n_new
-
-    def spread(self, rows: Sequence[int], n_columns: int) -> None:
-        """Go on with copies of these rows, of which the same may come several times, and room for `n_columns`."""
-        L, _, H, _, D = self.keys.shape
-        keys, values = (self.keys.new_empty(L, len(rows), H, n_columns, D) for _ in range(2))
-        for new, old in ((keys, self.keys), (values, self.values)):
-            for place, row in enumerate(rows):
-                new[:, place, :, : self.length] = old[:, row, :, : self.length]
-        self.keys, self.values = keys, values
-        self._pad(self.padding[list(rows)])
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone, at least one. Row i is where `rows[i]` was: if that is not i, i is not in rows."""
-        for store in (self.keys, self.values):
-            for place, row in enumerate(rows):
-                if place != row:
-                    store[:, place, :, : self.length] = store[:, row, :, : self.length]
-        self.keys, self.values = self.keys[:, : len(rows)], self.values[:, : len(rows)]
-        self._pad(self.padding[list(rows)])
-
-    def _pad(self, padding: Tensor) -> None:
-        self.padding = padding
-        self.is_padded = bool(padding.any())

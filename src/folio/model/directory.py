@@ -51,7 +51,7 @@ def save_model(model: Transformer, directory: Path, *, special_ids: Mapping[str,
         settings |= {
             "architectures": [architecture.score_class_name],
             "num_labels": 1,
-            SCORE_MEAN: model.mean,
+            SCORE_MEAN: model.score_mean,
         }
     # Tied weights are one parameter, which named_parameters gives once: the file has no head then.
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
@@ -81,7 +81,7 @@ def load_score_model(directory: Path, *, dropout: float | None = None) -> ScoreM
     if not is_score_model(directory):
         raise UserError(f"{directory} holds no reward model: `folio reward` makes one.")
     model = _load(ScoreModel, directory, dropout)
-    model.mean = float(_read_json(directory / CONFIG).get(SCORE_MEAN, 0.0))
+    model.score_mean = float(_read_json(directory / CONFIG).get(SCORE_MEAN, 0.0))
     return model
 
 

@@ -1,18 +1,18 @@
-"""The model: token ids in, a score for every possible next token out."""
+"""The language model: token ids in, logits for the next token out."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from folio.model.cache import Context
 from folio.model.config import GPTConfig
+from folio.model.context import Context
 from folio.model.linear import Linear
 from folio.model.transformer import Transformer
 
 
 class GPT(Transformer):
-    """A transformer whose head says how likely each token is to come next."""
+    """A transformer with a language-model head."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
@@ -21,13 +21,13 @@ class GPT(Transformer):
         self.init_weights()
 
     def tie_weights(self) -> None:
-        """Make head and embedding one, where the config says so."""
+        """Make the head and the embedding one parameter, where the config says so."""
         if self.config.tied_embeddings:
             self.head.weight = self.embedding.weight
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Start values.
+        """Set the initial weights.
 
         | weights                     | start             | why                                              |
         |-----------------------------|-------------------|--------------------------------------------------|
@@ -51,17 +51,20 @@ class GPT(Transformer):
                     parameter, std=embedding_std if part == "embedding" else self.config.n_embd**-0.5
                 )
 
-    def forward(self, ids: Tensor, context: Context | None = None, segments: Tensor | None = None) -> Tensor:
-        """Scores for the token after each position; `hidden` says how. ids: (B, T) -> logits (B, T, V)."""
-        logits: Tensor = self.head(self.hidden(ids, context, segments))
+    def forward(self, ids: Tensor, context: Context | None = None) -> Tensor:
+        """Return logits for the token after each position. ids: (B, T) int64 -> (B, T, V).
+
+        context: see `hidden_states`.
+        """
+        logits: Tensor = self.head(self.hidden_states(ids, context))
         return logits
 
     def flops_per_token(self, length: int) -> int:
-        """Floating-point operations of one training step, forward and backward, for each token.
+        """Return the floating-point operations per token of one training step, forward and backward.
 
-        length: T, the sequence length. 6 for every weight in a matrix product, and in each layer 12 H D T for
-        the scores and their use, of which causality needs half: 6 H D T. Chowdhery et al. (2022, appendix B)
-        count the whole, which makes theirs the larger number and the higher utilization.
+        length: T, the sequence length. 6 for every weight in a matrix product, and in each layer 12 H D T for the
+        attention scores and their use, of which causality needs half: 6 H D T. Chowdhery et al. (2022, appendix B)
+        count the whole, and so report a higher utilization.
         """
         matrices = sum(p.numel() for p in self.blocks.parameters() if p.ndim == 2) + self.head.weight.numel()
         attention = self.config.n_layer * self.config.n_head * self.config.head_size * length

@@ -12,7 +12,7 @@ from folio.model.gpt import GPT
 
 
 @torch.no_grad()
-def grown(model: GPT, n_known: int, vocab_size: int) -> GPT:
+def resize_vocab(model: GPT, n_known: int, vocab_size: int) -> GPT:
     """A copy of the model in which ids n_known to vocab_size - 1 are new tokens; all other rows are bit for bit the same.
 
     Rows that the model has beyond n_known, as embeddings padded to a round number do, are used first; then embedding and

@@ -1,32 +1,33 @@
-"""One number for each position: what a reward model gives a text, and a critic expects of it."""
+"""Score models: one number for each position, as reward models and critics give."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from folio.model.config import GPTConfig
+from folio.model.context import Context
 from folio.model.gpt import GPT
 from folio.model.linear import Linear
 from folio.model.transformer import Transformer
 
 
 class ScoreModel(Transformer):
-    """A transformer with a scalar head. A reward model is read at a text's last token, a critic at each.
+    """A transformer with a scalar head. A reward model is read at a text's last token, a critic at each token.
 
-    Its head starts from N(0, 1 / sqrt(C + 1)), as in Stiennon et al. (2020); it has no bias, which a comparison of
-    two scores could not learn. On disk it is a `*ForSequenceClassification` with one label.
+    The head starts from N(0, 1 / sqrt(C + 1)), as in Stiennon et al. (2020). It has no bias, which a comparison of two
+    scores could not learn. On disk it is a `*ForSequenceClassification` with one label.
     """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
         self.score = Linear(config.n_embd, 1, bias=False)
         nn.init.normal_(self.score.weight, std=(config.n_embd + 1) ** -0.5)
-        self.mean = 0.0
-        """Of the scores that it gave to reference texts, which is taken off: 0 then means no better than usual."""
+        self.score_mean = 0.0
+        """Mean held-out score, subtracted from every score."""
 
     @classmethod
     def like(cls, model: Transformer) -> ScoreModel:
-        """One that reads as `model` does, with its weights copied; only the head is new."""
+        """Return a score model with copies of a model's weights and a new head."""
         scorer = cls(model.config)
         heads = ("head.", "score.")
         copied = {name: value for name, value in model.state_dict().items() if not name.startswith(heads)}
@@ -34,18 +35,21 @@ class ScoreModel(Transformer):
         scorer.compute_dtype = model.compute_dtype
         return scorer
 
-    def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """Scores of the text up to each position. ids: (B, T) -> (B, T) float32."""
-        return self.scores(self.hidden(ids, segments=segments))
+    def forward(self, ids: Tensor, context: Context | None = None) -> Tensor:
+        """Return the score of the text up to each position. ids: (B, T) int64 -> (B, T) float32.
 
-    def scores(self, top: Tensor) -> Tensor:
-        """Scores where the residual stream has come to `top`: (..., C) -> (...) float32."""
-        given: Tensor = self.score(top)  # (..., 1)
-        return given[..., 0].float() - self.mean
+        context: see `hidden_states`.
+        """
+        return self.scores(self.hidden_states(ids, context))
+
+    def scores(self, hidden_states: Tensor) -> Tensor:
+        """Apply the head to final hidden states: (..., C) -> (...) float32."""
+        raw: Tensor = self.score(hidden_states)  # (..., 1)
+        return raw[..., 0].float() - self.score_mean
 
 
 class ActorCritic(nn.Module):
-    """A policy and the critic that learns beside it, as one module to train."""
+    """A policy and its critic as one module to train."""
 
     def __init__(self, policy: GPT, critic: ScoreModel) -> None:
         super().__init__()

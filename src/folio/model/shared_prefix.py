@@ -1,4 +1,4 @@
-"""Answers to the same prompts, read together: each prompt once, and no padding but in attention."""
+"""Completions of the same prompts, read together: each prompt once, and no padding but in attention."""
 
 from __future__ import annotations
 
@@ -11,141 +11,135 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from folio.batch import Completions, Tensors
-from folio.model.cache import Attend
+from folio.model.context import masked_attention
 from folio.model.transformer import Transformer
 
-BAND_SIZE = 8
-"""Stretches that attend together: with more, short ones wait for longer ones; with fewer, there are more calls."""
+GROUP_SIZE = 8
+"""Segments that attend together: larger groups pad short segments more, smaller ones need more calls."""
 
 
 @dataclass(frozen=True)
-class Band(Tensors):
-    """Stretches of like length in rows, which is how attention reads them. Padding at their end is token 0's.
+class AttentionGroup(Tensors):
+    """Segments of similar length, padded to rows for attention. Padding is at the end and repeats token 0.
 
-    rows:    (R, T) int64, where each stretch stands among all N tokens.
-    columns: (R, P + T) int64, where that stands which it may look at: its prompt, then itself.
-    mask:    (R, 1, T, P + T) bool.
+    queries: (R, S) int64, index of each segment's tokens among all N.
+    keys:    (R, P + S) int64, index of the tokens they may see: their prompt's, then their own.
+    mask:    (R, 1, S, P + S) bool.
     """
 
-    rows: Tensor
-    columns: Tensor
+    queries: Tensor
+    keys: Tensor
     mask: Tensor
 
 
 @dataclass(frozen=True)
-class Branches:
-    """A batch of completions as one row of N tokens: the different prompts, then what each answer adds to its own.
+class SharedPrefixBatch:
+    """A batch of completions as one row of N tokens, and the `Context` in which to read it.
 
-    A prompt is a stretch, and each answer another, a branch, which sees its prompt and itself. So what becomes of a
-    prompt's tokens is computed once for all its answers, and their gradients add up in it. The last token of an
-    answer predicts nothing that counts and is not read. `Transformer.hidden` takes this as the context of its `ids`.
+    The row holds segments: each distinct prompt once, then each completion. A completion sees its prompt and itself.
+    So a prompt is computed once for all its completions, and their gradients add up in it. The last token of a
+    completion predicts nothing and is not read.
 
     ids:        (1, N) int64.
     targets:    (M) int64, the sampled tokens, in the order of `Completions.mask`.
-    predictors: (M) int64, which of the N predicts each of them.
-    places:     (1, N) int64, where each token stands in its text.
-    bands:      all stretches, the shortest first.
-    back:       (N) int64, where each token stands in the rows of all bands, laid end to end.
+    predictors: (M) int64, index among the N of the token that predicts each of them.
+    positions:  (1, N) int64, position of each token in its text.
+    groups:     all segments, the shortest first.
+    inverse:    (N) int64, index of each token in the rows of all groups, concatenated.
     """
 
     ids: Tensor
     targets: Tensor
     predictors: Tensor
-    places: Tensor
-    bands: Sequence[Band]
-    back: Tensor
+    positions: Tensor
+    groups: Sequence[AttentionGroup]
+    inverse: Tensor
 
     @classmethod
-    def of(cls, batch: Completions) -> Self:
-        """Of prompts and completions with at least one token each."""
+    def from_completions(cls, batch: Completions) -> Self:
+        """Build it on the batch's device. Every prompt and every completion must have a token."""
         device, batch = batch.ids.device, batch.to(torch.device("cpu"))
         columns, starts = torch.arange(batch.ids.shape[1]), batch.mask.argmax(dim=1)
         prompts = batch.prompts
-        roots = {prompt: root for root, prompt in enumerate(dict.fromkeys(prompts))}
-        parents = torch.tensor([roots[prompt] for prompt in prompts])  # (B)
-        asked = [prompts.index(prompt) for prompt in roots]  # a row for each prompt
+        distinct = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+        parents = torch.tensor([distinct[prompt] for prompt in prompts])  # (B), which prompt is whose
+        prompt_rows = [prompts.index(prompt) for prompt in distinct]  # a row of the batch for each prompt
 
-        # A stretch is what is read of a row of these, (S, T): first come the prompts, then the answers.
-        ids = torch.cat([batch.ids[asked], batch.ids])
-        in_prompt = columns < starts[asked, None]
-        in_answer = (columns >= starts[:, None]) & (columns < batch.last[:, None])
-        is_read = torch.cat([in_prompt, in_answer])
+        # Each segment is a part of one of these rows, (segments, T): first the prompts, then the completions.
+        ids = torch.cat([batch.ids[prompt_rows], batch.ids])
+        in_prompt = columns < starts[prompt_rows, None]
+        in_completion = (columns >= starts[:, None]) & (columns < batch.last[:, None])
+        is_read = torch.cat([in_prompt, in_completion])
         sizes = is_read.sum(dim=1)
         firsts = sizes.cumsum(0) - sizes
 
-        # Each token of an answer is predicted by the one before it, the first by the end of its prompt.
+        # Each token of a completion is predicted by the one before it, the first by the last of its prompt.
         predictors = torch.zeros_like(batch.ids)
-        predictors[in_answer] = torch.arange(int(firsts[len(asked)]), int(sizes.sum()))
+        predictors[in_completion] = torch.arange(int(firsts[len(prompt_rows)]), int(sizes.sum()))
         predictors[torch.arange(len(prompts)), starts - 1] = (firsts + sizes - 1)[parents]
 
-        none = torch.zeros(len(asked), dtype=torch.int64)
+        none = torch.zeros(len(prompt_rows), dtype=torch.int64)
         prefix_firsts, prefix_sizes = (torch.cat([none, each[parents]]) for each in (firsts, sizes))
-        bands, back = _bands(firsts, sizes, prefix_firsts, prefix_sizes)
+        groups, inverse = _group(firsts, sizes, prefix_firsts, prefix_sizes)
         return cls(
             ids=ids[is_read][None].to(device),
             targets=batch.ids[batch.mask.bool()].to(device),
             predictors=predictors[:, :-1][batch.mask[:, 1:].bool()].to(device),
-            places=columns.expand_as(ids)[is_read][None].to(device),
-            bands=[band.to(device) for band in bands],
-            back=back.to(device),
+            positions=columns.expand_as(ids)[is_read][None].to(device),
+            groups=[group.to(device) for group in groups],
+            inverse=inverse.to(device),
         )
 
-    def read(self, model: Transformer) -> Tensor:
-        """The normalised residual stream of a model before each sampled token: (M, C)."""
-        return F.embedding(self.predictors, model.hidden(self.ids, self)[0])
+    def hidden_states(self, model: Transformer) -> Tensor:
+        """Return the model's final hidden states from which each target is predicted: (M, C)."""
+        return F.embedding(self.predictors, model.hidden_states(self.ids, self)[0])
 
-    def positions(self, n_new: int) -> Tensor:
-        return self.places
-
-    def mask(self, n_new: int) -> None:
-        """Each band has its own."""
-
-    def attend(
-        self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, attention: Attend
-    ) -> Tensor:
-        """Attention within the bands. q: (1, H, N, D); k, v: (1, H_kv, N, D). Returns (1, H, N, D)."""
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         H, D = q.shape[1], q.shape[3]
-        q, k, v = (part[0].transpose(0, 1).flatten(1) for part in (q, k, v))  # (N, H * D)
+        q, k, v = (
+            part[0].transpose(0, 1).flatten(1) for part in (q, k, v)
+        )  # (N, H * D), (N, H_kv * D) twice
 
-        def heads(x: Tensor, places: Tensor) -> Tensor:
+        def gather(x: Tensor, indices: Tensor) -> Tensor:
+            """(N, heads * D) -> (R, heads, S, D)."""
             # An embedding, because its gradient is the fastest of all that pick rows.
-            return F.embedding(places, x).view(*places.shape, -1, D).transpose(1, 2)
+            return F.embedding(indices, x).view(*indices.shape, -1, D).transpose(1, 2)
 
-        found = [
-            attention(heads(q, band.rows), heads(k, band.columns), heads(v, band.columns), band.mask)
-            .transpose(1, 2)
-            .reshape(-1, H * D)
-            for band in self.bands
-        ]
-        y = F.embedding(self.back, torch.cat(found))  # (N, H * D)
-        return y.view(1, -1, H, D).transpose(1, 2)
-
-    def advance(self, n_new: int) -> None:
-        """Nothing comes after it."""
+        outputs = []
+        for group in self.groups:
+            y = masked_attention(
+                gather(q, group.queries), gather(k, group.keys), gather(v, group.keys), group.mask
+            )
+            outputs.append(y.transpose(1, 2).reshape(-1, H * D))  # (R, H, S, D) -> (R * S, H * D)
+        y = F.embedding(self.inverse, torch.cat(outputs))  # (N, H * D)
+        return y.view(1, -1, H, D).transpose(1, 2)  # (1, H, N, D)
 
 
-def _bands(
+def _group(
     firsts: Tensor, sizes: Tensor, prefix_firsts: Tensor, prefix_sizes: Tensor
-) -> tuple[list[Band], Tensor]:
-    """`Branches.bands` and `Branches.back` of stretches (S), each with its first token and its size, and its prompt's."""
-    bands, is_token = [], []
-    order = [stretch for stretch in sizes.argsort().tolist() if sizes[stretch]]
-    for first in range(0, len(order), BAND_SIZE):
-        chosen = order[first : first + BAND_SIZE]
-        own, is_own = _spans(firsts[chosen], sizes[chosen])  # (R, T)
+) -> tuple[list[AttentionGroup], Tensor]:
+    """Return the groups of a batch and their inverse.
+
+    All: (segments) int64, the first token and the size of each segment, and of the prompt that it continues.
+    """
+    groups, is_token = [], []
+    order = [segment for segment in sizes.argsort().tolist() if sizes[segment]]
+    for first in range(0, len(order), GROUP_SIZE):
+        chosen = order[first : first + GROUP_SIZE]
+        own, is_own = _spans(firsts[chosen], sizes[chosen])  # (R, S)
         prefix, is_prefix = _spans(prefix_firsts[chosen], prefix_sizes[chosen])  # (R, P)
-        R, T = own.shape
-        past = torch.ones(T, T, dtype=torch.bool).tril().expand(R, -1, -1)
-        mask = torch.cat([is_prefix[:, None].expand(-1, T, -1), past], dim=2)
-        bands.append(Band(own, torch.cat([prefix, own], dim=1), mask[:, None]))
+        R, S = own.shape
+        past = torch.ones(S, S, dtype=torch.bool).tril().expand(R, -1, -1)
+        mask = torch.cat([is_prefix[:, None].expand(-1, S, -1), past], dim=2)  # (R, S, P + S)
+        groups.append(AttentionGroup(own, torch.cat([prefix, own], dim=1), mask[:, None]))
         is_token.append(is_own.flatten())
-    tokens = torch.cat([band.rows.flatten() for band in bands])
-    found = torch.cat(is_token).nonzero()[:, 0]
-    return bands, torch.zeros_like(found).scatter(0, tokens[found], found)
+    tokens = torch.cat([group.queries.flatten() for group in groups])
+    filled = torch.cat(is_token).nonzero()[:, 0]
+    return groups, torch.zeros_like(filled).scatter(0, tokens[filled], filled)
 
 
 def _spans(firsts: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers that count up from `firsts` (R), and which of them are among its `sizes`: two of (R, T). The rest is 0."""
+    """Return ranges as padded rows, and where they are not padding: both (R, S). firsts, sizes: (R)."""
     steps = torch.arange(int(sizes.max()))
     is_within = steps < sizes[:, None]
     return (firsts[:, None] + steps) * is_within, is_within

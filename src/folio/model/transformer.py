@@ -6,17 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from folio.model.block import Block
-from folio.model.cache import Context
 from folio.model.config import GPTConfig
+from folio.model.context import CausalContext, Context
 from folio.model.norm import NORMS
 from folio.model.positions import POSITIONS
-from folio.model.segments import segment_mask, segment_positions
 
 
 class Transformer(nn.Module):
-    """A decoder-only transformer without a head. Which one is decided by its `GPTConfig`.
+    """A decoder-only transformer without a head; its parts are chosen by the `GPTConfig`.
 
-    What is made of it adds a head: `GPT` scores tokens, `ScoreModel` the text.
+    Subclasses add a head: `GPT` scores next tokens, `ScoreModel` scores texts.
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -31,34 +30,24 @@ class Transformer(nn.Module):
         self.norm = NORMS[config.norm](config.n_embd, eps=config.norm_eps)
 
     def tie_weights(self) -> None:
-        """Make one of parameters that are to be shared, after their storage was replaced."""
+        """Re-tie shared parameters after their storage was replaced. There are none without a head."""
 
-    def hidden(self, ids: Tensor, context: Context | None = None, segments: Tensor | None = None) -> Tensor:
-        """The normalised residual stream at the top. ids: (B, T) -> (B, T, C).
+    def hidden_states(self, ids: Tensor, context: Context | None = None) -> Tensor:
+        """Return the final hidden states, after the last norm. ids: (B, T) int64 -> (B, T, C).
 
-        context: where tokens see something else than what is before them in their row. Those that are read with a
-        `KVCache` continue what it holds, and are added to it; `Branches` are answers behind shared prompts.
-        segments: (B, T) int64, where a row holds several texts: which one each token is of. Positions begin anew in
-        each, and none sees another.
+        context: what each token attends to; by default itself and what is before it in its row.
         """
-        n_new = ids.shape[1]
-        mask: Tensor | None
-        if context is not None:
-            positions, mask = context.positions(n_new), context.mask(n_new)
-        elif segments is not None:
-            positions, mask = segment_positions(segments), segment_mask(segments)
-        else:
-            positions, mask = torch.arange(n_new, device=ids.device), None
+        if context is None:
+            context = CausalContext(ids)
         x: Tensor = self.embedding(ids).to(self.compute_dtype)  # (B, T) -> (B, T, C)
-        x, angles = self.positions(x, positions)
+        x, angles = self.positions(x, context.positions)
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, angles, context, mask)
-        if context is not None:
-            context.advance(n_new)
-        top: Tensor = self.norm(x)
-        return top
+            x = block(x, angles, context)
+        out: Tensor = self.norm(x)
+        return out
 
     @property
     def n_parameters(self) -> int:
+        """Number of weights, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -1,4 +1,4 @@
-"""Group relative policy optimization (Shao et al., 2024): PPO's clipped loss without a value, KL as a loss of its own."""
+"""The loss of group relative policy optimization (Shao et al., 2024): PPO's clipped policy loss, and KL as a loss."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 from folio.batch import Completions, Loss
 from folio.model.gpt import GPT
-from folio.model.shared_prefix import Branches
+from folio.model.shared_prefix import SharedPrefixBatch
 from folio.objectives.logprobs import entropy, token_logprobs
 from folio.objectives.ppo import LOG_RATIO_LIMIT, policy_loss
 
 
 def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """An estimate of KL(policy || reference) at each sampled token: r - 1 - ln r, where r is reference over policy.
+    """Return the k3 estimate of KL(policy || reference) at each sampled token: r - 1 - ln r, r = reference / policy.
 
-    Never negative, and its gradient pulls towards the reference where the tokens come from the policy (Schulman,
-    2020; Shao et al., equation 4). Both: (B, T).
+    It is never negative, and its gradient pulls toward the reference where the tokens come from the policy (Schulman,
+    2020; Shao et al., 2024, equation 4). logprobs, ref_logprobs, result: (B, T).
     """
-    # Only from above, where it would overflow: far below, the pull towards the reference must not end.
+    # Clamped only from above, where exp would overflow: far below, the pull toward the reference must not end.
     log_ratio = (ref_logprobs - logprobs).clamp(max=LOG_RATIO_LIMIT)
     return log_ratio.exp() - 1 - log_ratio
 
@@ -35,11 +35,11 @@ def clipped_loss_with_kl(
     clip_range: float,
     kl_coef: float,
 ) -> Loss:
-    """The clipped policy loss plus kl_coef times the KL to the reference, summed over tokens.
+    """Return the clipped policy loss plus kl_coef times the KL to the reference, summed over tokens.
 
-    All tensors: of one shape, such as (B, T); mask is 1 where a token was sampled and counts. The count is the mask's
-    sum, over the whole step: every token weighs the same, however long its completion (as in DAPO, Yu et al., 2025;
-    the paper's mean per completion makes wrong long answers cheap, as Liu et al., 2025, show).
+    All tensors: of one shape, such as (B, T); mask is 1 where a token was sampled. The count is the mask's sum, so that
+    every token weighs the same, however long its completion (as in DAPO, Yu et al., 2025). The paper's mean over each
+    completion makes long wrong answers cheap (Liu et al., 2025). Metrics: those of `policy_loss`, and kl_loss.
     """
     loss = policy_loss(logprobs, old_logprobs, advantages, mask, clip_range)
     kl = (kl_k3(logprobs, ref_logprobs) * mask).sum()
@@ -48,10 +48,10 @@ def clipped_loss_with_kl(
 
 @dataclass(frozen=True)
 class GRPOBatch(Completions):
-    """Groups of answers. What belongs to a token stands where it is predicted: (B, T - 1), the first token being given.
+    """Completions in groups, and for each predicted token, (B, T - 1):
 
-    old_logprobs, ref_logprobs: in nats, under the policy that drew the token, and under the reference. advantages: the
-    same for all tokens of an answer.
+    old_logprobs: in nats, under the policy that sampled the token. ref_logprobs: under the reference. advantages: the
+    same for all tokens of a completion.
     """
 
     old_logprobs: Tensor
@@ -60,15 +60,15 @@ class GRPOBatch(Completions):
 
 
 def grpo_loss(model: GPT, batch: GRPOBatch, *, clip_range: float, kl_coef: float, temperature: float) -> Loss:
-    """`clipped_loss_with_kl` of a policy, which reads a prompt once for all its answers in the batch.
+    """Return `clipped_loss_with_kl` of a policy. Each prompt is read once for all its completions in the batch.
 
-    Further metric: its entropy in nats a token.
+    Further metric: entropy of the policy, in nats per token.
     """
     is_sampled = batch.mask[:, 1:].bool()
-    branches = Branches.of(batch)
-    logits = model.head(branches.read(model))  # (M, V)
+    shared = SharedPrefixBatch.from_completions(batch)
+    logits = model.head(shared.hidden_states(model))  # (M, V)
     loss = clipped_loss_with_kl(
-        token_logprobs(logits, branches.targets, temperature),
+        token_logprobs(logits, shared.targets, temperature),
         batch.old_logprobs[is_sampled],
         batch.ref_logprobs[is_sampled],
         batch.advantages[is_sampled],

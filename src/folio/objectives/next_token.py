@@ -6,14 +6,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from folio.batch import Batch, Loss
+from folio.model.context import SegmentContext
 
 
 def next_token_loss(model: nn.Module, batch: Batch) -> Loss:
-    """Weighted sum of -ln p(target) in nats.
+    """Return the weighted sum of -ln p(target) in nats; the count is the sum of the weights.
 
-    model: maps ids (B, T), with segments where the batch has them, to logits (B, T, V). Softmax and sum are in float32 whatever the model computes in.
-    The count is the sum of the weights, so total / count is the cross-entropy per counted token.
+    model: ids (B, T) -> logits (B, T, V), also in a `SegmentContext` where rows of the batch hold several texts. Softmax
+    and sum are in float32, whatever the model computes in.
     """
-    logits = model(batch.ids, **batch.layout).float()  # (B, T, V)
-    losses = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")  # (B * T)
+    segments = batch.segments
+    logits = model(batch.ids) if segments is None else model(batch.ids, SegmentContext(segments))  # (B, T, V)
+    losses = F.cross_entropy(
+        logits.float().flatten(0, 1), batch.targets.flatten(), reduction="none"
+    )  # (B * T)
     return Loss(total=losses @ batch.weights.flatten(), count=batch.weights.sum())

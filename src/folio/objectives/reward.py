@@ -1,6 +1,6 @@
-"""Losses over pairs of which one is preferred: for a reward model, and for a policy without one.
+"""The loss of a reward model, which learns from pairs of completions of which one is preferred.
 
-A batch of pairs holds first all chosen answers, then all rejected ones, in the same order.
+A batch of pairs holds first all chosen completions, then all rejected ones, in the same order.
 """
 
 from __future__ import annotations
@@ -12,36 +12,41 @@ from torch import Tensor, nn
 from folio.batch import Completions, Loss
 
 
-def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Loss:
-    """-ln sigmoid(r_chosen - r_rejected): the chance that the better one wins (Bradley & Terry, 1952; Ouyang et
-    al., 2022, equation 1).
+def reward_loss(model: nn.Module, batch: Completions) -> Loss:
+    """Return the Bradley-Terry loss of a reward model on a batch of pairs; the count is the number of pairs.
 
-    chosen, rejected: (B) rewards. The count is B. accuracy: share of pairs in which the chosen one has the higher
-    reward, ties counting half; margin: r_chosen - r_rejected.
+    model: ids (B, T) -> scores (B, T).
+    """
+    chosen, rejected = completion_scores(model, batch).chunk(2)
+    return bradley_terry_loss(chosen, rejected)
+
+
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Loss:
+    """Return the sum of -ln sigmoid(r_chosen - r_rejected) (Bradley & Terry, 1952; Ouyang et al., 2022, equation 1).
+
+    chosen, rejected: (B) rewards. The count is B; the metrics are those of `margin_metrics`.
     """
     margins = (chosen - rejected).float()
     return Loss(
         total=-F.logsigmoid(margins).sum(),
         count=torch.tensor(float(len(margins))),
-        metrics=_sums(margins),
+        metrics=margin_metrics(margins),
     )
 
 
-def scores(model: nn.Module, batch: Completions) -> Tensor:
-    """What a reward model gives each text: read at the last token of the completion, never at padding.
+def margin_metrics(margins: Tensor) -> dict[str, Tensor]:
+    """Return sums over pairs: accuracy, 1 where the chosen reward is higher and 0.5 in a tie, and margin.
 
-    model: ids (B, T) -> (B, T). Returns (B).
+    margins: (B), reward of the chosen minus that of the rejected completion.
     """
-    every: Tensor = model(batch.ids)
-    return every.gather(1, batch.last[:, None])[:, 0]
-
-
-def reward_loss(model: nn.Module, batch: Completions) -> Loss:
-    """Bradley-Terry on the scores of a batch of pairs."""
-    chosen, rejected = scores(model, batch).chunk(2)
-    return bradley_terry_loss(chosen, rejected)
-
-
-def _sums(margins: Tensor) -> dict[str, Tensor]:
     wins = (margins > 0).float() + 0.5 * (margins == 0).float()
     return {"accuracy": wins.sum(), "margin": margins.detach().sum()}
+
+
+def completion_scores(model: nn.Module, batch: Completions) -> Tensor:
+    """Return each text's score, read at the last token of its completion: (B).
+
+    model: ids (B, T) -> scores (B, T).
+    """
+    scores: Tensor = model(batch.ids)
+    return scores.gather(1, batch.last[:, None])[:, 0]

@@ -1,129 +1,31 @@
-"""From what a policy wrote to what it can learn from: log-probabilities, rewards, advantages, and their figures."""
+"""From rollouts to training batches: collect a rollout, compute its advantages, cut it into minibatches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from folio.batch import Completions
-from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
-from folio.model.shared_prefix import Branches
-from folio.objectives.grpo import GRPOBatch, kl_k3
-from folio.objectives.logprobs import token_logprobs
+from folio.model.shared_prefix import SharedPrefixBatch
+from folio.objectives.grpo import GRPOBatch
 from folio.objectives.ppo import PPOBatch
-from folio.rl.advantages import gae, group_advantages, token_rewards, whiten
-from folio.rl.rewards import Sample, WeightedSum
-from folio.rl.rollouts import PromptOrder, write_samples
-from folio.tokenizer.protocol import Tokenizer
+from folio.rl.advantages import gae, group_advantages, scale_by_group_std, token_rewards, whiten
+from folio.rl.rollouts import PromptOrder, Rollout, RolloutSampler
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolloutSampler:
-    """How a policy's answers come about, and what they are worth.
+class PPOCollector:
+    """Collects rollouts for PPO, with advantages from a critic (generalized advantage estimation).
 
-    reference: the policy as it was at the start. missing_stop_penalty: taken off the reward of an answer that did
-    not end by itself. batch_size: rows that go through a model together.
+    kl_coef, gamma, gae_lambda: see `token_rewards` and `gae`. whiten_rewards: scale the rewards of each rollout to a
+    standard deviation of 1.
     """
-
-    policy: GPT
-    reference: GPT
-    tokenizer: Tokenizer
-    reward: WeightedSum
-    max_new_tokens: int
-    temperature: float
-    missing_stop_penalty: float
-    batch_size: int
-
-    def sample(self, order: PromptOrder, iteration: int, n_prompts: int, each: int = 1) -> Rollout:
-        """A rollout: `each` answers to each of the next prompts, side by side, with all that is known of them."""
-        prompts = [prompt for prompt in order.take(iteration, n_prompts) for _ in range(each)]
-        samples = write_samples(
-            self.policy,
-            self.tokenizer,
-            prompts,
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            seed=order.seed * 1_000_003 + iteration,
-        )
-        return self.score(samples)
-
-    @torch.no_grad()  # not inference_mode: what comes of it is learned from
-    def score(self, samples: Sequence[Sample]) -> Rollout:
-        """Samples with their rewards, and how likely policy and reference find each token."""
-        pad_id = self.tokenizer.special_ids["<|pad|>"]
-        completions = Completions.of(
-            [(sample.prompt_ids, sample.completion_ids) for sample in samples], pad_id
-        )
-        rewards = torch.tensor(self.reward(samples))
-        penalty = torch.tensor(
-            [0.0 if sample.is_stopped else self.missing_stop_penalty for sample in samples]
-        )
-        logprobs = torch.zeros(completions.mask[:, 1:].shape)
-        drawn = [logprob for sample in samples for logprob in sample.logprobs]
-        logprobs[completions.mask[:, 1:].bool()] = torch.tensor(drawn)
-        ref_logprobs = self.per_token(completions, self._under_the_reference)
-        return Rollout(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
-
-    def per_token(self, completions: Completions, compute: Callable[[Completions], Tensor]) -> Tensor:
-        """What `compute` makes of the sampled tokens of some rows, (m) in the order of the mask, for all rows:
-        (B, T - 1) on the CPU, 0 where no token was sampled."""
-        device = self.reference.embedding.weight.device
-        found = torch.zeros(completions.mask[:, 1:].shape)
-        order = completions.by_prompt
-        for first in range(0, len(order), self.batch_size):
-            rows = order[first : first + self.batch_size]
-            some = completions.rows(rows)
-            mask = some.mask[:, 1:]
-            computed = compute(some.to(device)).cpu()
-            found[rows, : mask.shape[1]] = torch.zeros_like(mask).masked_scatter(mask.bool(), computed)
-        return found
-
-    def _under_the_reference(self, completions: Completions) -> Tensor:
-        """How likely the reference finds each sampled token, in nats."""
-        branches = Branches.of(completions)
-        logits = self.reference.head(branches.read(self.reference))
-        return token_logprobs(logits, branches.targets, self.temperature)
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """samples; the same as tensors; rewards (B), and scores (B), which are rewards less penalties; and for each token
-    but the first how likely the policy and its reference found it, (B, T - 1) in nats."""
-
-    samples: Sequence[Sample]
-    completions: Completions
-    rewards: Tensor
-    scores: Tensor
-    logprobs: Tensor
-    ref_logprobs: Tensor
-
-    @property
-    def mask(self) -> Tensor:
-        """(B, T - 1), 1 where a token was sampled."""
-        return self.completions.mask[:, 1:]
-
-    def metrics(self) -> dict[str, float]:
-        """reward: mean; reward_std; kl: to the reference, summed over a completion (k1, which sampling can make
-        negative but not for long); kl_k3: the same, never negative; length: tokens; stop_share."""
-        log_ratio = (self.logprobs - self.ref_logprobs) * self.mask
-        k3 = kl_k3(self.logprobs, self.ref_logprobs) * self.mask
-        return {
-            "reward": self.rewards.mean().item(),
-            "reward_std": self.rewards.std(correction=0).item(),
-            "kl": log_ratio.sum(1).mean().item(),
-            "kl_k3": k3.sum(1).mean().item(),
-            "length": self.mask.sum(1).mean().item(),
-            "stop_share": sum(sample.is_stopped for sample in self.samples) / len(self.samples),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class PPOExperience:
-    """What PPO learns from: every token's advantage, by a critic's account."""
 
     sampler: RolloutSampler
     critic: ScoreModel
@@ -136,60 +38,163 @@ class PPOExperience:
     whiten_rewards: bool
 
     def __call__(self, iteration: int) -> tuple[PPOBatch, Mapping[str, float]]:
-        """A rollout and its figures."""
-        written = self.sampler.sample(self.order, iteration, self.n_prompts, self.group_size)
-        mask = written.mask
-        values = self._values(written.completions)
-        rewards = token_rewards(written.scores, written.logprobs, written.ref_logprobs, mask, self.kl_coef)
+        """Return a rollout, given by its number from 0, and its metrics.
+
+        Metrics: those of `Rollout`, and explained_variance of the critic.
+        """
+        rollout = sample_groups(self.sampler, self.order, iteration, self.n_prompts, self.group_size)
+        mask = rollout.mask
+        values = self._values(rollout.completions)
+        rewards = token_rewards(rollout.scores, rollout.logprobs, rollout.ref_logprobs, mask, self.kl_coef)
         if self.whiten_rewards:
             rewards = whiten(rewards, mask, mean=None)
         advantages, returns = gae(rewards, values, mask, gamma=self.gamma, gae_lambda=self.gae_lambda)
         batch = PPOBatch(
-            ids=written.completions.ids,
-            mask=written.completions.mask,
-            old_logprobs=written.logprobs,
+            ids=rollout.completions.ids,
+            mask=rollout.completions.mask,
+            old_logprobs=rollout.logprobs,
             old_values=values,
             advantages=whiten(advantages, mask),
             returns=returns,
         )
-        return batch, {**written.metrics(), "explained_variance": explained_variance(values, returns, mask)}
+        return batch, {**rollout.metrics(), "explained_variance": explained_variance(values, returns, mask)}
 
     @torch.no_grad()
     def _values(self, completions: Completions) -> Tensor:
-        """What the critic expects before each sampled token: (B, T - 1)."""
-        return self.sampler.per_token(
-            completions, lambda some: self.critic.scores(Branches.of(some).read(self.critic))
-        )
+        """(B, T - 1), the critic's value before each sampled token."""
+
+        def values(part: Completions) -> Tensor:
+            return self.critic.scores(SharedPrefixBatch.from_completions(part).hidden_states(self.critic))
+
+        return self.sampler.per_token(completions, values)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPOExperience:
-    """What GRPO learns from: by how much each answer is better than the others to the same prompt."""
+class GRPOCollector:
+    """Collects rollouts for GRPO, whose advantages compare the completions of the same prompt.
+
+    scale: "std" divides advantages by the standard deviation of their group, "none" does not.
+    """
 
     sampler: RolloutSampler
     order: PromptOrder
     n_prompts: int
     group_size: int
-    scale: bool
+    scale: Literal["std", "none"]
 
     def __call__(self, iteration: int) -> tuple[GRPOBatch, Mapping[str, float]]:
-        """A rollout and its figures; equal_groups: share of prompts whose answers all got the same, which teach nothing."""
-        written = self.sampler.sample(self.order, iteration, self.n_prompts, self.group_size)
-        advantages = group_advantages(written.scores, self.group_size, scale=self.scale)
-        groups = written.scores.view(-1, self.group_size)
-        equal = (groups.amax(1) == groups.amin(1)).float().mean().item()
+        """Return a rollout, given by its number from 0, and its metrics.
+
+        Metrics: those of `Rollout`, and equal_groups, the share of prompts whose completions all have the same score:
+        their advantages are 0.
+        """
+        rollout = sample_groups(self.sampler, self.order, iteration, self.n_prompts, self.group_size)
+        advantages = group_advantages(rollout.scores, self.group_size)
+        if self.scale == "std":
+            advantages = scale_by_group_std(advantages, self.group_size)
+        groups = rollout.scores.view(-1, self.group_size)
+        equal_groups = (groups.amax(1) == groups.amin(1)).float().mean().item()
         batch = GRPOBatch(
-            ids=written.completions.ids,
-            mask=written.completions.mask,
-            old_logprobs=written.logprobs,
-            ref_logprobs=written.ref_logprobs,
-            advantages=advantages[:, None] * written.mask,
+            ids=rollout.completions.ids,
+            mask=rollout.completions.mask,
+            old_logprobs=rollout.logprobs,
+            ref_logprobs=rollout.ref_logprobs,
+            advantages=advantages[:, None] * rollout.mask,
         )
-        return batch, {**written.metrics(), "equal_groups": equal}
+        return batch, {**rollout.metrics(), "equal_groups": equal_groups}
+
+
+def sample_groups(
+    sampler: RolloutSampler, order: PromptOrder, iteration: int, n_prompts: int, group_size: int
+) -> Rollout:
+    """Sample group_size completions, side by side, of each of a rollout's n_prompts prompts."""
+    prompts = [prompt for prompt in order.take(iteration, n_prompts) for _ in range(group_size)]
+    return sampler.sample(prompts, seed=order.seed * 1_000_003 + iteration)
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """How much of what happened the critic foresaw: 1 all of it, 0 no more than a constant would. (B, T) each."""
+    """Return 1 - Var(returns - values) / Var(returns): 1 for perfect values, 0 for constant ones. All: (B, T)."""
     kept = mask.bool()
-    errors, happened = (returns - values)[kept], returns[kept]
-    return float(1 - errors.var(correction=0) / happened.var(correction=0).clamp(min=1e-12))
+    errors, targets = (returns - values)[kept], returns[kept]
+    return float(1 - errors.var(correction=0) / targets.var(correction=0).clamp(min=1e-12))
+
+
+BatchT = TypeVar("BatchT", bound=Completions)
+
+
+class RolloutBatches(Generic[BatchT]):
+    """An endless source of step-groups: lists of micro-batches, one list for each optimizer step.
+
+    Each rollout is trained on for some epochs, in a new order in each, and then replaced by the next one. The current
+    rollout came from earlier weights, so it is part of the state.
+
+    collect:           the number of a rollout, from 0 -> its batch and metrics.
+    batch_type:        class of the batch.
+    epochs:            passes over each rollout.
+    minibatch_size:    completions per optimizer step.
+    micro_batch_size:  completions per forward pass; it changes no gradient.
+    """
+
+    def __init__(
+        self,
+        collect: Callable[[int], tuple[BatchT, Mapping[str, float]]],
+        batch_type: type[BatchT],
+        *,
+        epochs: int,
+        minibatch_size: int,
+        micro_batch_size: int,
+        seed: int,
+    ) -> None:
+        self.collect = collect
+        self.batch_type = batch_type
+        self.epochs = epochs
+        self.minibatch_size = minibatch_size
+        self.micro_batch_size = micro_batch_size
+        self.seed = seed
+        self.iteration = 0
+        """Rollouts collected."""
+        self.step = 0
+        """Step-groups taken of the current rollout."""
+        self.batch: BatchT | None = None
+        """The current rollout."""
+        self.rollout_metrics: Mapping[str, float] = {}
+
+    def __iter__(self) -> Iterator[list[BatchT]]:
+        return self
+
+    def __next__(self) -> list[BatchT]:
+        if self.batch is None or self.step == self.epochs * self._steps_per_epoch(self.batch):
+            self.batch, self.rollout_metrics = self.collect(self.iteration)
+            self.iteration, self.step = self.iteration + 1, 0
+        epoch, minibatch = divmod(self.step, self._steps_per_epoch(self.batch))
+        order = np.random.default_rng((self.seed, self.iteration, epoch)).permutation(len(self.batch.ids))
+        chosen = order[minibatch * self.minibatch_size : (minibatch + 1) * self.minibatch_size]
+        self.step += 1
+        group = self.batch.rows(chosen.tolist())
+        rows = group.by_prompt
+        return [
+            group.rows(rows[first : first + self.micro_batch_size])
+            for first in range(0, len(rows), self.micro_batch_size)
+        ]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the number of the current rollout, from 1, and its metrics."""
+        return {"rollout": self.iteration, **self.rollout_metrics}
+
+    def _steps_per_epoch(self, batch: BatchT) -> int:
+        return -(-len(batch.ids) // self.minibatch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, and the current rollout."""
+        batch = self.batch
+        return {
+            "iteration": self.iteration,
+            "step": self.step,
+            "metrics": dict(self.rollout_metrics),
+            "batch": {each.name: getattr(batch, each.name) for each in fields(batch)} if batch else {},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from the state of a source with the same settings."""
+        self.iteration, self.step, self.rollout_metrics = state["iteration"], state["step"], state["metrics"]
+        self.batch = self.batch_type(**state["batch"]) if state["batch"] else None

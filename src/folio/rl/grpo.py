@@ -13,9 +13,9 @@ from folio.config import NonNegative, Positive, Settings, from_table
 from folio.errors import UserError
 from folio.model.gpt import GPT
 from folio.objectives.grpo import GRPOBatch, grpo_loss
-from folio.rl.experience import GRPOExperience, RolloutSampler
+from folio.rl.experience import GRPOCollector
 from folio.rl.policy import Reward, RolloutConfig, build_rollouts, build_sampler, order_prompts
-from folio.rl.rollouts import PromptOrder
+from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import StepReport
@@ -61,14 +61,14 @@ class GRPOConfig(Settings):
 
 def grpo_task(sampler: RolloutSampler, order: PromptOrder, config: GRPOConfig) -> Task:
     """Return the task of training a policy on groups of its own answers."""
-    experience = GRPOExperience(
+    collector = GRPOCollector(
         sampler=sampler,
         order=order,
         n_prompts=config.rollout.n_prompts,
         group_size=config.rollout.group_size,
-        scale=config.scale == "std",
+        scale=config.scale,
     )
-    source = build_rollouts(experience, GRPOBatch, config.rollout)
+    source = build_rollouts(collector, GRPOBatch, config.rollout)
     loss = partial(
         grpo_loss,
         clip_range=config.clip_range,

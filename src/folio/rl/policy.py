@@ -12,10 +12,10 @@ from folio.config import Count, NonNegative, Positive, Seed, Settings
 from folio.errors import FolioWarning, UserError
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
-from folio.rl.experience import RolloutSampler
+from folio.rl.experience import BatchT, RolloutBatches
 from folio.rl.prompts import encode_prompts
 from folio.rl.rewards import FunctionReward, ModelReward, RewardFunction, WeightedSum
-from folio.rl.rollouts import Experience, PromptOrder, Rollouts
+from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 
@@ -69,14 +69,14 @@ class RolloutConfig(Settings):
 
 
 def build_rollouts(
-    make: Callable[[int], tuple[Experience, Mapping[str, float]]],
-    kind: type[Experience],
+    collect: Callable[[int], tuple[BatchT, Mapping[str, float]]],
+    batch_type: type[BatchT],
     config: RolloutConfig,
-) -> Rollouts[Experience]:
-    """Return the source of step-groups of a run: `make` makes a rollout of this kind."""
-    return Rollouts(
-        make,
-        kind,
+) -> RolloutBatches[BatchT]:
+    """Return the source of step-groups of a run: `collect` makes the batch of a rollout."""
+    return RolloutBatches(
+        collect,
+        batch_type,
         epochs=config.epochs,
         minibatch_size=config.minibatch_size,
         micro_batch_size=config.micro_batch_size,

@@ -13,10 +13,10 @@ from folio.config import Fraction, NonNegative, Positive, Settings, from_table
 from folio.model.gpt import GPT
 from folio.model.score import ActorCritic, ScoreModel
 from folio.objectives.ppo import PPOBatch, ppo_loss
-from folio.rl.experience import PPOExperience, RolloutSampler
+from folio.rl.experience import PPOCollector
 from folio.rl.policy import Reward, RolloutConfig, build_rollouts, build_sampler, order_prompts
 from folio.rl.rewards import ModelReward, WeightedSum
-from folio.rl.rollouts import PromptOrder
+from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import StepReport
@@ -76,7 +76,7 @@ class PPOConfig(Settings):
 
 def ppo_task(sampler: RolloutSampler, order: PromptOrder, critic: ScoreModel, config: PPOConfig) -> Task:
     """Return the task of training a policy and its critic on rollouts."""
-    experience = PPOExperience(
+    collector = PPOCollector(
         sampler=sampler,
         critic=critic,
         order=order,
@@ -87,7 +87,7 @@ def ppo_task(sampler: RolloutSampler, order: PromptOrder, critic: ScoreModel, co
         gae_lambda=config.gae_lambda,
         whiten_rewards=config.whiten_rewards,
     )
-    source = build_rollouts(experience, PPOBatch, config.rollout)
+    source = build_rollouts(collector, PPOBatch, config.rollout)
     loss = partial(
         ppo_loss,
         clip_range=config.clip_range,

@@ -1,4 +1,4 @@
-"""Where rewards come from: models, functions of anybody's, and weighted sums of them."""
+"""Reward sources: reward models, Python functions, and weighted sums of them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ import torch
 from folio.batch import Completions
 from folio.errors import UserError
 from folio.model.score import ScoreModel
-from folio.objectives.reward import scores
+from folio.objectives.reward import completion_scores
 
 RewardFunction = Callable[[str, str], float]
 SHOWN = 60
-"""Characters of a prompt, in a message."""
+"""Characters of a prompt shown in a message."""
 LARGEST = torch.finfo(torch.float32).max
-"""Rewards become float32."""
+"""Largest reward: they become float32."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt and what a policy wrote after it, as text and as ids.
+    """A prompt and its sampled completion, as text and as ids.
 
-    completion: the text without its `<|end|>`. logprobs: of the completion's ids, under the policy that drew them.
-    is_stopped: whether it ended by itself.
+    completion: without special tokens. logprobs: in nats, of the completion's ids under the policy that sampled them.
+    is_stopped: whether it ended by itself, with `<|end|>`.
     """
 
     prompt: str
@@ -44,18 +44,18 @@ class Sample:
 
 
 class RewardSource(Protocol):
-    """Anything that scores samples, each by itself."""
+    """Anything that gives each sample a reward."""
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]: ...
 
 
 class RewardError(UserError):
-    """A reward function failed. What was learned so far is kept."""
+    """A reward function failed, or returned no finite number."""
 
 
 @dataclass(frozen=True)
 class ModelReward:
-    """A reward model, which reads the very tokens that were sampled, up to the last one."""
+    """A reward model, read at the last of the very tokens that were sampled."""
 
     model: ScoreModel
     pad_id: int
@@ -64,18 +64,17 @@ class ModelReward:
     @torch.inference_mode()
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
         device = self.model.score.weight.device
-        completions = Completions.of(
+        completions = Completions.from_pairs(
             [(sample.prompt_ids, sample.completion_ids) for sample in samples], self.pad_id
         )
         order = completions.by_length
-        given = [0.0] * len(samples)
+        rewards = [0.0] * len(samples)
         for first in range(0, len(order), self.batch_size):
             rows = order[first : first + self.batch_size]
-            for row, score in zip(
-                rows, scores(self.model, completions.rows(rows).to(device)).tolist(), strict=True
-            ):
-                given[row] = score
-        return given
+            scores = completion_scores(self.model, completions.rows(rows).to(device))
+            for row, score in zip(rows, scores.tolist(), strict=True):
+                rewards[row] = score
+        return rewards
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class FunctionReward:
     timeout: float | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
-        """Raises RewardError, naming the prompt, where it fails, gives no finite number, or takes too long."""
+        """Raises RewardError, naming the prompt, where it fails, returns no finite number, or takes too long."""
         return [self._score(sample) for sample in samples]
 
     def _score(self, sample: Sample) -> float:
@@ -100,28 +99,28 @@ class FunctionReward:
         except (Exception, SystemExit) as error:
             raise RewardError(f"{self.name} raised {in_a_line(error)} {where}.") from error
         if not isinstance(given, numbers.Real):
-            hint = " Give its .item()." if isinstance(given, torch.Tensor) else ""
-            raise RewardError(f"{self.name} gave {type(given).__name__}, not a number, {where}.{hint}")
+            hint = " Return its .item()." if isinstance(given, torch.Tensor) else ""
+            raise RewardError(f"{self.name} returned {type(given).__name__}, not a number, {where}.{hint}")
         if not -LARGEST <= given <= LARGEST:  # type: ignore[operator]  # NaN is neither
-            raise RewardError(f"{self.name} gave {given} {where}: a reward must be finite.")
+            raise RewardError(f"{self.name} returned {given} {where}: a reward must be finite.")
         return float(given)
 
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """Several sources, each times its weight."""
+    """A weighted sum of reward sources. parts: each source with its weight."""
 
     parts: Sequence[tuple[RewardSource, float]]
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
         totals = [0.0] * len(samples)
         for source, weight in self.parts:
-            totals = [total + weight * given for total, given in zip(totals, source(samples), strict=True)]
+            totals = [total + weight * reward for total, reward in zip(totals, source(samples), strict=True)]
         return totals
 
 
 def load_function(spec: str) -> RewardFunction:
-    """The function that `file.py:name` means. Raises UserError where there is none."""
+    """Load a function, given as `file.py:name`. Raises UserError where there is none."""
     file, colon, name = spec.rpartition(":")
     if not colon:
         raise UserError(f"{spec}: name a function in it, as {spec}:NAME.")
@@ -142,7 +141,7 @@ def load_function(spec: str) -> RewardFunction:
 
 
 def in_a_line(error: BaseException) -> str:
-    """An error's name and its text, which may have many lines."""
+    """Return an error's name and message on one line."""
     return f"{type(error).__name__} ({' '.join(str(error).split())})"
 
 

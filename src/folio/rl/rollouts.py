@@ -1,30 +1,54 @@
-"""Rollouts: a policy answers prompts, and learns from its own answers for a few steps before it answers again."""
+"""Rollouts: completions sampled from a policy, with their rewards and log-probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from folio.batch import Completions
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
-from folio.rl.rewards import Sample
+from folio.model.shared_prefix import SharedPrefixBatch
+from folio.objectives.grpo import kl_k3
+from folio.objectives.logprobs import token_logprobs
+from folio.rl.rewards import Sample, WeightedSum
 from folio.tokenizer.protocol import Tokenizer
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a policy is asked: the user's last turn as text, and the whole conversation up to the answer as ids."""
+    """A prompt: the user's last message as text, and the whole conversation up to the answer as ids."""
 
     text: str
     ids: Sequence[int]
 
 
-def write_samples(
+class PromptOrder:
+    """The prompts of each rollout: all of them once before any comes twice, shuffled anew in each epoch.
+
+    The order depends on the seed and the rollout's number alone.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
+        self.prompts = prompts
+        self.seed = seed
+
+    def take(self, iteration: int, size: int) -> list[Prompt]:
+        """Return the prompts of a rollout, which is given by its number from 0."""
+        first, last = iteration * size, (iteration + 1) * size
+        n = len(self.prompts)
+        epochs = range(first // n, (last - 1) // n + 1)
+        order = np.concatenate([np.random.default_rng((self.seed, epoch)).permutation(n) for epoch in epochs])
+        start = first - epochs[0] * n
+        return [self.prompts[i] for i in order[start : start + size]]
+
+
+def sample_completions(
     model: GPT,
     tokenizer: Tokenizer,
     prompts: Sequence[Prompt],
@@ -33,10 +57,11 @@ def write_samples(
     temperature: float,
     seed: int,
 ) -> list[Sample]:
-    """An answer to each prompt, drawn from the policy's own distribution: nothing is cut off it, or its KL would lie.
+    """Sample a completion of each prompt from softmax(logits / temperature).
 
-    The log-probabilities are those with which the engine drew: if the trainer's numbers differ, the first ratios are
-    not 1, and correct for it.
+    Nothing is cut off that distribution (no top-k, no top-p), or the KL would be that of another policy. The
+    log-probabilities are those with which the engine sampled: where the trainer's differ, the first ratios are not 1,
+    and correct for it.
     """
     end = tokenizer.special_ids["<|end|>"]
     completions = Engine(model).generate(
@@ -60,96 +85,110 @@ def write_samples(
     ]
 
 
-class PromptOrder:
-    """Which prompts each rollout takes: all of them once before any of them twice, in an order that follows from the
-    seed and the rollout's number alone."""
+@dataclass(frozen=True)
+class Rollout:
+    """Sampled completions and what is known of them, on the CPU.
 
-    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
-        self.prompts = prompts
-        self.seed = seed
-
-    def take(self, iteration: int, size: int) -> list[Prompt]:
-        """Prompts for a rollout."""
-        first, last = iteration * size, (iteration + 1) * size
-        n = len(self.prompts)
-        epochs = range(first // n, (last - 1) // n + 1)
-        order = np.concatenate([np.random.default_rng((self.seed, epoch)).permutation(n) for epoch in epochs])
-        start = first - epochs[0] * n
-        return [self.prompts[i] for i in order[start : start + size]]
-
-
-Experience = TypeVar("Experience", bound=Completions)
-
-
-class Rollouts(Generic[Experience]):
-    """An endless stream of step-groups. A rollout is made when the one before is used up, and is visited `epochs`
-    times, each time in a new order and in minibatches of `minibatch_size`, one optimizer step each.
-
-    make: of the number of a rollout (from 0), what is to be learned from it, and its figures.
-
-    A rollout in hand was written by weights that are no more, so it is part of the state.
+    completions: the samples as ids. rewards: (B). scores: (B), rewards less penalties. logprobs, ref_logprobs:
+    (B, T - 1) in nats, of each token but the first under the policy and under its reference.
     """
 
-    def __init__(
-        self,
-        make: Callable[[int], tuple[Experience, Mapping[str, float]]],
-        kind: type[Experience],
-        *,
-        epochs: int,
-        minibatch_size: int,
-        micro_batch_size: int,
-        seed: int,
-    ) -> None:
-        self.make = make
-        self.kind = kind
-        self.epochs = epochs
-        self.minibatch_size = minibatch_size
-        self.micro_batch_size = micro_batch_size
-        self.seed = seed
-        self.iteration = 0
-        """Rollouts made."""
-        self.taken = 0
-        """Step-groups of the last one that were taken."""
-        self.experience: Experience | None = None
-        self._metrics: Mapping[str, float] = {}
-        """Of the rollout in hand."""
+    samples: Sequence[Sample]
+    completions: Completions
+    rewards: Tensor
+    scores: Tensor
+    logprobs: Tensor
+    ref_logprobs: Tensor
 
-    def __iter__(self) -> Iterator[list[Experience]]:
-        return self
-
-    def __next__(self) -> list[Experience]:
-        if self.experience is None or self.taken == self.epochs * self._n_minibatches(self.experience):
-            self.experience, self._metrics = self.make(self.iteration)
-            self.iteration, self.taken = self.iteration + 1, 0
-        n_rows = len(self.experience.ids)
-        which_pass, minibatch = divmod(self.taken, self._n_minibatches(self.experience))
-        order = np.random.default_rng((self.seed, self.iteration, which_pass)).permutation(n_rows)
-        chosen = order[minibatch * self.minibatch_size : (minibatch + 1) * self.minibatch_size]
-        self.taken += 1
-        group = self.experience.rows(chosen.tolist())
-        rows = group.by_prompt  # how a group is cut changes no gradient
-        return [
-            group.rows(rows[first : first + self.micro_batch_size])
-            for first in range(0, len(rows), self.micro_batch_size)
-        ]
+    @property
+    def mask(self) -> Tensor:
+        """(B, T - 1), 1 where a token was sampled."""
+        return self.completions.mask[:, 1:]
 
     def metrics(self) -> dict[str, float]:
-        """The number of the rollout in hand, from 1, and its figures."""
-        return {"rollout": self.iteration, **self._metrics}
+        """Return means over completions.
 
-    def _n_minibatches(self, experience: Experience) -> int:
-        return -(-len(experience.ids) // self.minibatch_size)
-
-    def state_dict(self) -> dict[str, Any]:
-        held = self.experience
+        reward, and its standard deviation reward_std; kl, to the reference, summed over a completion (k1, which may be
+        negative by chance); kl_k3, the same by an estimate that is never negative; length in tokens; stop_share, the
+        share that ended by themselves.
+        """
+        log_ratio = (self.logprobs - self.ref_logprobs) * self.mask
+        k3 = kl_k3(self.logprobs, self.ref_logprobs) * self.mask
         return {
-            "iteration": self.iteration,
-            "taken": self.taken,
-            "metrics": dict(self._metrics),
-            "experience": {each.name: getattr(held, each.name) for each in fields(held)} if held else {},
+            "reward": self.rewards.mean().item(),
+            "reward_std": self.rewards.std(correction=0).item(),
+            "kl": log_ratio.sum(1).mean().item(),
+            "kl_k3": k3.sum(1).mean().item(),
+            "length": self.mask.sum(1).mean().item(),
+            "stop_share": sum(sample.is_stopped for sample in self.samples) / len(self.samples),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a source with the same settings was when it gave `state`."""
-        self.iteration, self.taken, self._metrics = state["iteration"], state["taken"], state["metrics"]
-        self.experience = self.kind(**state["experience"]) if state["experience"] else None
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutSampler:
+    """Samples completions from a policy and scores them.
+
+    reference: the policy as it was at the start, which stays fixed. missing_stop_penalty: subtracted from the score of
+    a completion that did not end by itself. batch_size: rows per forward pass.
+    """
+
+    policy: GPT
+    reference: GPT
+    tokenizer: Tokenizer
+    reward: WeightedSum
+    max_new_tokens: int
+    temperature: float
+    missing_stop_penalty: float
+    batch_size: int
+
+    def sample(self, prompts: Sequence[Prompt], seed: int) -> Rollout:
+        """Sample a completion of each prompt, and score it."""
+        samples = sample_completions(
+            self.policy,
+            self.tokenizer,
+            prompts,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            seed=seed,
+        )
+        return self.score(samples)
+
+    @torch.no_grad()  # not inference_mode: the tensors are trained on
+    def score(self, samples: Sequence[Sample]) -> Rollout:
+        """Return samples with their rewards, and their log-probabilities under policy and reference."""
+        pad_id = self.tokenizer.special_ids["<|pad|>"]
+        completions = Completions.from_pairs(
+            [(sample.prompt_ids, sample.completion_ids) for sample in samples], pad_id
+        )
+        rewards = torch.tensor(self.reward(samples))
+        penalty = torch.tensor(
+            [0.0 if sample.is_stopped else self.missing_stop_penalty for sample in samples]
+        )
+        logprobs = torch.zeros(completions.mask[:, 1:].shape)
+        sampled = [logprob for sample in samples for logprob in sample.logprobs]
+        logprobs[completions.mask[:, 1:].bool()] = torch.tensor(sampled)
+        ref_logprobs = self.per_token(completions, self._reference_logprobs)
+        return Rollout(samples, completions, rewards, rewards - penalty, logprobs, ref_logprobs)
+
+    def per_token(self, completions: Completions, compute: Callable[[Completions], Tensor]) -> Tensor:
+        """Compute a number for each sampled token, batch_size rows at a time.
+
+        compute: some of the rows, on the reference's device -> (m), a number for each of their sampled tokens in the
+        order of the mask. Returns (B, T - 1) on the CPU, 0 where no token was sampled.
+        """
+        device = self.reference.embedding.weight.device
+        result = torch.zeros(completions.mask[:, 1:].shape)
+        order = completions.by_prompt
+        for first in range(0, len(order), self.batch_size):
+            rows = order[first : first + self.batch_size]
+            part = completions.rows(rows)
+            mask = part.mask[:, 1:]
+            numbers = compute(part.to(device)).cpu()
+            result[rows, : mask.shape[1]] = torch.zeros_like(mask).masked_scatter(mask.bool(), numbers)
+        return result
+
+    def _reference_logprobs(self, completions: Completions) -> Tensor:
+        """(m) in nats, of each sampled token under the reference."""
+        shared = SharedPrefixBatch.from_completions(completions)
+        logits = self.reference.head(shared.hidden_states(self.reference))
+        return token_logprobs(logits, shared.targets, self.temperature)

@@ -14,7 +14,7 @@ from folio.errors import FolioWarning, UserError
 from folio.files import CHECKSUMS, damage, readable_directory, write_directory
 from folio.model.directory import load_model, save_model
 from folio.model.gpt import GPT
-from folio.model.resize import grown
+from folio.model.resize import resize_vocab
 from folio.model.transformer import Transformer
 from folio.runs.directory import RunDirectory
 from folio.tokenizer.directory import load_tokenizer
@@ -135,5 +135,5 @@ def load_to_teach_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT
     model, tokenizer = load_for_inference(path, dropout=dropout)
     taught = tokenizer.with_chat_tokens()
     if taught.vocab_size > tokenizer.vocab_size:
-        model = grown(model, tokenizer.vocab_size, taught.vocab_size)
+        model = resize_vocab(model, tokenizer.vocab_size, taught.vocab_size)
     return model, taught

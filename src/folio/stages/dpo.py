@@ -13,7 +13,7 @@ from rich.console import Console
 from folio.checkpoint import newest_valid
 from folio.config import Settings
 from folio.data.prompts import sample_questions
-from folio.objectives.dpo import dpo_margins
+from folio.objectives.dpo import implied_margins
 from folio.report.preferences import show_dpo_result
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
@@ -78,7 +78,7 @@ def prepare(config: DPORunConfig, run: RunDirectory, console: Console) -> Prepar
     runtime, decided = choose_runtime_and_plan(run, without_compile(config.runtime), digest, plan)
     torch.manual_seed(config.training.pairs.seed)
     runtime.place(model, reference)
-    margins = partial(dpo_margins, reference=reference, beta=config.training.beta)
+    margins = partial(implied_margins, reference=reference, beta=config.training.beta)
     training = Training(
         model=model,
         tokenizer=tokenizer,

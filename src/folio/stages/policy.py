@@ -22,10 +22,9 @@ from folio.model.directory import weights_digest
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History
 from folio.rl.evaluation import PolicyEvaluation
-from folio.rl.experience import RolloutSampler
 from folio.rl.policy import RolloutConfig, build_sampler
 from folio.rl.prompts import encode_prompts
-from folio.rl.rollouts import Prompt, PromptOrder
+from folio.rl.rollouts import Prompt, PromptOrder, RolloutSampler
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight

@@ -19,7 +19,7 @@ from folio.evaluation.preferences import HeldOutPairs
 from folio.files import write_directory
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
-from folio.objectives.reward import scores
+from folio.objectives.reward import completion_scores
 from folio.report.preferences import show_reward_result
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_to_teach_chat
@@ -104,7 +104,7 @@ def prepare(config: RewardRunConfig, run: RunDirectory, console: Console) -> Pre
 
 def margins(model: nn.Module, batch: Completions) -> Tensor:
     """Return the score of each chosen answer minus that of its rejected one: (B)."""
-    chosen, rejected = scores(model, batch).chunk(2)
+    chosen, rejected = completion_scores(model, batch).chunk(2)
     return chosen - rejected
 
 
@@ -119,7 +119,7 @@ class Scores:
         """Return each prompt, and both answers with their scores."""
         device = model.score.weight.device
         batch = pair_batch(self.pairs, tokenizer.special_ids["<|pad|>"]).to(device)
-        chosen_scores, rejected_scores = scores(model, batch).chunk(2)
+        chosen_scores, rejected_scores = completion_scores(model, batch).chunk(2)
         shown = []
         for pair, better, worse in zip(self.pairs, chosen_scores, rejected_scores, strict=True):
             prompt, chosen, rejected = (
@@ -136,7 +136,7 @@ def finish(run: RunDirectory, training: Training) -> None:
     to the next (Ziegler et al., 2019). The scale goes into the head, the mean is stored beside it.
     """
     model = load_score_model(run.best).eval()
-    if model.mean == 0:  # or the run was killed after this, and twice is not the same to the last bit
+    if model.score_mean == 0:  # or the run was killed after this, and twice is not the same to the last bit
         training.runtime.place(model)
         assert isinstance(training.evaluation, HeldOutPairs)
         standardize(model, [batch.to(training.runtime.device) for batch in training.evaluation.batches])
@@ -148,10 +148,10 @@ def finish(run: RunDirectory, training: Training) -> None:
 @torch.no_grad()
 def standardize(model: ScoreModel, batches: Sequence[Completions]) -> None:
     """Bring the scores of these answers to mean 0 and standard deviation 1."""
-    given = torch.cat([scores(model, batch) for batch in batches])
+    given = torch.cat([completion_scores(model, batch) for batch in batches])
     deviation = given.std().clamp(min=1e-6)
     model.score.weight /= deviation
-    model.mean = float((given.mean() + model.mean) / deviation)
+    model.score_mean = float((given.mean() + model.score_mean) / deviation)
 
 
 STAGE = Stage(
