@@ -45,7 +45,8 @@ def test_every_rung_has_a_page_in_order():
 def test_code_and_figures_are_those_of_now(page):
     """Where this fails, `make docs` fills them in again."""
     assert (
-        Cog().main(["cog", "--check", "-P", "-I", str(ROOT / "docs"), "-p", "from fill import *", str(page)]) == 0
+        Cog().main(["cog", "--check", "-P", "-I", str(ROOT / "docs"), "-p", "from fill import *", str(page)])
+        == 0
     )
 
 
