@@ -61,7 +61,7 @@ FAILURES = {
     "infinity": (lambda *_: float("-inf"), "gave -inf"),
     "too large for float32": (lambda *_: 1e300, "gave 1e+300"),
     "a huge integer": (lambda *_: 10**320, "a reward must be finite"),
-    "a tensor": (lambda *_: torch.tensor(1.0), "gave Tensor, not a number, for the prompt 'a question'. Give its .item()."),
+    "a tensor": (lambda *_: torch.tensor(1.0), "gave Tensor, not a number, for the prompt 'a question'. Return its .item()."),
     "a text": (lambda *_: "good", "gave str, not a number"),
     "nothing": (lambda *_: None, "gave NoneType, not a number"),
     "a complex number": (lambda *_: 1j, "gave complex, not a number"),

@@ -11,7 +11,7 @@ from folio import cli
 from folio.data.preferences import pair_batch, read_preferences, tokenize_pair
 from folio.files import read_lines
 from folio.model.directory import load_score_model
-from folio.objectives.reward import scores
+from folio.objectives.reward import completion_scores
 from folio.tokenizer.directory import load_tokenizer
 
 
@@ -53,7 +53,7 @@ def held_out_scores(run, path, subtract_mean=True):
     measured = pairs[len(pairs) - round(0.1 * len(pairs)) :]
     with torch.inference_mode():
         return torch.cat(
-            [scores(model, pair_batch([pair], tokenizer.special_ids["<|pad|>"])) for pair in measured]
+            [completion_scores(model, pair_batch([pair], tokenizer.special_ids["<|pad|>"])) for pair in measured]
         )
 
 
