@@ -221,11 +221,11 @@ MISTAKES = {
     "weight that is no number": (["{folder}/share.py:f=much"], "'much' is no weight"),
     "weight that is not finite": (["{folder}/share.py:f=nan"], "'nan' is no weight"),
     "no such model": (["absent"], "absent: no such run or model directory"),
-    "a GPT": (["{finished}"], "holds no reward model: `folio reward` makes one"),
+    "a GPT": (["{finished}"], "holds no reward model: `folio reward` trains one"),
     "raises": (["{folder}/raises.py:f"], "raises.py:f raised ZeroDivisionError (division by zero) for the prompt"),
-    "NaN": (["{folder}/nan.py:f"], "nan.py:f gave nan for the prompt"),
-    "tensor": (["{folder}/tensor.py:f"], "Give its .item()"),
-    "text": (["{folder}/text.py:f"], "gave str, not a number"),
+    "NaN": (["{folder}/nan.py:f"], "nan.py:f returned nan for the prompt"),
+    "tensor": (["{folder}/tensor.py:f"], "Return its .item()"),
+    "text": (["{folder}/text.py:f"], "returned str, not a number"),
     "too slow": (["{folder}/slow.py:f"], "took more than 0.2 seconds"),
     "deaf": (["{folder}/deaf.py:f"], "took more than 0.2 seconds"),
     "leaves": (["{folder}/leaves.py:f"], "raised SystemExit"),
@@ -270,7 +270,7 @@ def test_a_reward_model_is_no_policy_and_a_stranger_no_reward_model(
     from tiny import TINY
 
     assert (
-        "holds a reward model: it gives scores and cannot write" in learn("ppo", model=reward_model).mistake
+        "holds a reward model: it scores text and cannot generate any" in learn("ppo", model=reward_model).mistake
     )
     (tmp_path / "other.txt").write_text("abcat mat " * 200)
     base, scorer = tmp_path / "other", tmp_path / "other-rm"
