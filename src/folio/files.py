@@ -31,6 +31,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     temporary = _beside(path, "writing")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
         temporary.replace(path)

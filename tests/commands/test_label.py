@@ -193,7 +193,7 @@ def test_mistakes_are_told_in_one_line(label, tmp_path, flags, told):
 
 def test_a_judge_that_fails_is_told_and_an_unknown_character_too(label, tmp_path):
     make_function(tmp_path / "judge.py", "return None")
-    assert "gave NoneType, not a number, for the prompt" in label().mistake
+    assert "returned NoneType, not a number, for the prompt" in label().mistake
     make_function(tmp_path / "judge.py")
     write(tmp_path / "talk.jsonl", *(turns("cat", "mat") for _ in range(10)), turns("ξ", "mat"))
     assert "The tokenizer does not know 'ξ'" in label().mistake

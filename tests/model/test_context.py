@@ -34,6 +34,7 @@ def test_texts_in_one_row_are_as_if_alone(model, ids):
     torch.testing.assert_close(together[:, 7:], model(ids[:, 7:]), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
 def test_compiled_blocks_share_one_graph_whatever_their_number(configs, random_model, ids):
     """Contexts and layer numbers must not make torch.compile start anew."""
     model = random_model(configs["qwen3"])

@@ -374,7 +374,7 @@ def test_a_shard_is_missing(directory):
 
 def test_weights_of_another_size(directory):
     edit(directory / "config.json", hidden_size=64)
-    with pytest.raises(UserError, match=r"model.embed_tokens.weight .* \[97, 32\], .* asks for \[97, 64\]"):
+    with pytest.raises(UserError, match=r"model.embed_tokens.weight .* \[97, 32\], .* implies \[97, 64\]"):
         load_model(directory)
 
 

@@ -66,7 +66,7 @@ def test_the_mean_is_taken_off(scorer):
 def test_a_head_of_the_wrong_kind_is_a_mistake_that_says_which(model, scorer, tmp_path):
     save_model(model, tmp_path / "gpt")
     save_model(scorer, tmp_path / "scorer")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot generate"):
         load_model(tmp_path / "scorer")
     with pytest.raises(UserError, match="no reward model"):
         load_score_model(tmp_path / "gpt")

@@ -226,7 +226,7 @@ MISTAKES = {
     "raises": (["{folder}/raises.py:f"], "raises.py:f raised ZeroDivisionError (division by zero) for the prompt"),
     "NaN": (["{folder}/nan.py:f"], "nan.py:f returned nan for the prompt"),
     "tensor": (["{folder}/tensor.py:f"], "Return its .item()"),
-    "text": (["{folder}/text.py:f"], "gave str, not a number"),
+    "text": (["{folder}/text.py:f"], "returned str, not a number"),
     "too slow": (["{folder}/slow.py:f"], "took more than 0.2 seconds"),
     "deaf": (["{folder}/deaf.py:f"], "took more than 0.2 seconds"),
     "leaves": (["{folder}/leaves.py:f"], "raised SystemExit"),

@@ -232,7 +232,7 @@ class Label:
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""
         recipe, flags = take_recipe("label", arguments)
-        prog = f"folio label {recipe or ''}".strip()
+        prog = f"folio label {arguments[0] if recipe else ''}".strip()
         config = read_config(LabelConfig, flags, recipe=recipe, prog=prog, description=__doc__)
         label(config, self.output(config), make_console())
 

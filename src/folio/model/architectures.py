@@ -1,7 +1,7 @@
-"""GPT-2, Llama and Qwen3 as Hugging Face writes them down: their settings and the names of their weights.
+"""GPT-2, Llama and Qwen3 in Hugging Face's format: their settings and the names of their weights.
 
-Everything here is a table and three readings of it: settings to `GPTConfig`, `GPTConfig` to settings, and
-which tensor of a weights file holds which of our parameters. Nothing here touches a disk or a tensor.
+A table, and three readings of it: settings to `GPTConfig`, `GPTConfig` to settings, and which tensor of a weights file
+holds which parameters. Nothing here touches a disk or a tensor.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from folio.model.config import GPTConfig
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """A layer as a weights file has it.
+    """A layer of a weights file.
 
-    name:        its name there; `{}` stands for the number of the block.
-    ours:        our layers that it holds, one after another along the output.
+    name:        its name; `{}` stands for the number of the block.
+    ours:        folio's layers that it holds, concatenated along the output.
     transposed:  the weight is (in, out), as in GPT-2's `Conv1D`; otherwise (out, in).
     """
 
@@ -30,7 +30,7 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a weights file: its name, our parameters in it, and whether it lies on its side."""
+    """A tensor of a weights file: its name, folio's parameters in it, and whether it is transposed."""
 
     name: str
     ours: tuple[str, ...]
@@ -39,32 +39,32 @@ class StoredTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One way to put a GPT together that `transformers` knows by name."""
+    """A model architecture of `transformers`."""
 
     model_type: str
     class_name: str
     score_class_name: str
-    """The same with a scalar head instead."""
+    """Its class with a scalar head."""
     parts: Mapping[str, Any]
-    """What `GPTConfig` says of every model of this kind."""
+    """Fields of `GPTConfig` that all models of this architecture share."""
     keys: Mapping[str, tuple[str, ...]]
-    """For what differs between them: the settings that all hold the same field of `GPTConfig`."""
+    """Other fields of `GPTConfig`, and the settings that hold them; all settings of a field must agree."""
     defaults: Mapping[str, object]
-    """What `transformers` takes for settings that are absent or null."""
+    """Values that `transformers` uses for settings that are absent or null."""
     implied: tuple[str, ...]
-    """Fields that follow from others (see IMPLIED) where no setting gives them."""
+    """Fields computed from others (see IMPLIED) where no setting gives them."""
     only: Mapping[str, tuple[object, ...]]
-    """Settings of which folio has these values alone; all of them compute the same. The first is written."""
+    """Settings of which folio supports only these values, which are equivalent. The first is written."""
     whole_heads: bool = False
     """Whether n_embd must be a multiple of n_head, although head_size is free."""
     prefix: str
-    """Begins the names of all weights but the head's; files of a model without its head leave it out."""
+    """Start of the names of all weights but the head's; files of a model without a head leave it out."""
     layers: tuple[StoredLayer, ...]
     ignored: str
-    """Regular expression for tensors of old files that hold nothing learned."""
+    """Regular expression for tensors of old files that are not weights."""
 
     def read(self, settings: Mapping[str, Any]) -> GPTConfig:
-        """The `GPTConfig` of a `config.json`. Raises UserError for a setting that folio does not have."""
+        """Return the `GPTConfig` of a `config.json`. Raises UserError for a setting that folio does not support."""
         settings = _without_rope_nesting(settings)
         for key, supported in {**self.only, "quantization_config": (None,)}.items():
             if settings.get(key, supported[0]) not in supported:
@@ -78,9 +78,9 @@ class Architecture:
         return GPTConfig(**values)
 
     def write(self, config: GPTConfig, special_ids: Mapping[str, int]) -> dict[str, Any]:
-        """The `config.json` of a `GPTConfig`. special_ids: token ids by "bos", "eos" and "pad".
+        """Return the `config.json` of a `GPTConfig`. special_ids: token ids by "bos", "eos" and "pad".
 
-        Raises UserError where the config is not of this architecture.
+        Raises UserError where this architecture cannot express the config.
         """
         settings = {
             "architectures": [self.class_name],
@@ -106,7 +106,7 @@ class Architecture:
         return settings
 
     def tensors(self, n_layer: int, parameters: Collection[str]) -> Iterator[StoredTensor]:
-        """The tensors of the weights file that holds these of our parameters."""
+        """Yield the tensors of a weights file that holds these parameters of folio's."""
         for layer in self.layers:
             for block in range(n_layer if "{}" in layer.name else 1):
                 for kind in ("weight", "bias"):
@@ -116,7 +116,7 @@ class Architecture:
                         yield StoredTensor(name, ours, layer.transposed and kind == "weight")
 
     def _value(self, settings: Mapping[str, Any], name: str, keys: tuple[str, ...]) -> Any:
-        """What the settings say of a field of `GPTConfig`, or None."""
+        """Return the value of a field of `GPTConfig` in the settings, or None."""
         given = {key: self.defaults.get(key) if settings.get(key) is None else settings[key] for key in keys}
         values = [_typed(name, key, value) for key, value in given.items() if value is not None]
         if len(set(values)) > 1:
@@ -125,26 +125,26 @@ class Architecture:
 
 
 def architecture_of(config: GPTConfig) -> Architecture:
-    """The architecture that has these parts. Raises UserError if there is none."""
+    """Return the architecture that has a config's parts. Raises UserError if there is none."""
     for architecture in ARCHITECTURES.values():
         if all(getattr(config, name) == part for name, part in architecture.parts.items()):
             return architecture
     parts = {name: getattr(config, name) for name in ("norm", "position", "mlp", "qk_norm", "bias")}
     raise UserError(
-        f"{_listing(parts)}: together they are none of {', '.join(ARCHITECTURES)}, "
-        "and only these can be kept as a model directory."
+        f"{_listing(parts)}: this is none of {', '.join(ARCHITECTURES)}, "
+        "and only these can be saved as a model directory."
     )
 
 
 def architecture_named(model_type: object) -> Architecture:
-    """The architecture of a `config.json` with this model_type. Raises UserError if folio has none."""
+    """Return the architecture of a model_type. Raises UserError if folio does not support it."""
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise UserError(f"model_type is {model_type!r}: folio reads {_either(tuple(ARCHITECTURES))} only.")
     return ARCHITECTURES[model_type]
 
 
 def _without_rope_nesting(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with rope_theta at the top, where transformers 4 has it; 5 moved it into `rope_parameters`."""
+    """Return settings with rope_theta at the top, as in transformers 4; 5 moved it into `rope_parameters`."""
     flat = dict(settings)
     plain = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0}
     for place in ("rope_scaling", "rope_parameters"):
@@ -160,7 +160,7 @@ def _without_rope_nesting(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(name: str, key: str, value: object) -> Any:
-    """A setting as the type of the `GPTConfig` field that it stands for."""
+    """Convert a setting to the type of its `GPTConfig` field. Raises UserError for another type."""
     wanted = {each.name: each.type for each in fields(GPTConfig)}[name]
     accepted = {"int": (int,), "float": (int, float), "bool": (bool,)}[str(wanted)]
     if not isinstance(value, accepted) or (isinstance(value, bool) and wanted != "bool"):
@@ -191,7 +191,8 @@ LLAMA_KEYS = {
     "n_embd": ("hidden_size",),
     "head_size": ("head_dim",),
     "mlp_size": ("intermediate_size",),
-    # transformers drops attention weights alone, folio what each layer adds to the stream as well.
+    # The only dropout that this config has. transformers applies it to attention weights; folio applies it to embeddings
+    # and residual branches instead, because dropout on attention weights rules out fused attention.
     "dropout": ("attention_dropout",),
     "norm_eps": ("rms_norm_eps",),
     "rope_theta": ("rope_theta",),
@@ -231,6 +232,7 @@ GPT2 = Architecture(
         "n_head": ("n_head",),
         "n_embd": ("n_embd",),
         "mlp_size": ("n_inner",),
+        # folio does not apply attn_pdrop: dropout on attention weights rules out fused attention.
         "dropout": ("resid_pdrop", "embd_pdrop", "attn_pdrop"),
         "norm_eps": ("layer_norm_epsilon",),
         "tied_embeddings": ("tie_word_embeddings",),
@@ -267,7 +269,7 @@ GPT2 = Architecture(
         StoredLayer("lm_head", ("head",)),
         StoredLayer("score", ("score",)),
     ),
-    # Old files keep the causal mask beside the weights.
+    # Old files hold the causal mask beside the weights.
     ignored=r"transformer\.h\.\d+\.attn\.(masked_)?bias",
 )
 
@@ -283,7 +285,7 @@ LLAMA = Architecture(
     whole_heads=True,
     prefix="model.",
     layers=LLAMA_LAYERS,
-    # Old files keep the rotary frequencies beside the weights.
+    # Old files hold the rotary frequencies beside the weights.
     ignored=r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq",
 )
 
@@ -311,4 +313,4 @@ QWEN3 = Architecture(
 )
 
 ARCHITECTURES = {architecture.model_type: architecture for architecture in (GPT2, LLAMA, QWEN3)}
-"""Every architecture that folio reads and writes, by the model_type of its config.json."""
+"""The architectures that folio reads and writes, by the model_type of config.json."""

@@ -35,15 +35,14 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 DTYPES = ("F32", "BF16", "F16")
 SCORE_MEAN = "score_mean"
-"""folio's own setting of a reward model, which others pass over: what it takes off its scores."""
+"""folio's own setting of a reward model, ignored by others: `ScoreModel.score_mean`."""
 
 
 def save_model(model: Transformer, directory: Path, *, special_ids: Mapping[str, int] | None = None) -> None:
-    """Write `config.json` and `model.safetensors` (float32) into a directory, which is made if need be.
+    """Write `config.json` and `model.safetensors` (float32) into a directory, which is created if missing.
 
-    special_ids: token ids by "bos", "eos" and "pad"; `transformers` stops generating at "eos".
-    Each file is written beside its old version and then takes its place, so that none is ever half there.
-    Raises UserError where the parts are those of no known architecture, or the disk refuses.
+    special_ids: token ids by "bos", "eos" and "pad"; `transformers` stops generating at "eos". Each file replaces its
+    old version in one step. Raises UserError where the config is of no known architecture, or the disk refuses.
     """
     architecture = architecture_of(model.config)
     settings = architecture.write(model.config, special_ids or {})
@@ -59,34 +58,37 @@ def save_model(model: Transformer, directory: Path, *, special_ids: Mapping[str,
     for stored in architecture.tensors(model.config.n_layer, parameters):
         tensor = torch.cat([parameters[name].float().cpu() for name in stored.ours])
         tensors[stored.name] = tensor.t().contiguous() if stored.transposed else tensor
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write the model to {directory}: {error.strerror}.") from error
     with atomic_file(directory / WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
     write_file(directory / CONFIG, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def load_model(directory: Path, *, dropout: float | None = None) -> GPT:
-    """The model of a directory, on the CPU in float32. It draws no random numbers.
+    """Load the language model of a directory, on the CPU in float32. Draws no random numbers.
 
-    dropout: other than the directory's. Raises UserError where the directory, its settings or its weights are not
-    what they should be.
+    dropout: replaces the directory's. Raises UserError where the directory, its settings or its weights are missing,
+    damaged or not supported.
     """
     if is_score_model(directory):
-        raise UserError(f"{directory} holds a reward model: it gives scores and cannot write.")
+        raise UserError(f"{directory} holds a reward model: it scores text and cannot generate any.")
     return _load(GPT, directory, dropout)
 
 
 def load_score_model(directory: Path, *, dropout: float | None = None) -> ScoreModel:
-    """The reward model of a directory, as `load_model` does."""
+    """Load the reward model of a directory; arguments and errors are those of `load_model`."""
     if not is_score_model(directory):
-        raise UserError(f"{directory} holds no reward model: `folio reward` makes one.")
+        raise UserError(f"{directory} holds no reward model: `folio reward` trains one.")
     model = _load(ScoreModel, directory, dropout)
     model.score_mean = float(_read_json(directory / CONFIG).get(SCORE_MEAN, 0.0))
     return model
 
 
 def is_score_model(directory: Path) -> bool:
-    """Whether a model directory's head gives a score for a text, not for the next token."""
+    """Return whether a model directory holds a score model rather than a language model."""
     architecture, _ = _architecture_and_config(directory)
     return _read_json(directory / CONFIG).get("architectures") == [architecture.score_class_name]
 
@@ -97,7 +99,7 @@ Model = TypeVar("Model", bound=Transformer)
 def _load(cls: type[Model], directory: Path, dropout: float | None) -> Model:
     config = read_config(directory)
     config = config if dropout is None else replace(config, dropout=dropout)
-    with torch.device("meta"):  # shapes only: start values would be thrown away
+    with torch.device("meta"):  # shapes only: initial values would be thrown away
         model = cls(config)
     model.to_empty(device="cpu")
     with torch.random.fork_rng(devices=()):
@@ -108,7 +110,7 @@ def _load(cls: type[Model], directory: Path, dropout: float | None) -> Model:
 
 
 def weights_digest(directory: Path) -> str:
-    """A SHA-256 that tells the weights of a model directory from others. Raises UserError where there are none."""
+    """Return the SHA-256 of a model directory's weights. Raises UserError where there are none."""
     digest = hashlib.sha256()
     for path in _weight_files(directory):
         with path.open("rb") as file:
@@ -117,16 +119,16 @@ def weights_digest(directory: Path) -> str:
 
 
 def read_config(directory: Path) -> GPTConfig:
-    """The `GPTConfig` of a model directory. Raises UserError as `load_model` does."""
+    """Read the `GPTConfig` of a model directory. Raises UserError as `load_model` does."""
     return _architecture_and_config(directory)[1]
 
 
 @torch.no_grad()
 def load_weights(model: Transformer, directory: Path) -> None:
-    """Copy a directory's weights (float32, bfloat16 or float16) into a model that exists already.
+    """Copy a directory's weights (float32, bfloat16 or float16) into an existing model.
 
-    The directory must hold a model of the same parts and sizes; dropout and the length of a rotary context may
-    differ. Raises UserError as `load_model` does, before any weight is replaced.
+    The directory must hold a model of the same parts and sizes; dropout, and block_size of rotary positions, may differ.
+    Raises UserError as `load_model` does, before any weight is replaced.
     """
     architecture, config = _architecture_and_config(directory)
     _check_same(directory, config, model.config)
@@ -156,7 +158,7 @@ def load_weights(model: Transformer, directory: Path) -> None:
 
 @dataclass(frozen=True)
 class _InFile:
-    """A tensor that lies in an open safetensors file, under a name that may lack the architecture's prefix."""
+    """A tensor in an open safetensors file, under a name that may lack the architecture's prefix."""
 
     file: Any
     name: str
@@ -199,7 +201,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a directory: one, or the shards that an index names."""
+    """Return the safetensors files of a directory: one, or the shards that an index names."""
     if (directory / WEIGHTS).is_file():
         return [directory / WEIGHTS]
     if (directory / INDEX).is_file():
@@ -218,7 +220,7 @@ def _weight_files(directory: Path) -> list[Path]:
 def _stored_tensors(
     directory: Path, architecture: Architecture, wanted: Collection[str], files: ExitStack
 ) -> dict[str, _InFile]:
-    """What the weights files hold, by full name. The files stay open as long as `files`."""
+    """Return the tensors of the weights files by full name. The files stay open as long as `files`."""
     found = {}
     for path in _weight_files(directory):
         if not path.is_file():
@@ -248,8 +250,8 @@ def _check_tensor(directory: Path, tensor: _InFile, stored: StoredTensor, ours: 
     expected = expected[::-1] if stored.transposed else expected
     if list(tensor.shape) != expected:
         raise UserError(
-            f"{tensor.name} in {directory} has the shape {list(tensor.shape)}, "
-            f"but its {CONFIG} asks for {expected}: they are of different models."
+            f"{tensor.name} in {directory} has shape {list(tensor.shape)}, "
+            f"but its {CONFIG} implies {expected}: the two files belong to different models."
         )
     if tensor.dtype not in DTYPES:
         raise UserError(
@@ -258,6 +260,6 @@ def _check_tensor(directory: Path, tensor: _InFile, stored: StoredTensor, ours: 
 
 
 def _some(names: Sequence[str]) -> str:
-    """At most three of them, in words."""
+    """List at most three of them."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more if names else "none"

@@ -1,4 +1,4 @@
-"""Linear layers that compute in the precision of what they are given."""
+"""Linear layers that compute in the precision of their input."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` whose weights, kept in float32, are rounded to the input's precision at each use.
+    """`nn.Linear` whose float32 weights are rounded to the input's precision at each use.
 
-    This is all that mixed precision needs here: the optimizer works on float32 weights while the matrix
-    products run in whatever the residual stream is in (Micikevicius et al., 2018).
+    This is all that mixed precision needs here: the optimizer updates float32 weights, and matrix products run in the
+    precision of the residual stream (Micikevicius et al., 2018).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -22,9 +22,9 @@ class Linear(nn.Linear):
 
 
 def fused(layers: Sequence[nn.Linear], x: Tensor) -> Sequence[Tensor]:
-    """Several linear layers of the same input as one matrix product, which keeps the cores busier.
+    """Apply several linear layers to the same input as one matrix product, which is faster.
 
-    x: (..., C). Returns one (..., out) tensor for each layer.
+    x: (..., C). Returns one (..., out_features) tensor per layer.
     """
     weights: list[Tensor] = [layer.weight for layer in layers]
     weight = torch.cat(weights).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Feed-forward layers, by name: where each position thinks about what it has gathered."""
+"""Feed-forward layers, by name: where each position computes on its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GELUMLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Widen twice; one copy, through SiLU, gates the other; narrow (Shazeer, 2020). (B, T, C) -> (B, T, C)."""
+    """Widen twice, one through SiLU as a gate of the other, narrow (Shazeer, 2020). (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -38,3 +38,4 @@ class SwiGLU(nn.Module):
 
 
 MLPS = {"gelu": GELUMLP, "swiglu": SwiGLU}
+"""By `GPTConfig.mlp`. inference/fused.py has a table with the same keys."""

@@ -1,4 +1,4 @@
-"""Normalisation layers, by name."""
+"""Normalization layers, by name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class LayerNorm(nn.LayerNorm):
 
 
 class NoNorm(nn.Identity):
-    """Leaves its input as it is."""
+    """Return the input unchanged."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
 
 
 NORMS = {"rms_norm": RMSNorm, "layer_norm": LayerNorm, "none": NoNorm}
+"""By `GPTConfig.norm` and `GPTConfig.qk_norm`. inference/fused.py has a table with the same keys."""

@@ -1,7 +1,7 @@
-"""How a model knows where in the context a token stands, by name.
+"""Position encodings, by name.
 
-Both kinds offer the same two things. `forward` may change the embedded tokens and returns the angles that
-attention needs; `rotate` turns queries and keys by those angles.
+Each has two methods: `forward` may change the embedded tokens, and returns the angles that attention needs; `rotate`
+rotates queries and keys by those angles.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from folio.model.config import GPTConfig
 
 
 class LearnedPositions(nn.Module):
-    """A vector for each position, added to the token's (GPT-2)."""
+    """A learned vector for each position, added to the token's (GPT-2)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -25,12 +25,13 @@ class LearnedPositions(nn.Module):
 
     @staticmethod
     def rotate(x: Tensor, angles: None) -> Tensor:
+        """Return x unchanged."""
         return x
 
 
 class RotaryPositions(nn.Module):
-    """Queries and keys turn by an angle that grows with the position, so that their product depends on the
-    distance alone (Su et al., 2021). Dimension i is paired with i + D/2, as in Llama's released weights."""
+    """Rotate queries and keys by an angle proportional to the position, so that their product depends on the distance
+    alone (Su et al., 2021). Dimension i is paired with i + D/2, as in Llama's released weights."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class RotaryPositions(nn.Module):
 
     @staticmethod
     def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """x: (B, T, H, D)."""
+        """Rotate queries or keys. x: (B, T, H, D)."""
         cos, sin = angles
         left, right = x.float().chunk(2, dim=-1)
         return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1).to(x.dtype)
@@ -55,3 +56,4 @@ POSITIONS: dict[str, type[LearnedPositions] | type[RotaryPositions]] = {
     "learned": LearnedPositions,
     "rotary": RotaryPositions,
 }
+"""By `GPTConfig.position`. inference/fused.py has a table with the same keys."""

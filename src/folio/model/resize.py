@@ -1,4 +1,4 @@
-"""A larger vocabulary for a model that has learned one already."""
+"""A larger vocabulary for a trained model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from folio.model.gpt import GPT
 
 @torch.no_grad()
 def resize_vocab(model: GPT, n_known: int, vocab_size: int) -> GPT:
-    """A copy of the model in which ids n_known to vocab_size - 1 are new tokens; all other rows are bit for bit the same.
+    """Return a copy of the model in which ids n_known to vocab_size - 1 are new tokens; all other rows stay the same.
 
-    Rows that the model has beyond n_known, as embeddings padded to a round number do, are used first; then embedding and
-    head get longer. Each new row is the mean of the first n_known (Hewitt, 2021, "Initializing new word embeddings for
-    pretrained language models"), in the embedding and in the head. A new token's score is then the mean of the old
-    scores, and as exp is convex, its probability at most that of an average token: the model goes on as it did, where a
-    row of small random numbers, with a score about 0, can outdo all old ones. Hewitt's noise is left out. It would only
-    tell the new tokens apart, which the first step does, for they stand at different places. So nothing is random here.
+    Rows beyond n_known, as embeddings padded to a round number have, are used first; then embedding and head grow. Each
+    new row is the mean of the first n_known, in the embedding and in the head (Hewitt, 2021, "Initializing new word
+    embeddings for pretrained language models"). A new token's logit is then the mean of the old ones and, as exp is
+    convex, its probability at most that of an average token; a small random row, with a logit near 0, can outdo all old
+    tokens. Hewitt's noise is left out: it only makes the new tokens differ, which the first training step does as well.
     """
     config = replace(model.config, vocab_size=max(vocab_size, model.config.vocab_size))
     larger = copy.deepcopy(model)

@@ -79,7 +79,7 @@ class Stage(Generic[ConfigT]):
         takes_model = any(each.name == "model" for each in fields(self.config))  # type: ignore[arg-type]
         if flags and not flags[0].startswith("-") and not takes_model:
             raise UserError(f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}.")
-        prog = f"folio {self.name} {recipe or ''}".strip()
+        prog = f"folio {self.name} {arguments[0] if recipe else ''}".strip()
         config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.description)
         self.run(config, recipe, make_console())
 
