@@ -26,14 +26,14 @@ class GPTConfig:
     """Number of transformer blocks (L)."""
     n_head: int = 3
     """Query heads per attention layer (H)."""
-    n_kv_head: int = 3
-    """Key and value heads (H_kv); with fewer than n_head, query heads share them (grouped-query attention)."""
+    n_kv_head: int = 0
+    """Key and value heads (H_kv), by default n_head; with fewer, query heads share them (grouped-query attention)."""
     n_embd: int = 192
     """Width of the residual stream (C)."""
-    head_size: int = 64
-    """Width of one head (D)."""
-    mlp_size: int = 512
-    """Inner width of the feed-forward layer."""
+    head_size: int = 0
+    """Width of one head (D), by default n_embd / n_head."""
+    mlp_size: int = 0
+    """Inner width of the feed-forward layer, by default 4 C, or 8/3 C with a gate: 8 C^2 weights in both."""
     dropout: float = 0.0
     """Dropout probability of embeddings and of what each layer adds to the residual stream, in training."""
 
@@ -50,6 +50,9 @@ class GPTConfig:
     """Whether the head shares the token embedding's weights (Press & Wolf, 2017)."""
 
     def __post_init__(self) -> None:
+        self._fill_in("n_kv_head", self.n_head)
+        self._fill_in("head_size", self.n_embd // max(1, self.n_head))
+        self._fill_in("mlp_size", 4 * self.n_embd if self.mlp == "gelu" else 8 * self.n_embd // 3)
         sizes = (
             "vocab_size",
             "block_size",
@@ -71,3 +74,8 @@ class GPTConfig:
             )
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}: it must be at least 0 and below 1.")
+
+    def _fill_in(self, name: str, value: int) -> None:
+        """Set a size that was left at 0. Only during construction: afterwards a config is frozen."""
+        if not getattr(self, name):
+            object.__setattr__(self, name, value)
