@@ -1,6 +1,7 @@
 # The public names of folio, and the modules that hold them: read by type checkers, and by __init__.py.
 
 from .batch import Batch, Completions, Loss
+from .data.corpora import load_corpus
 from .data.windows import RandomWindows, validation_windows
 from .errors import FolioWarning, UserError
 from .model.config import GPTConfig
@@ -48,6 +49,7 @@ __all__ = [
     "dpo",
     "grpo",
     "load",
+    "load_corpus",
     "next_token_loss",
     "ppo",
     "reward",
