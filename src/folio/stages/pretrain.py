@@ -24,6 +24,7 @@ from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.report.loss_figure import plot_losses
 from folio.report.pretrain import reference_of, show_choices, show_estimate, show_result
+from folio.report.reference import Reference
 from folio.runs.directory import RunDirectory
 from folio.runs.rehearsal import Rehearsal, rehearse
 from folio.runs.samples import Continuation
@@ -88,14 +89,12 @@ def prepare(config: PretrainRunConfig, run: RunDirectory, console: Console) -> P
     corpus = load_corpus(config.data)
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
+    stored = stored_choices(config, corpus, run) if run.exists else None  # before a long text is tokenized
     checkpoint, _ = newest_valid(run.checkpoints) if run.exists else (None, [])
     tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
     train_ids, val_ids = (encode(text, tokenizer) for text in corpus.split())
     val_ids = val_ids[: config.validation_tokens + 1]  # the first is no target
-    if run.exists:
-        runtime, plan = stored_choices(config, corpus, run)
-    else:
-        runtime, plan = new_choices(config, tokenizer.vocab_size, len(train_ids), len(val_ids))
+    runtime, plan = stored or new_choices(config, tokenizer.vocab_size, len(train_ids), len(val_ids))
     require_length(train_ids, plan.model.block_size + 1, "The training text", tokenizer.unit)
     require_length(val_ids, plan.model.block_size + 1, "The validation text", tokenizer.unit)
     evaluation = HeldOut(
@@ -229,5 +228,6 @@ STAGE = Stage(
     finish=finish,
     show=show_result,
     metrics={"val_loss": "validation loss"},
+    check=Reference.beside,
 )
 main = STAGE.main

@@ -60,7 +60,8 @@ class Stage(Generic[ConfigT]):
 
     output: the run directory that settings mean. prepare: loads and builds. finish: what is left to do with the trained
     model, and the figure. show: the result, and what to do next. metrics: those that say how the stage went, by their
-    names in metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model.
+    names in metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model. check: raises UserError for what
+    lies beside a recipe and is broken, before anything else is done.
     """
 
     name: str
@@ -72,13 +73,18 @@ class Stage(Generic[ConfigT]):
     show: Callable[[RunDirectory, Console], None]
     metrics: Mapping[str, str]
     makes_assistant: bool = False
+    check: Callable[[Path], object] = Path.exists
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
         recipe, flags = take_recipe(self.name, arguments)
         takes_model = any(each.name == "model" for each in fields(self.config))  # type: ignore[arg-type]
         if flags and not flags[0].startswith("-") and not takes_model:
-            raise UserError(f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}.")
+            raise UserError(
+                f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}; a file of your own goes after --data."
+            )
+        if recipe is not None:
+            self.check(recipe)
         prog = f"folio {self.name} {arguments[0] if recipe else ''}".strip()
         config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.description)
         self.run(config, recipe, make_console())
