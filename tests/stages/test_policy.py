@@ -58,7 +58,7 @@ def learn(folio, finished, tmp_path, run, function):
 
 @BOTH
 def test_a_policy_learns_to_please(learn, run, stage):
-    flags = ("--rollouts", 12, "--rollout-size", 32, "--minibatch-size", 16, "--micro-batch-size", 16)
+    flags = ("--rollouts", 16, "--rollout-size", 32, "--minibatch-size", 16, "--micro-batch-size", 16)
     outcome = learn(stage, *flags, *RATES, "--missing-stop-penalty", 0)
     assert outcome.code == 0, outcome.err
     info, records = json.loads((run / "run.json").read_text()), read_lines(run / "metrics.jsonl")
@@ -270,7 +270,8 @@ def test_a_reward_model_is_no_policy_and_a_stranger_no_reward_model(
     from tiny import TINY
 
     assert (
-        "holds a reward model: it scores text and cannot generate any" in learn("ppo", model=reward_model).mistake
+        "holds a reward model: it scores text and cannot generate any"
+        in learn("ppo", model=reward_model).mistake
     )
     (tmp_path / "other.txt").write_text("abcat mat " * 200)
     base, scorer = tmp_path / "other", tmp_path / "other-rm"
