@@ -113,6 +113,7 @@ def prepare(config: PretrainRunConfig, run: RunDirectory, console: Console) -> P
     return Prepared(
         training=training,
         samples=Continuation(config.prompt, config.sample_tokens),
+        finish=draw_losses,
         origin=corpus.origin,
         digest=corpus.sha256,
     )
@@ -211,12 +212,14 @@ def affordable_steps(config: PretrainRunConfig, plan: Plan, n_train: int, rehear
     return choose_steps(plan, n_train, seconds, rehearsal.step_seconds)
 
 
-def finish(run: RunDirectory, training: Training) -> None:
+def draw_losses(run: RunDirectory) -> None:
     """Draw loss.png, with the recipe's measured curves where this run can be compared with them."""
+    info = run.read_info()
     reference = reference_of(run)
-    if reference and reference.mismatch(run.read_info()):
+    if reference and reference.mismatch(info):
         reference = None
-    plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
+    plan = from_table(Plan, info["plan"], str(run.info_file))
+    plot_losses(read_lines(run.metrics_file), plan.total_tokens, run.plot, reference)
 
 
 STAGE = Stage(
@@ -225,7 +228,6 @@ STAGE = Stage(
     config=PretrainRunConfig,
     output=output,
     prepare=prepare,
-    finish=finish,
     show=show_result,
     metrics={"val_loss": "validation loss"},
     check=Reference.beside,

@@ -41,12 +41,13 @@ ConfigT = TypeVar("ConfigT", bound=StageConfig)
 class Prepared:
     """A run that is ready to begin, or to be resumed.
 
-    facts: what to show first. origin, digest: what the run learns from, in words, and a SHA-256 of it. before: held-out
+    finish: what is left to do with the trained model, and the figure. facts: what to show first. origin, digest: what the run learns from, in words, and a SHA-256 of it. before: held-out
     metrics of the model that the run starts from. shown: names of the metrics beside the progress bar.
     """
 
     training: Training
     samples: SampleSource
+    finish: Callable[[RunDirectory], None]
     origin: str
     digest: str
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -58,8 +59,7 @@ class Prepared:
 class Stage(Generic[ConfigT]):
     """A command that trains, and all that there is to know of it.
 
-    output: the run directory that settings mean. prepare: loads and builds. finish: what is left to do with the trained
-    model, and the figure. show: the result, and what to do next. metrics: those that say how the stage went, by their
+    output: the run directory that settings mean. prepare: loads and builds. show: the result, and what to do next. metrics: those that say how the stage went, by their
     names in metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model. check: raises UserError for what
     lies beside a recipe and is broken, before anything else is done.
     """
@@ -69,7 +69,6 @@ class Stage(Generic[ConfigT]):
     config: type[ConfigT]
     output: Callable[[ConfigT], Path]
     prepare: Callable[[ConfigT, RunDirectory, Console], Prepared]
-    finish: Callable[[RunDirectory, Training], None]
     show: Callable[[RunDirectory, Console], None]
     metrics: Mapping[str, str]
     makes_assistant: bool = False
@@ -113,11 +112,11 @@ class Stage(Generic[ConfigT]):
         progress = Progress(console, training.task.steps)
         recorder = Recorder(training, run, progress, prepared.samples, prepared.shown)
         train_to_end(recorder, console, unfinished)
-        self.finish(run, training)
+        prepared.finish(run)
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
 
 
-def draw_losses(run: RunDirectory, training: Training) -> None:
+def draw_losses(run: RunDirectory) -> None:
     """Draw loss.png."""
     records = read_lines(run.metrics_file)
     plot_losses(records, records[-1]["tokens"], run.plot, None)
