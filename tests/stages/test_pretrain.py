@@ -82,7 +82,9 @@ def test_best_is_the_best(finished):
     model, tokenizer = load_for_inference(finished)
     text = make_text()
     ids = torch.from_numpy(tokenizer.encode(text[int(0.9 * len(text)) :])).long()
-    val_loss = HeldOut(list(validation_windows(ids, model.config.block_size, 7)))(model)["val_loss"]
+    val_loss = HeldOut(list(validation_windows(ids, model.config.block_size, 7)), n_bytes=1)(model)[
+        "val_loss"
+    ]
     assert val_loss == pytest.approx(best["val_loss"], rel=1e-5)
 
 

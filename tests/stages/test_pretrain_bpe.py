@@ -151,7 +151,7 @@ def test_a_long_validation_text_is_measured_on_in_part(pretrain, run, monkeypatc
     ids = tokenizer.encode(halves()[1])[:51]
     last = read_lines(run / "metrics.jsonl")[-1]
     model = load_for_inference(run / "checkpoints" / f"step-{STEPS}")[0]
-    measured = HeldOut(list(validation_windows(torch.from_numpy(ids), 16, 32)))(model)
+    measured = HeldOut(list(validation_windows(torch.from_numpy(ids), 16, 32)), n_bytes=1)(model)
     assert last["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-5)
     n_bytes = len(tokenizer.decode(ids[1:]).encode())
     assert last["val_bpb"] == pytest.approx(last["val_loss"] * 50 / math.log(2) / n_bytes)
