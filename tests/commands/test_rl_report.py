@@ -87,7 +87,7 @@ def test_the_picture_goes_where_it_is_told(folio, ppo, tmp_path):
 
 
 def test_a_finished_run_has_its_picture(ppo):
-    draw_rollouts(RunDirectory(ppo), None)
+    draw_rollouts(RunDirectory(ppo))
     assert (ppo / "rl.png").exists()
 
 

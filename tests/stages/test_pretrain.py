@@ -27,6 +27,7 @@ from folio.objectives.next_token import next_token_loss
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_inference
 from folio.runs.recorder import Recorder
+from folio.runs.rehearsal import REHEARSAL_STEPS
 from folio.runs.settings import RunConfig
 from folio.stages import pretrain as stage
 from folio.training import task
@@ -204,7 +205,8 @@ def nan_after(n_calls: int):
 @pytest.mark.parametrize("n_steps", [0, 7])
 def test_a_loss_that_is_no_number_is_explained(pretrain, run, monkeypatch, n_steps):
     steps = task.optimizer_steps
-    bad = nan_after(2 * n_steps)
+    rehearsed = 2 * REHEARSAL_STEPS
+    bad = nan_after(rehearsed + 2 * n_steps)
     monkeypatch.setattr(
         task, "optimizer_steps", lambda model, loss, *rest, **kw: steps(model, bad, *rest, **kw)
     )

@@ -131,7 +131,7 @@ def ladder(config: LadderConfig, console: Console) -> None:
         console.print(notice, soft_wrap=True)
     with run.owned():
         if run.exists and run.read_info()["status"] == "finished":
-            console.print(f"{run.path} is finished already. This is what it found:", soft_wrap=True)
+            console.print(f"{run.path} is already finished:", soft_wrap=True)
         else:
             climb(config, sizes, corpus, run, console)
         show_ladder(read_rows(run, sizes), console)

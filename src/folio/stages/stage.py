@@ -80,7 +80,7 @@ class Stage(Generic[ConfigT]):
         takes_model = any(each.name == "model" for each in fields(self.config))  # type: ignore[arg-type]
         if flags and not flags[0].startswith("-") and not takes_model:
             raise UserError(
-                f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}; a file of your own goes after --data."
+                f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}; for a text of your own use --data FILE."
             )
         if recipe is not None:
             self.check(recipe)
