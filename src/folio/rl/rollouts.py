@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from folio.batch import Completions
+from folio.data.order import visit
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
@@ -69,13 +70,9 @@ class PromptOrder:
         self.seed = seed
 
     def take(self, iteration: int, size: int) -> list[Prompt]:
-        """Prompts for a rollout."""
-        first, last = iteration * size, (iteration + 1) * size
-        n = len(self.prompts)
-        epochs = range(first // n, (last - 1) // n + 1)
-        order = np.concatenate([np.random.default_rng((self.seed, epoch)).permutation(n) for epoch in epochs])
-        start = first - epochs[0] * n
-        return [self.prompts[i] for i in order[start : start + size]]
+        """Return the prompts of a rollout."""
+        positions = np.arange(iteration * size, (iteration + 1) * size)
+        return [self.prompts[i] for i in visit(positions, len(self.prompts), self.seed)]
 
 
 Experience = TypeVar("Experience", bound=Completions)
