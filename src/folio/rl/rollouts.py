@@ -11,6 +11,7 @@ import numpy as np
 from folio.batch import Completions
 from folio.data.order import visit
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 from folio.rl.rewards import Sample
@@ -42,10 +43,12 @@ def write_samples(
     end = tokenizer.special_ids["<|end|>"]
     completions = Engine(model).generate(
         [prompt.ids for prompt in prompts],
-        max_new_tokens=max_new_tokens,
-        sampling=SamplingConfig(temperature=temperature),
-        seed=seed,
-        stop_ids=[end],
+        GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            sampling=SamplingConfig(temperature=temperature),
+            seed=seed,
+            stop_ids=(end,),
+        ),
     )
     special = set(tokenizer.special_ids.values())
     return [
