@@ -18,6 +18,7 @@ from folio.config import read_config
 from folio.errors import UserError
 from folio.files import append_line
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.log import tell
@@ -111,10 +112,12 @@ class Chat:
             Engine(self.model),
             self.tokenizer,
             [prompt],
-            max_new_tokens=min(self.config.tokens, self.model.config.block_size - len(prompt)),
-            sampling=self.sampling,
-            seed=self.seed,
-            stop_ids=[self.tokenizer.special_ids["<|end|>"]],
+            GenerationConfig(
+                max_new_tokens=min(self.config.tokens, self.model.config.block_size - len(prompt)),
+                sampling=self.sampling,
+                seed=self.seed,
+                stop_ids=(self.tokenizer.special_ids["<|end|>"],),
+            ),
         )
         self.seed += 1
         try:

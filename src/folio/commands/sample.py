@@ -13,6 +13,7 @@ import tyro
 from folio.config import read_config
 from folio.errors import UserError
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.runs.load import load_for_inference
@@ -62,11 +63,13 @@ def main(arguments: Sequence[str]) -> None:
         Engine(model),
         tokenizer,
         [tokenizer.prompt(prompt)] * config.num,
-        max_new_tokens=config.tokens,
-        sampling=config.sampling,
-        seed=config.seed,
-        stop_ids=tokenizer.end_ids,
-        stop=config.stop,
+        GenerationConfig(
+            max_new_tokens=config.tokens,
+            sampling=config.sampling,
+            seed=config.seed,
+            stop_ids=tuple(tokenizer.end_ids),
+            stop=config.stop,
+        ),
     )
     # The first answer is shown as it is written; the others, written beside it, when it is complete.
     others = [prompt] * (config.num - 1)
