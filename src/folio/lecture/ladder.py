@@ -129,7 +129,7 @@ RESIDUAL = replace(
     attend=attention,
     think=lambda s: widen(s, nn.ReLU()),
 )
-LAYER_NORM = replace(RESIDUAL, added="layer normalisation", norm=nn.LayerNorm)
+LAYER_NORM = replace(RESIDUAL, added="layer normalization", norm=nn.LayerNorm)
 DROPOUT = replace(
     LAYER_NORM,
     added="dropout",
