@@ -42,14 +42,16 @@ def without(history: History, *names: str) -> History:
 
 @pytest.mark.parametrize(("stage", "rollouts"), [("ppo", 40), ("grpo", 1)])
 def test_a_run_is_drawn(picture, stage, rollouts):
-    assert picture(draw_history, history_of(stage, rollouts), "runs/$x_1^{$") == (1120, 1230)
+    picture(draw_history, history_of(stage, rollouts), "runs/$x_1^{$")
 
 
 def test_panels_without_figures_are_left_out(picture):
     whole = history_of()
     names = {name for record in whole.records for name in record} - {"step", "rollout", "reward", "kl"}
-    height, width = picture(draw_history, without(whole, *names), "run")
-    assert (height, width) == (310, 1230), "reward and KL, one row"
+    all_rows, width = picture(draw_history, whole, "run")
+    one_row = picture(draw_history, without(whole, *names), "run")
+    assert one_row[0] < all_rows / 2, "reward and KL stand side by side"
+    assert one_row[1] == width
 
 
 def test_every_figure_of_training_is_drawn_somewhere():
@@ -112,8 +114,8 @@ def test_runs_are_named_by_what_tells_them_apart():
 
 def test_runs_are_drawn_over_their_distance(picture):
     runs = [("a", coefficient(0.2)), ("b", coefficient(0.05)), ("c", without(coefficient(0.1), "val_gold"))]
-    for chosen in (runs[2:], runs * 3):
-        assert picture(draw_climbs, climbs(chosen)) == (600, 900)
+    few, many = (picture(draw_climbs, climbs(chosen)) for chosen in (runs[2:], runs * 3))
+    assert few == many, "a long legend takes no room from the curves"
 
 
 def test_without_gold_there_is_no_highest():

@@ -191,12 +191,10 @@ def test_dropout_is_off(learn, folio, text_file, tmp_path, run):
 def test_rewards_are_added_by_weight(learn, run, tmp_path, reward_model):
     constant = f"{make_function(tmp_path / 'constant.py', 'return 10')}:f"
     other = f"{make_function(tmp_path / 'other.py', 'return 1')}:f"
-    assert (
-        learn("grpo", "--reward", f"{constant}=0.5", f"{other}=-2", "--gold", other, "--rollouts", 1).code
-        == 0
-    )
+    rewards = ("--reward", f"{constant}=0.5", f"{other}=-2", "--gold", other, "--missing-stop-penalty", 0)
+    assert learn("grpo", *rewards, "--rollouts", 1).code == 0
     record = read_lines(run / "metrics.jsonl")[-1]
-    assert (record["reward"], record["val_gold"]) == (3.0, 1.0)
+    assert (record["reward"], record["val_gold"], record["equal_groups"]) == (3.0, 1.0, 1.0)
     assert record["reward_std"] == 0
 
 
