@@ -57,3 +57,9 @@ def test_a_key_in_its_table_and_above_is_refused(cls, part):
     twice = {"learning_rate": 0.1, part: {"learning_rate": 0.1}}
     with pytest.raises(UserError, match=r"recipe\.toml: learning_rate is given twice"):
         from_table(cls, twice, "recipe.toml")
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_a_dropout_out_of_range_is_refused_before_any_size_is_chosen(dropout):
+    with pytest.raises(UserError, match=rf"dropout is {dropout}: it must be at least 0 and below 1"):
+        from_table(PretrainRunConfig, {"dropout": dropout}, "recipe.toml")
