@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Lt
 
 from folio.config import Count, Settings
 from folio.errors import UserError
@@ -44,7 +47,7 @@ class SizeConfig(Settings):
     """Width inside the feed-forward layers."""
     block_size: Count | None = None
     """Context length in tokens."""
-    dropout: float | None = None
+    dropout: Annotated[float, Ge(0), Lt(1)] | None = None
     """Dropout on the residual stream."""
     micro_batch_size: Count | None = None
     """Sequences per forward pass; fewer need less memory."""
