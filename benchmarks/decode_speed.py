@@ -1,4 +1,4 @@
-"""Seconds to write 200 tokens: folio's engine, `transformers`' generate, and decoding without a cache.
+"""Measure the seconds to write 200 tokens: folio's engine, `transformers`' generate, and decoding without a cache.
 
 The same weights for all: the default GPT (2.7 million parameters, float32, random) as Qwen3. The three take
 turns within each repeat, so that what else the machine does falls on all of them.
@@ -12,9 +12,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import tyro
 from torch import Tensor
 
 from folio.inference.engine import Engine
@@ -27,8 +29,15 @@ from folio.runtime import choose_device, describe
 BATCH_SIZES = (1, 16)
 PROMPT_TOKENS = 20
 NEW_TOKENS = 200
-REPEATS = 5
 SAMPLING = SamplingConfig(temperature=0.8, top_k=40)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to measure."""
+
+    repeats: int = 5
+
 
 Writer = Callable[[Tensor], object]
 """Continues prompts (B, T) by NEW_TOKENS each."""
@@ -83,11 +92,12 @@ def seconds(write: Writer, ids: Tensor) -> float:
 
 
 def main() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
     model = random_model()
     writers = {"folio": folio(model), "transformers": transformers(model), "no cache": without_cache(model)}
     print(f"{describe(choose_device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(
-        f"{model.n_parameters / 1e6:.1f}M parameters, {PROMPT_TOKENS}+{NEW_TOKENS} tokens, median of {REPEATS}"
+        f"{model.n_parameters / 1e6:.1f}M parameters, {PROMPT_TOKENS}+{NEW_TOKENS} tokens, median of {arguments.repeats}"
     )
     print(f"{'batch':>5}  {'writer':<12} {'ms/step':>8} {'tokens/s':>9} {'folio is faster by':>19}")
     for batch_size in BATCH_SIZES:
@@ -95,7 +105,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in writers}
         writers["folio"](ids)
         writers["transformers"](ids)
-        for repeat in range(REPEATS):
+        for repeat in range(arguments.repeats):
             for name, write in writers.items():
                 # A batch without a cache takes half a minute; once shows what there is to see.
                 if name != "no cache" or batch_size == 1 or repeat == 0:

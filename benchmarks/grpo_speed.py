@@ -1,4 +1,4 @@
-"""Tokens a second of GRPO: folio's, and that of TRL's `GRPOTrainer`.
+"""Measure the tokens a second of GRPO: folio's, and that of TRL's `GRPOTrainer`.
 
 The same model, prompts, group size, lengths, micro-batches, optimizer and precision for both. They take turns: TRL
 trains as it always does, and after each of its steps a callback makes one of folio's. Nothing in TRL is changed to be
@@ -27,19 +27,18 @@ import torch
 import transformers
 import trl
 import tyro
-from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+import folio
+from folio.data.known import find_prompts
 from folio.objectives.grpo import GRPOBatch
-from folio.runs.directory import RunDirectory
+from folio.rl.grpo import grpo_task
+from folio.rl.policy import RolloutConfig, build_sampler, order_prompts
 from folio.runs.load import find_model
-from folio.runs.state import Training
-from folio.runtime import RuntimeConfig, choose_device, describe
-from folio.stages.grpo import GRPOConfig, prepare
-from folio.training.loop import optimizer_steps
-from folio.training.optimizer import OptimizerConfig
-from folio.training.schedule import ScheduleConfig
+from folio.runtime import choose_device, describe
+from folio.tokenizer.protocol import Tokenizer
+from folio.training.task import Task
 
 WARM_UP = 1
 """Steps of each, after the check, that are not counted."""
@@ -95,55 +94,59 @@ def share_of_e(prompt: str, completion: str) -> float:
     return completion.count("e") / max(1, len(completion))
 
 
-def folio_settings(arguments: Arguments, kl_coef: float) -> GRPOConfig:
-    return GRPOConfig(
-        model=arguments.model,
-        reward=(f"{__file__}:share_of_e",),
-        missing_stop_penalty=0.0,
+def folio_settings(arguments: Arguments, kl_coef: float) -> folio.GRPOConfig:
+    return folio.GRPOConfig(
         kl_coef=kl_coef,
-        rollouts=WARM_UP + arguments.rounds,
-        rollout_size=arguments.rollout_size,
-        minibatch_size=arguments.rollout_size,
-        micro_batch_size=arguments.micro_batch_size,
-        group_size=arguments.group_size,
-        max_new_tokens=arguments.max_new_tokens,
-        optimizer=replace(
-            OptimizerConfig(),
+        rollout=RolloutConfig(
+            missing_stop_penalty=0.0,
+            rollouts=WARM_UP + arguments.rounds,
+            rollout_size=arguments.rollout_size,
+            minibatch_size=arguments.rollout_size,
+            micro_batch_size=arguments.micro_batch_size,
+            group_size=arguments.group_size,
+            max_new_tokens=arguments.max_new_tokens,
+        ),
+        optimizer=folio.OptimizerConfig(
             optimizer="adamw",
             learning_rate=LEARNING_RATE,
             embedding_learning_rate=LEARNING_RATE,
             head_learning_rate=LEARNING_RATE,
         ),
-        schedule=ScheduleConfig(warmup_steps=0, decay_fraction=0.0),
-        runtime=RuntimeConfig(
-            device="cpu", precision="float32", compile="off", threads=torch.get_num_threads()
-        ),
+        schedule=folio.ScheduleConfig(warmup_steps=0, decay_fraction=0.0),
     )
 
 
-def trl_settings(folio: GRPOConfig, output: str) -> trl.GRPOConfig:
+def folio_task(path: Path, settings: folio.GRPOConfig) -> tuple[Task, Tokenizer]:
+    """Return the task of improving a model's answers to the plays' speeches."""
+    model, tokenizer = folio.load(path, dropout=0.0)
+    order = order_prompts(find_prompts("shakespeare").train, model, tokenizer, settings.rollout)
+    sampler = build_sampler(model, None, tokenizer, share_of_e, settings.rollout)
+    return grpo_task(sampler, order, settings), tokenizer
+
+
+def trl_settings(settings: folio.GRPOConfig, output: str) -> trl.GRPOConfig:
     """The same, and all off that takes time and has no use here."""
     return trl.GRPOConfig(
         output_dir=output,
-        max_steps=folio.rollouts,
-        per_device_train_batch_size=folio.micro_batch_size,
-        gradient_accumulation_steps=folio.rollout_size // folio.micro_batch_size,
-        num_generations=folio.group_size,
-        max_completion_length=folio.max_new_tokens,
-        temperature=folio.temperature,
-        beta=folio.kl_coef,
+        max_steps=settings.rollout.rollouts,
+        per_device_train_batch_size=settings.rollout.micro_batch_size,
+        gradient_accumulation_steps=settings.rollout.rollout_size // settings.rollout.micro_batch_size,
+        num_generations=settings.rollout.group_size,
+        max_completion_length=settings.rollout.max_new_tokens,
+        temperature=settings.rollout.temperature,
+        beta=settings.kl_coef,
         use_bias_correction_kl=False,  # by default TRL multiplies the KL by the ratio; Shao et al. and folio do not
-        epsilon=folio.clip_range,
+        epsilon=settings.clip_range,
         cache_implementation="static",  # not its default: rollouts take some 3/4 of the time
         scale_rewards="none",
         loss_type="dapo",  # every token of a step weighs the same, as with us
-        learning_rate=folio.optimizer.learning_rate,
+        learning_rate=settings.optimizer.learning_rate,
         lr_scheduler_type="constant",
         optim="adamw_torch_fused",
-        adam_beta1=folio.optimizer.beta1,
-        adam_beta2=folio.optimizer.beta2,
-        adam_epsilon=folio.optimizer.eps,
-        max_grad_norm=folio.optimizer.max_norm,
+        adam_beta1=settings.optimizer.beta1,
+        adam_beta2=settings.optimizer.beta2,
+        adam_epsilon=settings.optimizer.eps,
+        max_grad_norm=settings.optimizer.max_norm,
         model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"},
         use_cpu=True,
         bf16=False,
@@ -154,33 +157,25 @@ def trl_settings(folio: GRPOConfig, output: str) -> trl.GRPOConfig:
         logging_strategy="no",
         save_strategy="no",
         report_to="none",
-        seed=folio.seed,
+        seed=settings.rollout.seed,
     )
 
 
-def folio_steps(training: Training, settings: GRPOConfig) -> Iterator[Step]:
-    """Train, and tell of each step."""
-    source: Any = training.source
+def folio_steps(task: Task) -> Iterator[Step]:
+    """Train, and yield the times of each step."""
+    source: Any = task.source
     collect = source.collect
     rollout_seconds = 0.0
 
     def timed(iteration: int) -> tuple[GRPOBatch, Mapping[str, float]]:
         nonlocal rollout_seconds
         start = time.perf_counter()
-        made = collect(iteration)
+        collected = collect(iteration)
         rollout_seconds = time.perf_counter() - start
-        return made
+        return collected
 
     source.collect = timed
-    for report in optimizer_steps(
-        training.learner,
-        training.loss_function,
-        training.groups,
-        training.optimizers,
-        settings.schedule,
-        steps=range(1, training.plan.steps + 1),
-        max_norm=settings.optimizer.max_norm,
-    ):
+    for report in task.reports():
         batch: GRPOBatch = source.batch
         n_written, n_read = int(batch.mask.sum()), int((batch.last + 1).sum())
         yield Step(rollout_seconds, report.seconds - rollout_seconds, n_written, n_read)
@@ -215,16 +210,18 @@ class Turns(transformers.TrainerCallback):
         self.steps["folio"].append(next(self.folio))
 
 
-def trl_trainer(training: Training, settings: GRPOConfig, turns: Turns, output: str) -> trl.GRPOTrainer:
+def trl_trainer(
+    path: Path, task: Task, settings: folio.GRPOConfig, turns: Turns, output: str
+) -> trl.GRPOTrainer:
     """TRL's trainer, which gets the same prompts in the same order."""
-    collector = training.source.collect
+    collector = task.source.collect
     rows = [
         {"prompt": [{"role": "user", "content": prompt.text}], "prompt_length": len(prompt.ids)}
-        for iteration in range(settings.rollouts)
+        for iteration in range(settings.rollout.rollouts)
         for prompt in collector.order.take(iteration, collector.n_prompts)
     ]
     trainer = trl.GRPOTrainer(
-        str(find_model(settings.model)),
+        str(find_model(path)),
         reward_funcs=turns.reward,
         args=trl_settings(settings, output),
         train_dataset=datasets.Dataset.from_list(rows),
@@ -262,9 +259,9 @@ def gradient_norm(loss: Tensor, model: nn.Module) -> float:
     return torch.nn.utils.get_total_norm(torch.autograd.grad(loss, list(model.parameters()))).item()
 
 
-def check(training: Training, trainer: trl.GRPOTrainer) -> None:
+def check(task: Task, tokenizer: Tokenizer, trainer: trl.GRPOTrainer) -> None:
     """Stop unless both read the same prompts, and make the same loss and gradient of the same answers."""
-    collector = training.source.collect
+    collector = task.source.collect
     written, _ = collector(0)
     batch = written.rows(range(len(written.ids)))
     generator = torch.Generator().manual_seed(0)
@@ -277,11 +274,11 @@ def check(training: Training, trainer: trl.GRPOTrainer) -> None:
     told = trainer.processing_class.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
     if told != [list(prompt.ids) for prompt in collector.order.take(0, collector.n_prompts)]:
         raise SystemExit("TRL does not read the prompts that folio reads.")
-    loss = training.loss_function(training.model, batch)
+    loss = task.loss_function(task.model, batch)
     ours = loss.total / loss.count
     trainer.model.eval()  # or it would divide by the micro-batches of a step, too
-    theirs = trainer.compute_loss(trainer.model, as_trl(batch, training.tokenizer.special_ids["<|pad|>"]))
-    norms = gradient_norm(ours, training.model), gradient_norm(theirs, trainer.model)
+    theirs = trainer.compute_loss(trainer.model, as_trl(batch, tokenizer.special_ids["<|pad|>"]))
+    norms = gradient_norm(ours, task.model), gradient_norm(theirs, trainer.model)
     print(
         f"the same answers: loss {ours.item():.6f}, TRL's {theirs.item():.6f}; "
         f"norm of the gradient {norms[0]:.6f}, TRL's {norms[1]:.6f}"
@@ -290,13 +287,13 @@ def check(training: Training, trainer: trl.GRPOTrainer) -> None:
         raise SystemExit("TRL does not compute what folio computes.")
 
 
-def measured(settings: GRPOConfig) -> dict[str, list[Step]]:
-    """The steps of both that count."""
+def measured(path: Path, settings: folio.GRPOConfig) -> dict[str, list[Step]]:
+    """Return the steps of both that count."""
     with tempfile.TemporaryDirectory() as output:
-        training = prepare(settings, RunDirectory(Path(output) / "run"), Console(quiet=True)).training
-        turns = Turns(folio_steps(training, settings))
-        trainer = trl_trainer(training, settings, turns, output)
-        check(training, trainer)
+        task, tokenizer = folio_task(path, settings)
+        turns = Turns(folio_steps(task))
+        trainer = trl_trainer(path, task, settings, turns, output)
+        check(task, tokenizer, trainer)
         trainer.train()
     return {name: steps[WARM_UP:] for name, steps in turns.steps.items()}
 
@@ -344,7 +341,7 @@ def main() -> None:
     )
     for kl_coef in arguments.kl_coefs:
         print(f"\nkl_coef {kl_coef:g}")
-        show(measured(folio_settings(arguments, kl_coef)))
+        show(measured(arguments.model, folio_settings(arguments, kl_coef)))
 
 
 if __name__ == "__main__":

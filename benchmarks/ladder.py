@@ -52,7 +52,7 @@ def main() -> None:
         ),
     )
     info = RunDirectory(config.run).read_info()
-    if info["text_sha256"] != KNOWN_CORPORA["shakespeare"].sha256:
+    if info["data_sha256"] != KNOWN_CORPORA["shakespeare"].sha256:
         raise SystemExit(
             f"These losses are of another text ({info['text']}): Tiny Shakespeare was not found."
         )

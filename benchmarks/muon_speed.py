@@ -1,4 +1,4 @@
-"""Milliseconds of a Muon step on the Shakespeare recipe's matrices: ours in two precisions, and torch.optim.Muon.
+"""Measure the milliseconds of a Muon step on the Shakespeare recipe's matrices: ours in two precisions, and torch.optim.Muon.
 
     python benchmarks/muon_speed.py
 
@@ -10,15 +10,22 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+import tyro
 
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.runtime import choose_device, describe
 from folio.training.muon import Muon
 
-ROUNDS = 15
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to measure."""
+
+    rounds: int = 15
 
 
 def matrices() -> list[torch.nn.Parameter]:
@@ -34,13 +41,14 @@ def matrices() -> list[torch.nn.Parameter]:
 
 def main() -> None:
     """Measure and print."""
+    arguments = tyro.cli(Arguments, description=__doc__)
     steps: dict[str, Callable[[], object]] = {
         "folio, float32": Muon(matrices(), lr=0.02, steps=5, dtype=torch.float32).step,
         "folio, bfloat16": Muon(matrices(), lr=0.02, steps=5, dtype=torch.bfloat16).step,
         "torch.optim.Muon": torch.optim.Muon(matrices(), lr=0.02, weight_decay=0.0).step,
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(ROUNDS):
+    for _ in range(arguments.rounds):
         for name, step in steps.items():
             start = time.perf_counter()
             step()

@@ -34,8 +34,8 @@ from folio.files import read_lines
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
 from folio.runs.directory import RunDirectory
-from folio.stages.preferences import batches_of
-from folio.stages.reward import RewardConfig, margins
+from folio.stages.preferences import held_out_pairs
+from folio.stages.reward import RewardRunConfig, margins
 from folio.tokenizer.directory import load_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -129,7 +129,8 @@ def measured(name: str, seed: int, run: RunDirectory) -> Row:
 @torch.inference_mode()
 def all_margins(model: ScoreModel, pairs: Sequence[Pair], pad_id: int) -> torch.Tensor:
     """By how much the model prefers each chosen answer: (N)."""
-    return torch.cat([margins(model, batch).float() for batch in batches_of(pairs, pad_id)])
+    batches = held_out_pairs(pairs, pad_id, margins).batches
+    return torch.cat([margins(model, batch).float() for batch in batches])
 
 
 def words_alone(parts: Sequence[Sequence[Pair]], vocab_size: int) -> float:
@@ -181,7 +182,7 @@ def summary(rows: Sequence[Row]) -> str:
     """A line of the table: means over the seeds, and from where to where the accuracy goes."""
     first, accuracies = rows[0], [row.figures["accuracy"] for row in rows]
     means = {name: statistics.mean(row.figures[name] for row in rows) for name in FIGURES}
-    epochs = read_recipe(RewardConfig, RECIPE).epochs
+    epochs = read_recipe(RewardRunConfig, RECIPE).training.pairs.epochs
     return (
         f"| {first.name} | {first.pairs} of which {first.left_out} left out, each {epochs:g} times | "
         f"{means['accuracy']:.1%} ({min(accuracies):.1%} to {max(accuracies):.1%}) | 50.0% | {first.longer_wins:.1%} | {first.words_alone:.1%} | "

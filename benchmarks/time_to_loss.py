@@ -1,4 +1,4 @@
-"""Seconds of training until the validation loss of nanoGPT's GPU recipe is reached: val <= 1.4697.
+"""Measure the seconds of training until the validation loss of nanoGPT's GPU recipe is reached: val <= 1.4697.
 
     python benchmarks/time_to_loss.py [--seeds 3] [--recipe shakespeare] [--write-reference]
 
@@ -25,7 +25,7 @@ from folio.runs.directory import RunDirectory
 from folio.runs.recipes import find_recipes
 
 TARGET = 1.4697
-LANDMARKS = {"the lecture, on a data-centre GPU": 1.48, "nanoGPT, on a data-centre GPU": 1.4697}
+LANDMARKS = {"the lecture, on a data-center GPU": 1.48, "nanoGPT, on a data-center GPU": 1.4697}
 
 
 @dataclass
@@ -74,7 +74,7 @@ def main() -> None:
         path = find_recipes(arguments.recipe) / "pretrain.reference.json"
         reference = {
             "hardware": f"{infos[0]['hardware']}, torch {infos[0]['torch']}, {infos[0]['runtime']['precision']}",
-            "text_sha256": infos[0]["text_sha256"],
+            "text_sha256": infos[0]["data_sha256"],
             "plan": infos[0]["plan"],
             "shares": [round(share, 4) for share, _ in curves[0]],
             "losses": [[round(curve[i][1], 4) for curve in curves] for i in range(len(curves[0]))],

@@ -1,15 +1,18 @@
 # The public names of folio, and the modules that hold them: read by type checkers, and by __init__.py.
 
 from .batch import Batch, Completions, Loss
+from .data.corpora import load_corpus
 from .data.windows import RandomWindows, validation_windows
 from .errors import FolioWarning, UserError
+from .evaluation.loss import evaluate
+from .inference.api import chat, generate, logprobs, stream
 from .model.config import GPTConfig
 from .model.gpt import GPT
 from .model.score import ScoreModel
 from .objectives.next_token import next_token_loss
 from .rl.grpo import GRPOConfig, grpo
 from .rl.ppo import PPOConfig, ppo
-from .runs.load import load, save
+from .runs.load import add_chat_tokens, load, save
 from .tokenizer.bpe import BPETokenizer
 from .tokenizer.char import CharTokenizer
 from .training.loop import NonFiniteLossError, StepReport
@@ -44,15 +47,22 @@ __all__ = [
     "ScoreModel",
     "StepReport",
     "UserError",
+    "add_chat_tokens",
     "build_optimizers",
+    "chat",
     "dpo",
+    "evaluate",
+    "generate",
     "grpo",
     "load",
+    "load_corpus",
+    "logprobs",
     "next_token_loss",
     "ppo",
     "reward",
     "save",
     "sft",
+    "stream",
     "train",
     "validation_windows",
 ]

@@ -131,7 +131,7 @@ def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
 def _flat_items(
     cls: Any, table: Mapping[str, Any], where: str, prefix: str = ""
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The path to each setting that a table gives, and its checked value."""
+    """Yield the path to each setting that a table gives, and its checked value."""
     settings, parts = _settings(cls), _parts(cls)
     seen: set[tuple[str, ...]] = set()
     for key, value in table.items():
@@ -158,7 +158,7 @@ def _flat_items(
 def _build(
     cls: type[Config], given: Mapping[tuple[str, ...], Any], where: str, default: Any = None
 ) -> Config:
-    """A `cls` of the values at these paths; what is not given is `default`'s, or the class' own default."""
+    """Build a `cls` from the values at these paths; what is not given is `default`'s, or the class' own default."""
     values: dict[str, Any] = {}
     for part in dataclasses.fields(cls):  # type: ignore[arg-type]  # mypy: type[Config] is no dataclass
         below = {path[1:]: value for path, value in given.items() if path[0] == part.name}
@@ -178,12 +178,12 @@ def _build(
 
 
 def _hints(cls: Any) -> dict[str, Any]:
-    """The types of a dataclass' fields, with their bounds."""
+    """Return the types of a dataclass' fields, with their bounds."""
     return get_type_hints(cls, include_extras=True)
 
 
 def _parts(cls: Any) -> dict[str, tuple[tuple[str, ...], Any]]:
-    """The path to each part of a dataclass, and its class, by the part's own name."""
+    """Return the path to each part of a dataclass, and its class, by the part's own name."""
     parts: dict[str, tuple[tuple[str, ...], Any]] = {}
     for name, hint in _hints(cls).items():
         if dataclasses.is_dataclass(hint):
@@ -193,7 +193,7 @@ def _parts(cls: Any) -> dict[str, tuple[tuple[str, ...], Any]]:
 
 
 def _settings(cls: Any) -> dict[str, tuple[tuple[str, ...], Any]]:
-    """The path to each setting of a dataclass and its parts, and its type, by the setting's own name."""
+    """Return the path to each setting of a dataclass and its parts, and its type, by the setting's own name."""
     settings: dict[str, tuple[tuple[str, ...], Any]] = {}
     for name, hint in _hints(cls).items():
         found: dict[str, tuple[tuple[str, ...], Any]] = {name: ((name,), hint)}
@@ -214,7 +214,7 @@ COMPARISONS = (
 
 
 def _limits(hint: Any) -> Iterator[tuple[Any, str]]:
-    """A check and its words for each bound in a type, also of one that may be None."""
+    """Yield a check and its words for each bound in a type, also of one that may be None."""
     for part in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
         for bound in getattr(part, "__metadata__", ()):
             for kind, attribute, compare, words in COMPARISONS:

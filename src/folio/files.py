@@ -150,7 +150,7 @@ def damage(directory: Path) -> str | None:
 
 
 def _beside(final: Path, suffix: str) -> Path:
-    """A hidden neighbor's name: no one looking for the final name takes it for one."""
+    """Return a hidden name beside `final`, which no one looking for the final name takes for it."""
     return final.with_name(f".{final.name}.{suffix}")
 
 

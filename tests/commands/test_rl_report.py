@@ -9,7 +9,7 @@ from rl_runs import write_lines, write_run
 
 from folio.files import read_lines
 from folio.runs.directory import RunDirectory
-from folio.stages.policy import finish
+from folio.stages.policy import draw_rollouts
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_picture_goes_where_it_is_told(folio, ppo, tmp_path):
 
 
 def test_a_finished_run_has_its_picture(ppo):
-    finish(RunDirectory(ppo), None)
+    draw_rollouts(RunDirectory(ppo))
     assert (ppo / "rl.png").exists()
 
 

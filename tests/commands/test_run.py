@@ -6,6 +6,8 @@ import pytest
 from tiny import make_text
 from tiny_rl import make_talk
 
+from folio.stages import stage
+
 RUNTIME = 'device = "cpu"\nprecision = "float32"\ncompile = "off"\nthreads = 1\n'
 
 
@@ -47,11 +49,15 @@ def test_it_goes_the_whole_way_and_does_nothing_twice(folio, recipes, tmp_path):
 
 
 def test_it_goes_on_where_it_was(folio, recipes, tmp_path, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+    train_to_end = stage.train_to_end
+
+    def interrupted(recorder, *rest):
+        if recorder.run.path != tmp_path / "base":
+            raise KeyboardInterrupt
+        train_to_end(recorder, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr("folio.stages.stage.train_to_end", interrupted)
+        patched.setattr(stage, "train_to_end", interrupted)
         assert folio("run", recipes).code == 130
     assert json.loads((tmp_path / "base" / "run.json").read_text())["status"] == "finished"
     assert folio("run", recipes).code == 0

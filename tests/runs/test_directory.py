@@ -12,6 +12,7 @@ from folio.errors import UserError
 from folio.runs.directory import RunDirectory
 
 INFO = {
+    "format": 2,
     "status": "running",
     "stage": "pretrain",
     "config": {},

@@ -15,8 +15,7 @@ from folio import files
 from folio.checkpoint import load_state, newest_valid
 from folio.evaluation.loss import HeldOut
 from folio.files import read_lines
-from folio.runs import directory as run_module
-from folio.runs import state as training
+from folio.runs import recorder
 from folio.runs.directory import RunDirectory
 from folio.runs.recorder import Recorder
 from folio.runs.rehearsal import REHEARSAL_STEPS
@@ -29,7 +28,7 @@ FLAGS = (*TINY, "--dropout", "0.2", "--micro-batch-size", "1", "--prompt", "the 
 
 
 def half_a_line(step: int) -> None:
-    append = training.append_line
+    append = recorder.append_line
 
     def half(path: Path, record: dict[str, Any]) -> None:
         if record["step"] != step:
@@ -38,7 +37,7 @@ def half_a_line(step: int) -> None:
             file.write((json.dumps(record, ensure_ascii=False)[:-7]).encode()[:-1])
         return die()
 
-    training.append_line = half
+    recorder.append_line = half
 
 
 MOMENTS: dict[str, Callable[[], None]] = {
@@ -46,7 +45,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     # The second optimizer of a step, when the first has moved its weights; the rehearsal makes steps, too.
     "half a step": lambda: wrap(Muon, "step", nth(REHEARSAL_STEPS + 4), after=True),
     "before the run begins": lambda: wrap(RunDirectory, "write_info", nth(1)),
-    "half of run.json": lambda: wrap(run_module.os, "fsync", nth(1)),
+    "half of run.json": lambda: wrap(files.os, "fsync", nth(1)),
     "before the first save": lambda: wrap(Recorder, "record", at(1), after=True),
     "the first save, unsealed": lambda: wrap(files, "_seal", nth(1)),
     "a later save, unsealed": lambda: wrap(files, "_seal", lambda path: path.name == ".step-8.writing"),

@@ -66,7 +66,7 @@ def test_what_it_makes_is_open_to_transformers_and_shown_again(dpo, run):
         torch.testing.assert_close(theirs(ids).logits, model(ids), atol=1e-4, rtol=1e-4)
     again = dpo()
     assert (again.code, again.err) == (0, "")
-    assert "finished already" in again.out
+    assert "already finished" in again.out
 
 
 MISTAKES = {

@@ -27,6 +27,7 @@ from folio.objectives.next_token import next_token_loss
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_inference
 from folio.runs.recorder import Recorder
+from folio.runs.rehearsal import REHEARSAL_STEPS
 from folio.runs.settings import RunConfig
 from folio.stages import pretrain as stage
 from folio.training import task
@@ -82,7 +83,9 @@ def test_best_is_the_best(finished):
     model, tokenizer = load_for_inference(finished)
     text = make_text()
     ids = torch.from_numpy(tokenizer.encode(text[int(0.9 * len(text)) :])).long()
-    val_loss = HeldOut(list(validation_windows(ids, model.config.block_size, 7)))(model)["val_loss"]
+    val_loss = HeldOut(list(validation_windows(ids, model.config.block_size, 7)), n_bytes=1)(model)[
+        "val_loss"
+    ]
     assert val_loss == pytest.approx(best["val_loss"], rel=1e-5)
 
 
@@ -202,7 +205,8 @@ def nan_after(n_calls: int):
 @pytest.mark.parametrize("n_steps", [0, 7])
 def test_a_loss_that_is_no_number_is_explained(pretrain, run, monkeypatch, n_steps):
     steps = task.optimizer_steps
-    bad = nan_after(2 * n_steps)
+    rehearsed = 2 * REHEARSAL_STEPS
+    bad = nan_after(rehearsed + 2 * n_steps)
     monkeypatch.setattr(
         task, "optimizer_steps", lambda model, loss, *rest, **kw: steps(model, bad, *rest, **kw)
     )

@@ -29,7 +29,7 @@ def data_folder(tmp_path, monkeypatch):
 
 
 def origin(run):
-    return json.loads((run / "run.json").read_text())["text"]
+    return json.loads((run / "run.json").read_text())["data"]
 
 
 def told(outcome):

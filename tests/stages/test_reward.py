@@ -53,7 +53,10 @@ def held_out_scores(run, path, subtract_mean=True):
     measured = pairs[len(pairs) - round(0.1 * len(pairs)) :]
     with torch.inference_mode():
         return torch.cat(
-            [completion_scores(model, pair_batch([pair], tokenizer.special_ids["<|pad|>"])) for pair in measured]
+            [
+                completion_scores(model, pair_batch([pair], tokenizer.special_ids["<|pad|>"]))
+                for pair in measured
+            ]
         )
 
 
@@ -86,9 +89,9 @@ def test_transformers_open_it_and_give_the_same_scores(learned):
     ids = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=False)
     assert ids[0, -1] == tokenizer.convert_tokens_to_ids("<|end|>")
     with torch.inference_mode():
-        expected = ours(ids)[:, -1] + ours.mean
+        expected = ours(ids)[:, -1] + ours.score_mean
         torch.testing.assert_close(theirs(ids).logits[:, 0], expected, atol=1e-4, rtol=1e-4)
-    assert ours.mean == theirs.config.score_mean != 0
+    assert ours.score_mean == theirs.config.score_mean != 0
 
 
 def test_the_learning_rate_is_annealed_and_each_pair_seen_once(reward, run):

@@ -11,25 +11,25 @@ from folio.checkpoint import load_state, saved_steps
 from folio.files import read_lines
 from folio.rl import rollouts
 from folio.runs.directory import RunDirectory
-from folio.runs.recorder import Watch
+from folio.runs.recorder import Recorder
 from folio.runs.state import STATE_FILE
 
 MOMENTS = {
     "never": lambda: None,
     # ppo and grpo save after every other step: 6 is between the two passes over the second rollout, of steps 5 to 8.
-    "killed after step 7": lambda: wrap(Watch, "record", at(7), after=True),
-    "Ctrl-C in step 5": lambda: wrap(Watch, "show", at(5), do=interrupt),
+    "killed after step 7": lambda: wrap(Recorder, "record", at(7), after=True),
+    "Ctrl-C in step 5": lambda: wrap(Recorder, "show", at(5), do=interrupt),
     "killed while answering": lambda: wrap(rollouts, "sample_completions", nth(2)),
     "Ctrl-C while answering": lambda: wrap(rollouts, "sample_completions", nth(2), do=interrupt),
-    "killed before the last save's evaluation": lambda: wrap(Watch, "evaluate", lambda watch, report: report.step == watch.training.plan.steps),
+    "killed before the last save's evaluation": lambda: wrap(Recorder, "evaluate", lambda watch, report: report.step == watch.training.task.steps),
     "killed before it is finished": lambda: wrap(RunDirectory, "set_status", lambda run, status: status == "finished"),
 }  # fmt: skip
 STAGES = ("reward", "dpo", "ppo", "grpo")
 FLAGS = {
     "reward": (*PAIRS, *RATES),
     "dpo": (*PAIRS, *RATES, "--prompt", "cat"),
-    "ppo": (*POLICY, *RATES, "--passes", "2"),
-    "grpo": (*POLICY, *RATES, "--group-size", "4", "--passes", "2", "--kl-coef", "0.1"),
+    "ppo": (*POLICY, *RATES, "--epochs", "2"),
+    "grpo": (*POLICY, *RATES, "--group-size", "4", "--epochs", "2", "--kl-coef", "0.1"),
 }
 
 
@@ -121,7 +121,7 @@ def test_a_rollout_is_saved_while_it_is_learned_from(start, uninterrupted, tmp_p
     run = tmp_path / "run"
     assert start("ppo", "killed after step 7", run)[0] == -signal.SIGKILL
     state = load_state(saved_steps(run / "checkpoints")[0] / STATE_FILE)
-    assert (state["report"]["step"], state["source"]["iteration"], state["source"]["taken"]) == (6, 2, 2)
+    assert (state["report"]["step"], state["source"]["iteration"], state["source"]["step"]) == (6, 2, 2)
     assert len(state["source"]["batch"]["ids"]) == 8
     assert state["critic"]
 
@@ -129,7 +129,7 @@ def test_a_rollout_is_saved_while_it_is_learned_from(start, uninterrupted, tmp_p
 # 8 answers of each rollout are judged, and 2 in each evaluation: before the first step, and after a save.
 FAILURES = {
     "in the third rollout, after a save": ("ppo", (), 2 + 8 + 2 + 2 + 8 + 2 + 2 + 3, 8),
-    "in the second rollout, between two saves": ("grpo", ("--minibatch-size", "3", "--passes", "1"), 2 + 8 + 2 + 3, 3),
+    "in the second rollout, between two saves": ("grpo", ("--minibatch-size", "3", "--epochs", "1"), 2 + 8 + 2 + 3, 3),
     "in an evaluation": ("ppo", (), 2 + 8 + 2 + 1, 4),
 }  # fmt: skip
 
@@ -147,7 +147,7 @@ def test_a_reward_function_that_fails_can_be_mended(
     assert code == 2, output
     last = output.strip().splitlines()[-1]
     assert last.startswith(f"folio: {function}:f raised AssertionError (no more) for the prompt ")
-    assert last.endswith("Mend it and go on with --resume: all that was learned is saved.")
+    assert last.endswith("Fix it and go on with --resume: all that was learned is saved.")
     assert RunDirectory(run).read_info()["status"] == "interrupted"
     saved = [int(path.name[5:]) for path in saved_steps(run / "checkpoints")]
     assert saved == [n_made, n_made - n_made % 2 - 2 * (n_made % 2 == 0)], (

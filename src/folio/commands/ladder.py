@@ -21,7 +21,7 @@ from folio.config import read_config, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
-from folio.evaluation.loss import HeldOut
+from folio.evaluation.loss import evaluate
 from folio.files import append_line, drop_cut_line, read_lines, write_file
 from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
 from folio.lecture.parts import LanguageModel, generate
@@ -131,7 +131,7 @@ def ladder(config: LadderConfig, console: Console) -> None:
         console.print(notice, soft_wrap=True)
     with run.owned():
         if run.exists and run.read_info()["status"] == "finished":
-            console.print(f"{run.path} is finished already. This is what it found:", soft_wrap=True)
+            console.print(f"{run.path} is already finished:", soft_wrap=True)
         else:
             climb(config, sizes, corpus, run, console)
         show_ladder(read_rows(run, sizes), console)
@@ -289,7 +289,7 @@ def measure(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, con
         rung=trial.rung,
         seed=trial.seed,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        val_loss=HeldOut(list(windows))(model)["val_loss"],
+        val_loss=evaluate(model, windows)["loss"],
         seconds=seconds,
         text=write_text(model, size.block_size, texts, trial.seed),
     )

@@ -1,10 +1,10 @@
-"""Loss over a whole validation split."""
+"""Evaluation of a loss on held-out batches."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,38 +14,47 @@ from folio.batch import Batch, Loss
 from folio.objectives.next_token import next_token_loss
 
 
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    loss_function: Callable[[Any, Batch], Loss] = next_token_loss,
+) -> dict[str, float]:
+    """Evaluate a model on batches, with dropout off.
+
+    Compiled blocks run eagerly here: another compilation, for a graph without gradients, costs more time than it saves
+    in a few evaluations.
+
+    Returns:
+        `loss` and the metrics of the loss function, each a mean over everything that counts in the batches.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    sums: dict[str, float] = {"loss": 0.0}
+    count = 0.0
+    with torch.compiler.set_stance("force_eager"):
+        for batch in batches:
+            loss = loss_function(model, batch.to(device))
+            count += loss.count.item()
+            for name, value in {"loss": loss.total, **loss.metrics}.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+    model.train(was_training)
+    return {name: value / count for name, value in sums.items()}
+
+
 @dataclass(frozen=True)
 class HeldOut:
-    """Batches that no step learns from, and the loss to measure on them.
+    """Evaluation of the next-token loss on held-out batches.
 
-    n_bytes: how many bytes of UTF-8 their targets spell, where the loss is that of tokens.
+    n_bytes: UTF-8 bytes of the text that the batches' targets spell.
     """
 
     batches: Sequence[Batch]
-    loss_function: Callable[[Any, Batch], Loss] = next_token_loss
-    n_bytes: int = field(default=0, kw_only=True)
+    n_bytes: int
 
-    @torch.inference_mode()
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """val_loss and the loss' metrics, means over all batches with dropout off.
-
-        With n_bytes also val_bpb, the loss in bits for each byte, which compares tokenizers.
-        Compiled blocks run eagerly here: another compilation, for a graph without gradients, costs more time
-        than it saves in the few evaluations of a run.
-        """
-        device = next(model.parameters()).device
-        was_training = model.training
-        model.eval()
-        sums: dict[str, float] = {"loss": 0.0}
-        count = 0.0
-        with torch.compiler.set_stance("force_eager"):
-            for batch in self.batches:
-                loss = self.loss_function(model, batch.to(device))
-                count += loss.count.item()
-                for name, value in {"loss": loss.total, **loss.metrics}.items():
-                    sums[name] = sums.get(name, 0.0) + value.item()
-        model.train(was_training)
-        means = {f"val_{name}": value / count for name, value in sums.items()}
-        if self.n_bytes:
-            means["val_bpb"] = sums["loss"] / math.log(2) / self.n_bytes
-        return means
+        """Return val_loss, and val_bpb, the loss in bits per byte, which compares tokenizers."""
+        loss = evaluate(model, self.batches)["loss"]
+        n_tokens = sum(batch.weights.sum().item() for batch in self.batches)
+        return {"val_loss": loss, "val_bpb": loss * n_tokens / math.log(2) / self.n_bytes}

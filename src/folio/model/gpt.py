@@ -33,7 +33,7 @@ class GPT(Transformer):
         |-----------------------------|-------------------|--------------------------------------------------|
         | embedding (and learned pos.)| N(0, 1)           | the scale at which blocks read and write         |
         | the same, tied to the head  | N(0, 0.02)        | as a head it must give small scores (GPT-2)      |
-        | query key value gate up     | N(0, 1/sqrt(C))   | keeps the scale of a normalised input            |
+        | query key value gate up     | N(0, 1/sqrt(C))   | keeps the scale of a normalized input            |
         | output down                 | 0                 | each block starts as the identity (Zhang 2019)   |
         | head, unless tied           | 0                 | every token equally likely: loss starts at ln V  |
         | norms                       | 1 (bias 0)        |                                                  |

@@ -93,8 +93,13 @@ def build_sampler(
     """Return what samples and scores a policy's answers.
 
     reference: by default a copy of the model as it is now. reward: a function of prompt and completion, a reward model,
-    or a weighted sum of such sources.
+    or a weighted sum of such sources. Raises UserError for a model with dropout.
     """
+    if model.config.dropout:
+        raise UserError(
+            f"the model has dropout {model.config.dropout}: load it with dropout=0.0, or the policy that learns would not "
+            "be the one that sampled."
+        )
     frozen = copy.deepcopy(model).requires_grad_(False) if reference is None else reference
     return RolloutSampler(
         policy=model,

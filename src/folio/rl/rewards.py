@@ -86,7 +86,7 @@ class FunctionReward:
     timeout: float | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
-        """Raises RewardError, naming the prompt, where it fails, returns no finite number, or takes too long."""
+        """Score each sample. Raises RewardError, naming the prompt, where it fails, returns no finite number, or takes too long."""
         return [self._score(sample) for sample in samples]
 
     def _score(self, sample: Sample) -> float:

@@ -82,6 +82,18 @@ def load(
     return model.to(device), tokenizer
 
 
+def add_chat_tokens(model: GPT, tokenizer: Tokenizer) -> tuple[GPT, Tokenizer]:
+    """Return a model and a tokenizer that have the tokens of the chat template; those that are there already stay.
+
+    New tokens get the next ids, and embeddings that are the mean of all others (see `resize_vocab`); `folio.sft` teaches
+    the model to use them. What has all the tokens is returned as it is.
+    """
+    extended = tokenizer.with_chat_tokens()
+    if extended.vocab_size > tokenizer.vocab_size:
+        model = resize_vocab(model, tokenizer.vocab_size, extended.vocab_size)
+    return model, extended
+
+
 def save(model: Transformer, tokenizer: Tokenizer, path: str | Path) -> None:
     """Write a model and its tokenizer as a Hugging Face model directory, which `load` and `transformers` read.
 
@@ -132,8 +144,4 @@ def load_for_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tok
 
 def load_to_teach_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
     """Return the same with the chat template's tokens, which are added where they are missing."""
-    model, tokenizer = load_for_inference(path, dropout=dropout)
-    taught = tokenizer.with_chat_tokens()
-    if taught.vocab_size > tokenizer.vocab_size:
-        model = resize_vocab(model, tokenizer.vocab_size, taught.vocab_size)
-    return model, taught
+    return add_chat_tokens(*load_for_inference(path, dropout=dropout))

@@ -91,6 +91,7 @@ def prepare(config: DPORunConfig, run: RunDirectory, console: Console) -> Prepar
     return Prepared(
         training=training,
         samples=Answers(config.samples.prompt or questions, config.samples.sample_tokens),
+        finish=draw_losses,
         origin=preferences.origin,
         digest=digest,
         facts=facts_of(pairs, held_out, preferences.origin, config.training.pairs.epochs, training),
@@ -105,7 +106,6 @@ STAGE = Stage(
     config=DPORunConfig,
     output=lambda config: config.output.run or default_run(config.model, "dpo"),
     prepare=prepare,
-    finish=draw_losses,
     show=show_dpo_result,
     metrics={"val_accuracy": "accuracy on held-out pairs"},
     makes_assistant=True,

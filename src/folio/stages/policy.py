@@ -97,6 +97,7 @@ class Policy:
         return Prepared(
             training=training,
             samples=Answers(samples.prompt or self.questions, samples.sample_tokens),
+            finish=draw_rollouts,
             origin=self.origin,
             digest=self.digest,
             facts=facts,
@@ -183,6 +184,6 @@ def digest_of(rewards: RewardsConfig, prompts: Sequence[object], start: Path) ->
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def finish(run: RunDirectory, training: Training) -> None:
+def draw_rollouts(run: RunDirectory) -> None:
     """Draw rl.png."""
     draw_history(History.of(run), str(run.path), run.rl_plot)

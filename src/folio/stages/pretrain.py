@@ -24,6 +24,7 @@ from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.report.loss_figure import plot_losses
 from folio.report.pretrain import reference_of, show_choices, show_estimate, show_result
+from folio.report.reference import Reference
 from folio.runs.directory import RunDirectory
 from folio.runs.rehearsal import Rehearsal, rehearse
 from folio.runs.samples import Continuation
@@ -88,14 +89,12 @@ def prepare(config: PretrainRunConfig, run: RunDirectory, console: Console) -> P
     corpus = load_corpus(config.data)
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
+    stored = stored_choices(config, corpus, run) if run.exists else None  # before a long text is tokenized
     checkpoint, _ = newest_valid(run.checkpoints) if run.exists else (None, [])
     tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
     train_ids, val_ids = (encode(text, tokenizer) for text in corpus.split())
     val_ids = val_ids[: config.validation_tokens + 1]  # the first is no target
-    if run.exists:
-        runtime, plan = stored_choices(config, corpus, run)
-    else:
-        runtime, plan = new_choices(config, tokenizer.vocab_size, len(train_ids), len(val_ids))
+    runtime, plan = stored or new_choices(config, tokenizer.vocab_size, len(train_ids), len(val_ids))
     require_length(train_ids, plan.model.block_size + 1, "The training text", tokenizer.unit)
     require_length(val_ids, plan.model.block_size + 1, "The validation text", tokenizer.unit)
     evaluation = HeldOut(
@@ -114,6 +113,7 @@ def prepare(config: PretrainRunConfig, run: RunDirectory, console: Console) -> P
     return Prepared(
         training=training,
         samples=Continuation(config.prompt, config.sample_tokens),
+        finish=draw_losses,
         origin=corpus.origin,
         digest=corpus.sha256,
     )
@@ -212,12 +212,14 @@ def affordable_steps(config: PretrainRunConfig, plan: Plan, n_train: int, rehear
     return choose_steps(plan, n_train, seconds, rehearsal.step_seconds)
 
 
-def finish(run: RunDirectory, training: Training) -> None:
+def draw_losses(run: RunDirectory) -> None:
     """Draw loss.png, with the recipe's measured curves where this run can be compared with them."""
+    info = run.read_info()
     reference = reference_of(run)
-    if reference and reference.mismatch(run.read_info()):
+    if reference and reference.mismatch(info):
         reference = None
-    plot_losses(read_lines(run.metrics_file), training.plan.total_tokens, run.plot, reference)
+    plan = from_table(Plan, info["plan"], str(run.info_file))
+    plot_losses(read_lines(run.metrics_file), plan.total_tokens, run.plot, reference)
 
 
 STAGE = Stage(
@@ -226,8 +228,8 @@ STAGE = Stage(
     config=PretrainRunConfig,
     output=output,
     prepare=prepare,
-    finish=finish,
     show=show_result,
     metrics={"val_loss": "validation loss"},
+    check=Reference.beside,
 )
 main = STAGE.main

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,17 +16,16 @@ from folio.batch import Completions
 from folio.checkpoint import newest_valid
 from folio.config import Settings
 from folio.data.preferences import Pair, pair_batch
-from folio.evaluation.preferences import HeldOutPairs
 from folio.files import write_directory
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
 from folio.objectives.reward import completion_scores
 from folio.report.preferences import show_reward_result
 from folio.runs.directory import RunDirectory
-from folio.runs.load import find_model, load_to_teach_chat
+from folio.runs.load import find_model, load_to_teach_chat, save_model_and_tokenizer
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
-from folio.runtime import RuntimeConfig
+from folio.runtime import Runtime, RuntimeConfig
 from folio.stages.preferences import (
     PreferencesConfig,
     digest_of,
@@ -83,17 +83,19 @@ def prepare(config: RewardRunConfig, run: RunDirectory, console: Console) -> Pre
 
     runtime, decided = choose_runtime_and_plan(run, without_compile(config.runtime), digest, plan)
     runtime.place(model)
+    evaluation = held_out_pairs(held_out, pad_id, margins)
     training = Training(
         model=model,
         tokenizer=tokenizer,
         task=reward_task(model, pairs, pad_id, config.training),
-        evaluation=held_out_pairs(held_out, pad_id, margins),
+        evaluation=evaluation,
         runtime=runtime,
         plan=decided,
     )
     return Prepared(
         training=training,
         samples=Scores(held_out[:3]),
+        finish=partial(finish, tokenizer=tokenizer, runtime=runtime, batches=evaluation.batches),
         origin=preferences.origin,
         digest=digest,
         facts=facts_of(pairs, held_out, preferences.origin, config.training.pairs.epochs, training),
@@ -129,7 +131,9 @@ class Scores:
         return shown
 
 
-def finish(run: RunDirectory, training: Training) -> None:
+def finish(
+    run: RunDirectory, *, tokenizer: Tokenizer, runtime: Runtime, batches: Sequence[Completions]
+) -> None:
     """Standardize the best model's scores on the held-out answers, and draw loss.png.
 
     A comparison fixes neither mean nor scale; reinforcement learning needs both to mean the same from one reward model
@@ -137,12 +141,10 @@ def finish(run: RunDirectory, training: Training) -> None:
     """
     model = load_score_model(run.best).eval()
     if model.score_mean == 0:  # or the run was killed after this, and twice is not the same to the last bit
-        training.runtime.place(model)
-        assert isinstance(training.evaluation, HeldOutPairs)
-        standardize(model, [batch.to(training.runtime.device) for batch in training.evaluation.batches])
-        training.model = model
-        write_directory(run.best, training.save_model)
-    draw_losses(run, training)
+        runtime.place(model)
+        standardize(model, [batch.to(runtime.device) for batch in batches])
+        write_directory(run.best, lambda folder: save_model_and_tokenizer(model, tokenizer, folder))
+    draw_losses(run)
 
 
 @torch.no_grad()
@@ -160,7 +162,6 @@ STAGE = Stage(
     config=RewardRunConfig,
     output=lambda config: config.output.run or default_run(config.model, "reward"),
     prepare=prepare,
-    finish=finish,
     show=show_reward_result,
     metrics={"val_accuracy": "accuracy on held-out pairs"},
 )

@@ -98,6 +98,7 @@ def prepare(config: SFTRunConfig, run: RunDirectory, console: Console) -> Prepar
     return Prepared(
         training=training,
         samples=Answers(config.samples.prompt or questions, config.samples.sample_tokens),
+        finish=draw_losses,
         origin=conversations.origin,
         digest=digest,
         facts={
@@ -145,7 +146,6 @@ STAGE = Stage(
     config=SFTRunConfig,
     output=lambda config: config.output.run or default_run(config.model, "sft"),
     prepare=prepare,
-    finish=draw_losses,
     show=show_result,
     metrics={"val_loss": "loss of held-out answers"},
     makes_assistant=True,

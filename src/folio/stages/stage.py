@@ -41,12 +41,13 @@ ConfigT = TypeVar("ConfigT", bound=StageConfig)
 class Prepared:
     """A run that is ready to begin, or to be resumed.
 
-    facts: what to show first. origin, digest: what the run learns from, in words, and a SHA-256 of it. before: held-out
+    finish: what is left to do with the trained model, and the figure. facts: what to show first. origin, digest: what the run learns from, in words, and a SHA-256 of it. before: held-out
     metrics of the model that the run starts from. shown: names of the metrics beside the progress bar.
     """
 
     training: Training
     samples: SampleSource
+    finish: Callable[[RunDirectory], None]
     origin: str
     digest: str
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -58,9 +59,9 @@ class Prepared:
 class Stage(Generic[ConfigT]):
     """A command that trains, and all that there is to know of it.
 
-    output: the run directory that settings mean. prepare: loads and builds. finish: what is left to do with the trained
-    model, and the figure. show: the result, and what to do next. metrics: those that say how the stage went, by their
-    names in metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model.
+    output: the run directory that settings mean. prepare: loads and builds. show: the result, and what to do next. metrics: those that say how the stage went, by their
+    names in metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model. check: raises UserError for what
+    lies beside a recipe and is broken, before anything else is done.
     """
 
     name: str
@@ -68,17 +69,21 @@ class Stage(Generic[ConfigT]):
     config: type[ConfigT]
     output: Callable[[ConfigT], Path]
     prepare: Callable[[ConfigT, RunDirectory, Console], Prepared]
-    finish: Callable[[RunDirectory, Training], None]
     show: Callable[[RunDirectory, Console], None]
     metrics: Mapping[str, str]
     makes_assistant: bool = False
+    check: Callable[[Path], object] = Path.exists
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
         recipe, flags = take_recipe(self.name, arguments)
         takes_model = any(each.name == "model" for each in fields(self.config))  # type: ignore[arg-type]
         if flags and not flags[0].startswith("-") and not takes_model:
-            raise UserError(f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}.")
+            raise UserError(
+                f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}; for a text of your own use --data FILE."
+            )
+        if recipe is not None:
+            self.check(recipe)
         prog = f"folio {self.name} {arguments[0] if recipe else ''}".strip()
         config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.description)
         self.run(config, recipe, make_console())
@@ -107,11 +112,11 @@ class Stage(Generic[ConfigT]):
         progress = Progress(console, training.task.steps)
         recorder = Recorder(training, run, progress, prepared.samples, prepared.shown)
         train_to_end(recorder, console, unfinished)
-        self.finish(run, training)
+        prepared.finish(run)
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
 
 
-def draw_losses(run: RunDirectory, training: Training) -> None:
+def draw_losses(run: RunDirectory) -> None:
     """Draw loss.png."""
     records = read_lines(run.metrics_file)
     plot_losses(records, records[-1]["tokens"], run.plot, None)

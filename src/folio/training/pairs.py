@@ -151,6 +151,8 @@ def dpo(
         UserError: for a row that is no preference, a character that the tokenizer does not know, or an unknown setting.
     """
     config = from_table(DPOConfig, settings, "dpo")
+    if model.config.dropout:
+        raise UserError(f"the model has dropout {model.config.dropout}: load it with dropout=0.0.")
     pairs = _tokenized(preferences, tokenizer, model.config.block_size)
     frozen = copy.deepcopy(model).requires_grad_(False) if reference is None else reference
     torch.manual_seed(config.pairs.seed)

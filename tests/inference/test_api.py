@@ -1,0 +1,101 @@
+"""The functions of the public package that generate."""
+
+import numpy as np
+import pytest
+import torch
+from chatty import make_chatty
+
+from folio.errors import UserError
+from folio.inference.api import chat, generate, logprobs, stream
+from folio.inference.engine import Engine
+from folio.inference.sampling import SamplingConfig
+from folio.tokenizer.chat_template import prompt_ids
+
+
+def test_generate_returns_the_continuation_alone():
+    model, tokenizer = make_chatty()
+    text = generate(model, tokenizer, "abc", max_new_tokens=8, seed=3)
+    (completion,) = Engine(model).generate(
+        [tokenizer.prompt("abc")],
+        max_new_tokens=8,
+        sampling=SamplingConfig(),
+        seed=3,
+        stop_ids=tokenizer.end_ids,
+    )
+    special = set(tokenizer.special_ids.values())
+    assert text == tokenizer.decode(i for i in completion.ids if i not in special)
+
+
+def test_the_same_seed_gives_the_same_text_and_another_another():
+    model, tokenizer = make_chatty()
+    first, again, other = (
+        generate(model, tokenizer, "a", max_new_tokens=12, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_a_list_gives_a_list_and_its_first_is_what_it_is_alone():
+    model, tokenizer = make_chatty()
+    texts = generate(model, tokenizer, ["ab", "c"], max_new_tokens=8, seed=5)
+    assert len(texts) == 2
+    assert texts[0] == generate(model, tokenizer, "ab", max_new_tokens=8, seed=5)
+
+
+def test_the_pieces_of_a_stream_are_the_text():
+    model, tokenizer = make_chatty()
+    options = {"max_new_tokens": 10, "seed": 2, "temperature": 0.5}
+    pieces = list(stream(model, tokenizer, "a", **options))
+    assert all(pieces)
+    assert "".join(pieces) == generate(model, tokenizer, "a", **options)
+
+
+def test_generating_leaves_the_mode_of_the_model_and_ignores_its_dropout():
+    model, tokenizer = make_chatty(dropout=0.5)
+    model.train()
+    assert generate(model, tokenizer, "a", seed=1) == generate(model, tokenizer, "a", seed=1)
+    assert model.training
+
+
+def test_chat_answers_a_question_or_a_conversation():
+    model, tokenizer = make_chatty()
+    messages = [{"role": "user", "content": "a?"}]
+    answer = chat(model, tokenizer, "a?", max_new_tokens=8, seed=4)
+    assert answer == chat(model, tokenizer, messages, max_new_tokens=8, seed=4)
+    assert set(answer) <= set("abcdefgh ?")
+
+
+def test_an_answer_ends_where_the_context_does():
+    model, tokenizer = make_chatty()
+    question = "a" * (
+        model.config.block_size - len(prompt_ids(tokenizer, [{"role": "user", "content": ""}])) - 2
+    )
+    assert len(chat(model, tokenizer, question)) <= 2
+    with pytest.raises(UserError, match="leave out old turns"):
+        chat(model, tokenizer, question + "aa")
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_logprobs_are_those_of_the_logits(kind):
+    model, _ = make_chatty()
+    ids = [1, 2, 3, 4]
+    found = logprobs(model.eval(), kind(ids))
+    expected = model(torch.tensor([ids])).log_softmax(-1)[0, [0, 1, 2], ids[1:]]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected.detach())
+
+
+@pytest.mark.parametrize("n", [0, 1, 33])
+def test_logprobs_of_too_few_or_too_many(n):
+    model, _ = make_chatty()
+    with pytest.raises(UserError, match=f"there are {n} tokens: logprobs takes 2 to 32"):
+        logprobs(model, [1] * n)
+
+
+def test_mistakes():
+    model, tokenizer = make_chatty()
+    with pytest.raises(UserError, match="does not know 'x'"):
+        generate(model, tokenizer, "x")
+    with pytest.raises(UserError, match="temperature is -1"):
+        generate(model, tokenizer, "a", temperature=-1)
+    with pytest.raises(UserError, match="nothing to answer"):
+        chat(model, tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
