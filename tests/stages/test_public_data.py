@@ -8,7 +8,6 @@ import pytest
 from tiny import TINY
 from tiny_rl import PAIRS, POLICY, QUICK, make_function, make_pairs
 
-from folio.data import corpora
 from folio.files import read_lines
 
 TALKS = [{"question": "the", "answer": ("a m", "no!", "cat")[i % 3], "id": i} for i in range(40)]
@@ -24,7 +23,7 @@ def table(path, rows):
 @pytest.fixture
 def data_folder(tmp_path, monkeypatch):
     """A data folder that lies elsewhere than the current one."""
-    monkeypatch.setattr(corpora, "data_folders", lambda: [tmp_path / "elsewhere"])
+    monkeypatch.setenv("FOLIO_DATA", str(tmp_path / "elsewhere"))
     return tmp_path / "elsewhere"
 
 
