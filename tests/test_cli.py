@@ -1,5 +1,6 @@
 """The command line: verbs, exit codes, what is told to whom."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -108,3 +109,11 @@ def test_every_verb_has_help(verb, capsys):
         cli.main([verb, "--help"])
     assert caught.value.code == 0
     assert "--" in capsys.readouterr().out
+
+
+def test_what_the_library_logs_is_a_line_for_the_user(capsys):
+    logger = logging.getLogger("folio.data.hub")
+    with cli.shown_logs():
+        logger.info("looking for %s", "a/b")
+    logger.info("nobody asked")
+    assert capsys.readouterr() == ("", "folio: looking for a/b\n")

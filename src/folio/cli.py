@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), shown_logs():
             warnings.simplefilter("always", FolioWarning)
             warnings.showwarning = show_warning  # type: ignore[assignment]  # the rest of its arguments is never used
             find_command(arguments)(arguments[1:])
@@ -79,3 +81,25 @@ def show_warning(message: Warning | str, category: type[Warning], *place: Any) -
     is_ours = issubclass(category, FolioWarning)
     text = f"folio: {message}\n" if is_ours else warnings.formatwarning(message, category, *place[:2])
     print(text, end="", file=sys.stderr)
+
+
+class LogLines(logging.Handler):
+    """Prints what folio's modules log as lines for the user."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message of a record."""
+        print(f"folio: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def shown_logs() -> Iterator[None]:
+    """Print what folio's modules log at level INFO and above while the block runs."""
+    logger, handler = logging.getLogger("folio"), LogLines()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

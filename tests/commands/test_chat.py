@@ -52,7 +52,7 @@ def test_the_system_and_a_reset(chat, tmp_path, monkeypatch):
 def test_a_long_conversation_loses_its_oldest_turns_whole(chat):
     outcome = chat("the cat", "a mat", "ran")  # the context is 16 tokens
     assert outcome.code == 0
-    assert "the oldest 2 turns are no longer seen" in outcome.err
+    assert "the oldest 2 messages are no longer seen" in outcome.err
 
 
 def test_at_temperature_zero_nothing_is_left_to_chance(chat):
@@ -106,7 +106,7 @@ def test_what_was_saved_can_be_learned_from(folio, chat, finished, tmp_path, mon
 
 
 def test_a_model_that_says_nothing_leaves_no_turn(chat, monkeypatch):
-    monkeypatch.setattr("folio.commands.chat.stream_text", lambda *_, **__: iter([[""]]))
+    monkeypatch.setattr("folio.inference.chat.stream_text", lambda *_, **__: iter([[""]]))
     outcome = chat("the cat", "/retry", "/save talk.jsonl")
     assert "the question is taken back" in outcome.err
     assert "there is no answer yet" in outcome.err

@@ -175,7 +175,7 @@ def test_an_answer_that_is_broken_off_leaves_the_conversation_whole(chat, monkey
         raise KeyboardInterrupt
 
     writers = [iter([["a "], ["mat"]]), interrupted(), interrupted()]
-    monkeypatch.setattr("folio.commands.chat.stream_text", lambda *_, **__: writers.pop(0))
+    monkeypatch.setattr("folio.inference.chat.stream_text", lambda *_, **__: writers.pop(0))
     outcome = chat("the cat", "/save one.jsonl", "/reset", "on", "/save two.jsonl")
     assert outcome.out == "a mat\n\nma\n\n"
     assert [each[1] for each in saved("one.jsonl")] == [assistant("a mat")]
@@ -186,7 +186,7 @@ def test_an_answer_that_is_broken_off_leaves_the_conversation_whole(chat, monkey
 @pytest.mark.parametrize("n_silent", [0, 1])
 def test_where_one_says_nothing_the_question_is_taken_back(chat, monkeypatch, n_silent):
     texts = ["", "mat"] if n_silent == 0 else ["mat", ""]
-    monkeypatch.setattr("folio.commands.chat.stream_text", lambda *_, **__: iter([[texts.pop(0)]]))
+    monkeypatch.setattr("folio.inference.chat.stream_text", lambda *_, **__: iter([[texts.pop(0)]]))
     outcome = chat("the cat", "/retry")
     assert "the question is taken back" in outcome.err
     assert "there is no answer yet" in outcome.err
@@ -212,7 +212,7 @@ def test_answers_stand_side_by_side_where_there_is_room(chat, monkeypatch, colum
     ("flags", "told"),
     [
         (["--save", "choices.txt"], "ends in .jsonl"),
-        (["--save", "nothing/choices.jsonl"], "in a folder that there is"),
+        (["--save", "nothing/choices.jsonl"], "in an existing folder"),
     ],
 )
 def test_a_file_that_cannot_be_is_told_at_once(folio, finished, flags, told):

@@ -154,7 +154,7 @@ def test_conversations_that_do_not_fit_are_none(tmp_path):
 
 
 MISTAKES = {
-    "broken JSON": ('{"messages": [', "line 2: not JSON"),
+    "broken JSON": ('{"messages": [', "line 2: not valid JSON"),
     "no object": ("[1]", "line 2: it must be an object"),
     "no messages": ({"text": "hi", "id": None}, "line 2: it must have `messages`, .* and has text\\."),
     "messages of another kind": ({"messages": ["hi"]}, "line 2: messages must be objects"),

@@ -88,7 +88,7 @@ def test_a_damaged_parquet_file_is_an_error(tmp_path):
     pq.write_table(pa.table({"text": ["some text"] * 100}), whole)
     for content in (b"", b"not parquet", whole.read_bytes()[:-20]):
         path = write(tmp_path / "a.parquet", content)
-        with pytest.raises(UserError, match=r"a\.parquet is not a Parquet file that can be read"):
+        with pytest.raises(UserError, match=r"a\.parquet cannot be read as Parquet"):
             load_corpus(path)
 
 
@@ -117,7 +117,8 @@ def test_a_path_is_looked_for_here_and_then_in_the_data_folders(tmp_path, monkey
         for name in names:
             write(folder / "stories" / f"{name}.txt", f"{name} in {folder.name}")
     monkeypatch.chdir(here)
-    monkeypatch.setattr(corpora, "data_folders", lambda: [first, tmp_path / "nowhere", second])
+    monkeypatch.setenv("FOLIO_DATA", str(first))
+    monkeypatch.setattr("pooch.os_cache", lambda name: str(second))
     texts = [load_corpus(f"stories/{name}.txt").text for name in "abc"]
     assert texts == ["a in here", "b in first", "c in second"]
     assert load_corpus("stories/c.txt").origin == str(second / "stories" / "c.txt")
@@ -196,8 +197,9 @@ def known(tmp_path, monkeypatch):
     sha256 = hashlib.sha256(KNOWN_TEXT.encode()).hexdigest()
     corpus = KnownCorpus("tiny/input.txt", sha256, "https://example.invalid/input.txt")
     monkeypatch.setitem(corpora.KNOWN_CORPORA, "shakespeare", corpus)
-    folders = [tmp_path / "cache", tmp_path / "shared"]
-    monkeypatch.setattr(corpora, "data_folders", lambda: folders)
+    folders = [tmp_path / "data", tmp_path / "cache"]
+    monkeypatch.setenv("FOLIO_DATA", str(folders[0]))
+    monkeypatch.setattr("pooch.os_cache", lambda name: str(folders[1]))
     monkeypatch.setattr("requests.get", offline)
     return [folder / corpus.path for folder in folders]
 
@@ -273,14 +275,12 @@ def test_without_a_network_pythons_reference_stands_in(known):
     assert str(known[0]) in notice
 
 
-def test_the_data_folder_comes_from_the_environment(tmp_path, monkeypatch):
+def test_data_folders_are_that_of_the_environment_and_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FOLIO_DATA", str(tmp_path))
-    assert corpora.data_folders()[0] == tmp_path
+    monkeypatch.setattr("pooch.os_cache", lambda name: f"/cache/{name}")
+    assert corpora.data_folders() == [tmp_path, Path("/cache/folio")]
     monkeypatch.setenv("FOLIO_DATA", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert "folio" in str(corpora.data_folders()[0])
-    checkout = Path(__file__).resolve().parents[2]
-    assert checkout.parent / "shared" / "data" in corpora.data_folders()
+    assert corpora.data_folders() == [Path("/cache/folio")]
 
 
 def test_tiny_shakespeare_is_byte_for_byte_the_original():

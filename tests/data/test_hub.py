@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from folio.data import corpora
 from folio.data.conversations import read_conversations
 from folio.data.hub import hub_rows, is_hub_name
 from folio.data.preferences import read_preferences
@@ -38,7 +37,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(corpora, "data_folders", lambda: [tmp_path / "nothing"])
+    monkeypatch.setenv("FOLIO_DATA", str(tmp_path / "nothing"))
     monkeypatch.chdir(tmp_path)
     put("openai/gsm8k/main/train.parquet", question=["a", "b"], answer=["1", "2"])
     put("openai/gsm8k/main/test.parquet", question=["c"], answer=["3"])
@@ -76,10 +75,10 @@ def test_it_is_told_where_rows_stand():
 
 MISTAKES = {
     "some/pairs::dev": "some/pairs: Unknown split \"dev\". Should be one of ['train', 'test']. Its subsets: default. "
-    "Say what you want of it after the name, as some/pairs:SUBSET:SPLIT.",
+    "Name the one you want, as some/pairs:SUBSET:SPLIT.",
     "openai/gsm8k": "openai/gsm8k: Config name is missing. Its subsets: main, socratic. "
-    "Say what you want of it after the name, as openai/gsm8k:SUBSET:SPLIT.",
-    "some/other": "There is no file or folder some/other, and it cannot be had from the Hugging Face Hub "
+    "Name the one you want, as openai/gsm8k:SUBSET:SPLIT.",
+    "some/other": "There is no file or folder some/other, and it cannot be read from the Hugging Face Hub "
     "(Couldn't reach 'some/other' on the Hub (OfflineModeIsEnabled)). Try again with a network, or download it and "
     "name the files.",
 }
@@ -92,9 +91,16 @@ def test_mistakes_are_told_in_one_line(name, told):
     assert str(caught.value) == told
 
 
+def test_the_search_is_logged_and_nothing_is_printed(caplog, capsys):
+    with caplog.at_level("INFO", logger="folio"):
+        hub_rows("some/pairs")
+    assert caplog.messages == ["looking for some/pairs on the Hugging Face Hub"]
+    assert "looking" not in "".join(capsys.readouterr())
+
+
 def test_what_is_neither_a_subset_nor_a_folder_is_told():
     with pytest.raises(
-        UserError, match=r"nothing doesn't contain any data files\. Its subsets: default\. Say"
+        UserError, match=r"nothing doesn't contain any data files\. Its subsets: default\. Name"
     ):
         hub_rows("some/pairs:nothing")
 

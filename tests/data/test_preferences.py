@@ -67,8 +67,8 @@ def test_line_ends_are_those_of_unix(write):
 MISTAKES = {
     "equal sides": ({**GOOD, "rejected": "b"}, "chosen and rejected are the same"),
     "equal but for the line's end": ({**GOOD, "chosen": "b\r\n", "rejected": "b\n"}, "are the same"),
-    "broken JSON": ('{"prompt": "a", ', "not JSON"),
-    "deep JSON": ("[" * 100_000, "not JSON"),
+    "broken JSON": ('{"prompt": "a", ', "not valid JSON"),
+    "deep JSON": ("[" * 100_000, "not valid JSON"),
     "no object": ("[1]", "it must be an object"),
     "a key is missing": ({"prompt": "a", "chosen": "b"}, "it must have `prompt`, `chosen` and `rejected`, and has prompt, chosen."),
     "empty prompt": ({**GOOD, "prompt": ""}, "turn 1 (user) has no content"),
@@ -111,7 +111,7 @@ def test_files_without_preferences(write, tmp_path):
     with pytest.raises(UserError, match=r"absent\.jsonl cannot be read"):
         read_preferences(tmp_path / "absent.jsonl")
     (tmp_path / "pairs.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="looks like UTF-16"):
         read_preferences(tmp_path / "pairs.jsonl")
 
 

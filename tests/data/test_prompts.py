@@ -40,7 +40,7 @@ def test_whatever_has_a_prompt_is_read_up_to_the_last_question(write, record, ex
 
 
 MISTAKES = {
-    "broken JSON": ("{", "not JSON"),
+    "broken JSON": ("{", "not valid JSON"),
     "nothing known": ({"text": "a"}, "it must have `prompt`"),
     "no object": ("3", "it must be an object"),
     "empty": ({"prompt": ""}, "turn 1 (user) has no content"),

@@ -2,12 +2,12 @@
 
 import json
 import os
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from folio.data import corpora
 from folio.data.conversations import read_conversations
 from folio.data.known import KNOWN_CONVERSATIONS, KNOWN_PROMPTS, find_conversations, find_prompts
 from folio.data.preferences import read_preferences
@@ -49,7 +49,7 @@ def array(path, *rows):
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """The current folder, and a data folder below it."""
-    monkeypatch.setattr(corpora, "data_folders", lambda: [tmp_path / "nothing", tmp_path / "data"])
+    monkeypatch.setenv("FOLIO_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -108,12 +108,12 @@ def test_where_no_row_of_a_table_can_be_used_it_is_a_mistake(folder):
 MISTAKES = {
     "a line": ("a.jsonl", '{"n": 1}\n\n{}\n', "a.jsonl, line 3: no number."),
     "no object in a line": ("a.jsonl", '{"n": 1}\n3\n', "a.jsonl, line 2: it must be an object with named values."),
-    "no JSON in a line": ("a.jsonl", '{"n": 1}\n{\n', "a.jsonl, line 2: not JSON"),
+    "no JSON in a line": ("a.jsonl", '{"n": 1}\n{\n', "a.jsonl, line 2: not valid JSON"),
     "an object of an array": ("a.json", '[{"n": 1}, {}]', "a.json, object 2: no number."),
-    "no JSON": ("a.json", '[{"n": 1}', "a.json: not JSON"),
-    "no JSON in a line of a .json": ("a.json", '{"n": 1}\n{"n": 2', "a.json, line 2: not JSON"),
+    "no JSON": ("a.json", '[{"n": 1}', "a.json: not valid JSON"),
+    "no JSON in a line of a .json": ("a.json", '{"n": 1}\n{"n": 2', "a.json, line 2: not valid JSON"),
     "no table": ("a.parquet", "PAR1 or not", "a.parquet cannot be read as Parquet"),
-    "no UTF-8": ("a.jsonl", b"\xff\xfe", "a.jsonl cannot be read"),
+    "no UTF-8": ("a.jsonl", b"\xff\xfe", "a.jsonl looks like UTF-16"),
 }  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def test_without_another_file_the_last_tenth_measures(folder):
     assert (other.train, list(other.validation)) == (parts.train, [*range(20)])
     assert other.origin == "many.jsonl, and few.parquet, and many.jsonl"
     lines(folder / "many.jsonl", *numbers(1))
-    with pytest.raises(UserError, match="holds but one record"):
+    with pytest.raises(UserError, match="holds only one record"):
         find_parts(read, {}, "many.jsonl", None)
 
 
@@ -188,7 +188,7 @@ def test_names_known_for_conversations_are_known_for_prompts():
     assert KNOWN_CONVERSATIONS.keys() == KNOWN_PROMPTS.keys()
 
 
-# What lies beside the project, for its first rows only
+# Real data in $FOLIO_DATA, their first rows only
 
 REAL = {
     "chat": (read_conversations, read_prompts),
@@ -201,15 +201,14 @@ OTHERS = ("preferences/coffee_pointwise.jsonl",)
 
 @pytest.fixture(scope="module")
 def shared():
-    # Of the folders that are looked in, the first is the user's own; what it holds is not ours.
-    found = [folder for folder in corpora.data_folders()[1:] if (folder / "chat").is_dir()]
-    if not found:
-        pytest.skip("no data beside the project")
-    return found[0]
+    folder = Path(os.environ.get("FOLIO_DATA") or "nowhere").expanduser()
+    if not (folder / "chat").is_dir():
+        pytest.skip("FOLIO_DATA names no folder with chat/, math/ and preferences/")
+    return folder
 
 
 @pytest.mark.parametrize("kind", REAL)
-def test_files_beside_the_project_are_read(shared, kind, folder):
+def test_real_files_are_read(shared, kind, folder):
     files = sorted(file for file in (shared / kind).iterdir() if file.suffix in (".jsonl", ".json"))
     assert files
     for file in files:

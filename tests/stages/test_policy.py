@@ -278,7 +278,7 @@ def test_a_reward_model_is_no_policy_and_a_stranger_no_reward_model(
 
 
 PROMPT_FILES = {
-    "broken": ('{"prompt": "cat"}\n{"prompt": \n', "line 2: not JSON"),
+    "broken": ('{"prompt": "cat"}\n{"prompt": \n', "line 2: not valid JSON"),
     "empty": ("\n", "holds no prompts"),
     "one": ('{"prompt": "cat"}\n', "holds but one record: give at least two, or others with --validation"),
     "unknown character": (

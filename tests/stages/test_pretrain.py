@@ -454,7 +454,8 @@ def test_python_dash_m_folio_is_folio(text_file, run):
 def test_a_stand_in_for_a_text_has_a_run_of_its_own(folio, tmp_path, monkeypatch):
     """Without a network and a copy of Shakespeare."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("folio.data.corpora.data_folders", lambda: [tmp_path / "cache"])
+    monkeypatch.setenv("FOLIO_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("pooch.os_cache", lambda name: str(tmp_path / "cache"))
     monkeypatch.setattr(
         "requests.get", lambda *args, **kwargs: (_ for _ in ()).throw(ConnectionError("no network"))
     )

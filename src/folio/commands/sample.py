@@ -1,4 +1,4 @@
-"""Let a trained model write: the text of a prompt, continued, as it comes."""
+"""Continue a prompt with a model, and print the text as it is written."""
 
 from __future__ import annotations
 
@@ -10,42 +10,35 @@ from typing import Literal
 
 import tyro
 
-from folio.config import read_config
-from folio.errors import UserError
+from folio.config import Count, Seed, Settings, read_config
 from folio.inference.engine import Engine
 from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
+from folio.log import tell
 from folio.runs.load import load_for_inference
 from folio.runtime import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleConfig:
-    """What to write, and how."""
+class SampleConfig(Settings):
+    """What to generate, and how."""
 
     run: tyro.conf.Positional[Path]
     """A run directory (its best model is used), a checkpoint in it, or any model directory."""
     prompt: str = ""
-    """The text to continue; without one the model begins by itself."""
-    tokens: int = 500
-    """Most tokens to write in each answer."""
-    num: int = 1
-    """Different answers to the prompt."""
+    """The text to continue; without one the model starts on its own."""
+    tokens: Count = 500
+    """Maximum tokens in each answer."""
+    num: Count = 1
+    """How many answers to the prompt."""
     stop: tuple[str, ...] = ()
-    """An answer ends before any of these texts."""
-    seed: int = 1
+    """An answer ends before any of these strings."""
+    seed: Seed = 1
     """The same seed gives the same text."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
-    """Where to compute: cpu, cuda or mps. One short text is soonest ready on the cpu."""
+    """Where to compute. A single short text is fastest on the cpu."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.8))
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "num"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}: it must be at least 0.")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,10 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     model.to(choose_device(config.device))
     prompt, dropped = tokenizer.drop_unknown(config.prompt)
     if dropped:
-        print(
-            f"folio: the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.",
-            file=sys.stderr,
-        )
+        tell(f"the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.")
     steps = stream_text(
         Engine(model),
         tokenizer,
@@ -83,11 +73,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def heading(number: int, total: int) -> str:
-    """A line above each of several answers; nothing above a single one, so that it can be piped on."""
+    """Return a line above each of several answers; "" for a single one, so that it can be piped."""
     return f"--- {number} of {total} ---\n" if total > 1 else ""
 
 
 def write(text: str) -> None:
-    """Show text at once, line complete or not."""
+    """Print text at once, also within a line."""
     sys.stdout.write(text)
     sys.stdout.flush()

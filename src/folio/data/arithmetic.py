@@ -1,4 +1,4 @@
-"""Sums: a text of them, worked examples and problems, made from fixed seeds and so the same on every machine."""
+"""Generate sums from fixed seeds, the same on every machine: a text, worked examples, and problems."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from random import Random
 from typing import NamedTuple
 
 SUMS = 30_000
-"""In the text."""
+"""Sums in the text."""
 FORMS = (
     "{0.problem}={0.answer}\n",
     "{0.problem}\n{0.working}\n",
     "{0.problem}={0.answer}\n",
     "{0.problem}=\n{0.working}\n",
 )
-"""In which they stand there: half of them are worked out. What comes between problem and working differs, so that a model
+"""Forms of sums in the text; half are worked out. The characters between problem and working differ, so that a model
 learns to find the problem, not to count back to it."""
 EXAMPLES = 16
-"""Problems with their working: few, for somebody had to write them."""
+"""Problems with their working: few, as if written by hand."""
 UNSEEN_EXAMPLES = 100
-"""The same, to measure on."""
+"""Held-out problems with their working."""
 PROBLEMS = 5_000
-"""Problems alone, as many as one likes: nobody has to work them out."""
+"""Problems without working, of which any number can be had."""
 HELD_OUT = 2_000
-"""Problems to measure on."""
+"""Held-out problems without working."""
 
 
 class Sum(NamedTuple):
-    """Two numbers to add, from 0 to 999."""
+    """Two numbers from 0 to 999 to add."""
 
     a: int
     b: int
 
     @property
     def problem(self) -> str:
-        """As in 57+168."""
+        """The problem, as in 57+168."""
         return f"{self.a}+{self.b}"
 
     @property
@@ -45,9 +45,9 @@ class Sum(NamedTuple):
 
     @property
     def working(self) -> str:
-        """The columns from the right, a line each, with what is carried; then the answer: 7+8=15, 5+6+1=12, 0+1+1=2, 225.
+        """The columns from the right with their carries, a line each, then the answer: 7+8=15, 5+6+1=12, 0+1+1=2, 225.
 
-        Lines, as in the text, for a model knows no characters but those that it has read there.
+        In lines, as in the text: a model knows only the characters that it was trained on.
         """
         steps, carried = [], 0
         for x, y in zip_longest(reversed(str(self.a)), reversed(str(self.b)), fillvalue="0"):
@@ -58,9 +58,9 @@ class Sum(NamedTuple):
 
     @property
     def is_held_out(self) -> bool:
-        """Whether it only measures, as a tenth of all sums do, each with its mirror image.
+        """Whether the sum is for validation only, as a tenth of all sums is, each with its mirror image.
 
-        Those of two single digits never do: they stand in the working of others.
+        Sums of two single digits never are: they occur in the working of others.
         """
         if max(self) < 10:
             return False
@@ -69,28 +69,28 @@ class Sum(NamedTuple):
 
 
 def text() -> str:
-    """Sums, written in each of FORMS in turn. Nothing held out is among them."""
+    """Return training sums, written in each of FORMS in turn."""
     drawn = zip(islice(sums(1, held_out=False), SUMS), cycle(FORMS), strict=False)
     return "".join(form.format(each) for each, form in drawn)
 
 
 def examples() -> tuple[list[Sum], list[Sum]]:
-    """Sums whose working is to be learned, and held-out ones."""
+    """Return training and validation sums, to be answered with their working."""
     return different(2, EXAMPLES, held_out=False), unseen()[:UNSEEN_EXAMPLES]
 
 
 def problems() -> tuple[list[Sum], list[Sum]]:
-    """Sums to be tried, and held-out ones."""
+    """Return training and validation sums, to be solved."""
     return different(3, PROBLEMS, held_out=False), unseen()
 
 
 def unseen() -> list[Sum]:
-    """Sums that occur nowhere else, each once."""
+    """Return different held-out sums."""
     return different(4, HELD_OUT, held_out=True)
 
 
 def different(seed: int, n: int, *, held_out: bool) -> list[Sum]:
-    """n sums, each once."""
+    """Return n different sums."""
     found: dict[Sum, None] = {}
     for each in sums(seed, held_out=held_out):
         found[each] = None
@@ -100,7 +100,7 @@ def different(seed: int, n: int, *, held_out: bool) -> list[Sum]:
 
 
 def sums(seed: int, *, held_out: bool) -> Iterator[Sum]:
-    """An endless stream of sums that are held out, or of those that are not. Short numbers come as often as long ones."""
+    """Yield held-out or training sums without end. Short numbers are as frequent as long ones."""
     chance = Random(seed)
 
     def number() -> int:

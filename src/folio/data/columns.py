@@ -1,4 +1,4 @@
-"""The columns of public sets, and what folio makes of them: messages."""
+"""Turn rows of public datasets, which name their columns in many ways, into messages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from folio.data.corpora import unix_lines
+from folio.data.rows import unix_lines
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message
 
 Record = Mapping[str, Any]
-"""A row by columns. Files that come from tables have every column in every row, with null where there is nothing."""
+"""A row by column. Files made from tables have every column in every row, null where there is no value."""
 
 FORMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    ((), ("messages", "conversations")),  # the latter in ShareGPT's sets
+    ((), ("messages", "conversations")),  # the latter in ShareGPT's datasets
     (("prompt",), ("completion", "response", "chosen")),
     (("question",), ("answer", "response", "chosen")),  # GSM8K
     (("problem",), ("solution", "answer")),  # MATH
@@ -22,22 +22,22 @@ FORMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("Body", "Question"), ("Answer",)),  # SVAMP
     ((), ("chosen",)),  # hh-rlhf
 )
-"""The columns of a question, put together where there are several (only the first must be there), and those that may
-hold the answer, of which the first that is there counts. Without a question it is the whole conversation."""
+"""(question columns, answer columns). Question columns are joined, and only the first must be present; the first answer
+column present is used. Without question columns, the answer is the whole conversation."""
 
 LARGEST = 10**100
-"""Numbers beyond it are no answers, and Python would not write them out."""
+"""Larger numbers are not answers, and Python refuses to print some of them."""
 NAMES = {"role": ("role", "from"), "content": ("content", "value")}
-"""What messages may call their parts."""
+"""Keys that messages use for role and content."""
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
-"""What roles are called elsewhere."""
+"""Other names of roles."""
 SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
-"""Who speaks in Anthropic's transcripts."""
+"""Roles of the speakers in Anthropic's transcripts."""
 
 
 def conversation_of(record: Record) -> list[Message]:
-    """Question and answer, or the whole conversation, in whichever form it stands there. Raises UserError for none."""
+    """Return a row's question and answer, or its conversation, in any of FORMS. Raises UserError where it has none."""
     for asked, answers in FORMS:
         question, answer = question_of(record, asked), _first_of(record, answers)
         if question is not None and answer is not None:
@@ -46,8 +46,8 @@ def conversation_of(record: Record) -> list[Message]:
 
 
 def prompt_of(record: Record) -> list[Message]:
-    """The question, or else the conversation that there is. Raises UserError for none."""
-    # Where a question stands by itself, that is what is meant; else it is what comes before the last answer.
+    """Return a row's question, or else its conversation. Raises UserError where it has neither."""
+    # A question column is the prompt; without one, the prompt is what comes before the last answer.
     for asked, answers in sorted(FORMS, key=lambda form: not form[0]):
         if asked and (question := question_of(record, asked)) is not None:
             return question
@@ -59,7 +59,7 @@ def prompt_of(record: Record) -> list[Message]:
 
 
 def answers_of(record: Record) -> tuple[list[Message], list[Message]]:
-    """Two conversations, with the chosen and with the rejected answer. Raises UserError where a column is missing."""
+    """Return two conversations, with the chosen and the rejected answer. Raises UserError where a column is missing."""
     if record.get("chosen") is None or record.get("rejected") is None:
         raise UserError(f"it must have `prompt`, `chosen` and `rejected`, {_instead_of(record)}")
     questions = (question_of(record, asked) for asked, _ in FORMS if asked)
@@ -68,7 +68,7 @@ def answers_of(record: Record) -> tuple[list[Message], list[Message]]:
 
 
 def question_of(record: Record, columns: Sequence[str]) -> list[Message] | None:
-    """What stands in these columns, as turns: none where there are no columns, None where the first is missing."""
+    """Return these columns as turns: [] for no columns, None where the first is missing."""
     if not columns:
         return []
     if record.get(columns[0]) is None:
@@ -78,17 +78,17 @@ def question_of(record: Record, columns: Sequence[str]) -> list[Message] | None:
 
 
 def answered(prompt: Sequence[Message], answer: object) -> list[Message]:
-    """A prompt and its answer, which may be the whole conversation. Raises UserError if that is another one."""
+    """Return a prompt with its answer. The answer may be a whole conversation; UserError if it lacks the prompt."""
     turns = turns_of(answer, "assistant")
     if not turns or turns[0]["role"] == "assistant":
         return [*prompt, *turns]
     if turns[: len(prompt)] != prompt:
-        raise UserError("an answer is a conversation which does not begin with the prompt.")
+        raise UserError("the answer is a conversation that does not begin with the prompt.")
     return turns
 
 
 def turns_of(value: object, role: str) -> list[Message]:
-    """A list of messages, a transcript of Anthropic's, or a text, which is one turn of that role's."""
+    """Return the turns of a list of messages, of a transcript like Anthropic's, or of a text: one turn of that role."""
     if isinstance(value, list):
         return [_message(each) for each in value]
     text = _text_of(value)
@@ -116,12 +116,12 @@ def _first_of(record: Record, names: Sequence[str]) -> Any:
 
 
 def _text_of(value: object) -> str:
-    if isinstance(value, float):  # as answers to problems are: 51.0 is 51
+    if isinstance(value, float):  # answers to problems: 51.0 is 51
         return f"{value:.15g}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST:
         return str(value)
     if not isinstance(value, str):
-        raise UserError("what is said must be a text or a list of messages.")
+        raise UserError("content must be a text or a list of messages.")
     return unix_lines(value)
 
 

@@ -1,35 +1,35 @@
-"""Plain text to train on: where it is found, and how it is read."""
+"""Find and read plain text to train on."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from folio.data import arithmetic
+from folio.data.rows import Row, decode, jsonl_rows, parquet_rows, read_text, unix_lines, unreadable
 from folio.errors import UserError
 
 BETWEEN_DOCUMENTS = "\n\n"
 FOLDER_SUFFIXES = (".txt", ".jsonl", ".parquet")
 PIECE = 2**16
-"""Characters that are tokenized at once: a long text costs a tokenizer much memory."""
+"""Characters tokenized at once: a tokenizer needs much memory for a long text."""
 DOWNLOAD_TIMEOUTS = (2, 10)
-"""Seconds to connect to one address, and to wait for the next bytes. A host may have several addresses; the
-first is short so that a machine whose network drops everything is told so in seconds."""
+"""Seconds to connect to one address, and to wait for the next bytes. A host may have several addresses; the first is
+short so that a network that drops all packets is noticed within seconds."""
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A text and where it came from.
 
-    origin:   words for the person: which file, or "downloaded from ...".
-    notices:  what the person should be told about how it was found.
+    origin:   a description for the user: which file, or "downloaded from ...".
+    notices:  what the user should know about how it was found.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Corpus:
     notices: tuple[str, ...] = ()
 
     def split(self) -> tuple[str, str]:
-        """The training and the validation text (see `split`)."""
+        """Return the training and the validation text (see `split`)."""
         return split(self.text)
 
     @property
     def sha256(self) -> str:
-        """What tells this text from another."""
+        """Digest of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def load_corpus(data: str) -> Corpus:
-    """Find and read a text.
+    """Find and read a text to train on.
 
     data: the name of a known corpus (`KNOWN_CORPORA`), or a path: `.jsonl` and `.parquet` with a `text` in
     every row, a folder (its `.txt`, `.jsonl` and `.parquet` files in order of name, not those of folders inside
@@ -57,10 +57,10 @@ def load_corpus(data: str) -> Corpus:
 
     A byte order mark at the start is dropped and "\\r\\n" becomes "\\n", so that a text is the same whichever
     system it was saved on; all else stays as it is. A known corpus is looked for in the data folders
-    (`data_folders`), then downloaded. Failing that, the reference manual that comes with Python stands in for
-    it, with a notice.
+    (`data_folders`), then downloaded. Failing that, the reference manual that comes with Python takes its place, with a
+    notice.
 
-    Raises UserError where there is no such file, it cannot be read, or there is nothing in it to learn from.
+    Raises UserError where there is no such file, it cannot be read, or it holds nothing to train on.
     """
     if data in KNOWN_CORPORA:
         return KNOWN_CORPORA[data].load(data)
@@ -70,22 +70,22 @@ def load_corpus(data: str) -> Corpus:
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except PermissionError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise UserError(_no_such_data(data, path)) from error
     text = _read_folder(path) if is_folder else _read(path)
-    _require_something_to_learn(text, path)
+    _require_variety(text, path)
     return Corpus(path.resolve().stem, text, str(path))
 
 
 def split(text: str) -> tuple[str, str]:
-    """The first 90 % for training, the rest for validation, as in the lecture."""
+    """Return the first 90% for training and the rest for validation, as in the lecture."""
     at = int(0.9 * len(text))
     return text[:at], text[at:]
 
 
 def pieces(text: str) -> Iterator[str]:
-    """The text in order, each piece to the first line's end after PIECE characters."""
+    """Yield the text in order; each piece ends with the first line end after PIECE characters."""
     start = 0
     while start < len(text):
         end = text.find("\n", start + PIECE) + 1 or len(text)
@@ -98,7 +98,7 @@ def require_length(text: Sized, minimum: int, what: str, unit: str = "character"
     if len(text) < minimum:
         raise UserError(
             f"{what} has {len(text):,} {unit}s and needs at least {minimum:,} (block_size + 1): "
-            "give it a longer text or make block_size smaller."
+            "use a longer text or a smaller block_size."
         )
 
 
@@ -106,19 +106,19 @@ def require_length(text: Sized, minimum: int, what: str, unit: str = "character"
 
 
 def data_folders() -> list[Path]:
-    """Where data are looked for: $FOLIO_DATA or else the user's cache folder, which is also where
-    downloads go, then `shared/data` beside or in the checkout or the current folder."""
+    """Return where data are looked for: $FOLIO_DATA, then the user's cache folder. Downloads go to the first of them."""
     import pooch
 
-    first = os.environ.get("FOLIO_DATA") or pooch.os_cache("folio")
-    checkout = Path(__file__).resolve().parents[3]
-    bases = (checkout.parent, checkout, Path.cwd().parent, Path.cwd())
-    return [Path(first).expanduser(), *(base / "shared" / "data" for base in bases)]
+    named = os.environ.get("FOLIO_DATA")
+    cache = Path(pooch.os_cache("folio"))
+    return [Path(named).expanduser(), cache] if named else [cache]
 
 
 def find_data(path: str | Path) -> Path:
-    """The file or folder that a person means: in the current folder, or else below the first of `data_folders` that
-    has it. A path to nothing comes back as it is, for its reader to complain of."""
+    """Return the path of a file or folder: in the current folder, or else below the first of `data_folders` that has it.
+
+    A path to nothing is returned as it is: whoever reads it reports the error.
+    """
     named = Path(os.path.expanduser(path))
     if named.is_absolute() or os.path.exists(named):
         return named
@@ -127,21 +127,24 @@ def find_data(path: str | Path) -> Path:
 
 
 class NamedCorpus(Protocol):
-    """A corpus that folio knows by name."""
+    """A corpus with a name."""
 
     def load(self, name: str) -> Corpus: ...
 
 
 @dataclass(frozen=True)
 class KnownCorpus:
-    """A corpus that folio finds: its path below a data folder, and where to download it."""
+    """A corpus with a path below a data folder, and a URL to download it from."""
 
     path: str
     sha256: str
     url: str
 
     def load(self, name: str) -> Corpus:
-        """From the first data folder that has it whole, else downloaded, else Python's reference, with notices."""
+        """Read the corpus from the first data folder that has an intact copy, or download it.
+
+        Without either, return Python's reference manual, with a notice.
+        """
         folders = data_folders()
         notices: list[str] = []
         for path in dict.fromkeys(folder / self.path for folder in folders):
@@ -151,7 +154,7 @@ class KnownCorpus:
                 continue
             if hashlib.sha256(raw).hexdigest() == self.sha256:
                 shortest = min(str(path), os.path.relpath(path), key=len)
-                return Corpus(name, _decode(raw, path), shortest, tuple(notices))
+                return Corpus(name, decode(raw, path), shortest, tuple(notices))
             notices.append(
                 f"{path} is not the {name} that folio knows (its checksum differs), so it is not used."
             )
@@ -170,13 +173,13 @@ class KnownCorpus:
 
 @dataclass(frozen=True)
 class GeneratedCorpus:
-    """A corpus that folio makes, always the same."""
+    """A corpus that folio generates, always the same."""
 
     make: Callable[[], str]
 
     def load(self, name: str) -> Corpus:
-        """Make it."""
-        return Corpus(name, self.make(), "made by folio")
+        """Generate the corpus."""
+        return Corpus(name, self.make(), "generated by folio")
 
 
 KNOWN_CORPORA: dict[str, NamedCorpus] = {
@@ -198,7 +201,7 @@ def _download(known: KnownCorpus, target: Path) -> None:
 
     import pooch
 
-    # It would announce on its own, in the middle of our output, what we put into the corpus's origin.
+    # It would log what the corpus's origin says.
     pooch.get_logger().setLevel(logging.ERROR)
     pooch.retrieve(
         known.url,
@@ -230,20 +233,20 @@ def _no_such_data(data: str, path: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    """One file's text, read as its suffix says."""
+    """Return one file's text, read by its suffix."""
     return BETWEEN_DOCUMENTS.join(READERS.get(path.suffix.lower(), _plain_documents)(path))
 
 
 def _read_folder(folder: Path) -> str:
     try:
-        # Hidden files are not the person's text: macOS leaves binary ._name.txt beside name.txt.
+        # Hidden files are not the user's text: macOS leaves binary ._name.txt beside name.txt.
         files = sorted(
             path
             for path in folder.iterdir()
             if path.suffix.lower() in FOLDER_SUFFIXES and path.is_file() and not path.name.startswith(".")
         )
     except OSError as error:
-        raise _unreadable(folder, error) from error
+        raise unreadable(folder, error) from error
     if not files:
         raise UserError(
             f"{folder} has no {', '.join(FOLDER_SUFFIXES[:-1])} or {FOLDER_SUFFIXES[-1]} file in it: "
@@ -253,94 +256,40 @@ def _read_folder(folder: Path) -> str:
 
 
 def _plain_documents(path: Path) -> Iterator[str]:
-    yield _decode(_read_bytes(path), path)
+    yield read_text(path)
 
 
 def _jsonl_documents(path: Path) -> Iterator[str]:
-    # Not splitlines(): it would also split at separators that JSON allows inside a string.
-    for number, line in enumerate(_decode(_read_bytes(path), path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{path}, line {number}: not valid JSON ({error}); mend or remove the line."
-            ) from error
-        yield _document(row.get("text") if isinstance(row, dict) else None, f"{path}, line {number}")
+    return map(_document, jsonl_rows(path))
 
 
 def _parquet_documents(path: Path) -> Iterator[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            if "text" not in file.schema_arrow.names:
-                columns = ", ".join(file.schema_arrow.names)
-                raise UserError(
-                    f"{path} has no column 'text' (it has: {columns}): rename the one with the text."
-                )
-            values = file.read(columns=["text"]).column("text").to_pylist()
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a Parquet file that can be read; write it again.") from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    for number, value in enumerate(values, start=1):
-        yield _document(value, f"{path}, row {number}")
+    return map(_document, parquet_rows(path, columns=["text"]))
 
 
 READERS: dict[str, Callable[[Path], Iterator[str]]] = {
     ".jsonl": _jsonl_documents,
     ".parquet": _parquet_documents,
 }
-"""How files with other than plain text are read, by suffix."""
+"""Readers by suffix; all other files are plain text."""
 
 
-def _document(value: Any, where: str) -> str:
+def _document(row: Row) -> str:
+    value = row.value.get("text") if isinstance(row.value, dict) else None
     if not isinstance(value, str):
-        raise UserError(f'{where}: no string under "text"; every row needs one.')
+        raise UserError(f'{row.where}: no string under "text"; every row needs one.')
     # JSON can spell half of a surrogate pair, which no file could hold as UTF-8.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         half = value[error.start]
         raise UserError(
-            f'{where}: "text" has half of a surrogate pair ({half!r}); mend or remove it.'
+            f'{row.where}: "text" has half of a surrogate pair ({half!r}); fix or remove it.'
         ) from error
     return unix_lines(value)
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _decode(raw: bytes, path: Path) -> str:
-    """UTF-8 with or without a byte order mark -> text with unix line ends. Raises UserError for other bytes."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{path} looks like UTF-16: save it as UTF-8.")
-    if b"\x00" in raw:
-        raise UserError(f"{path} looks like a binary file (byte {raw.index(0):,} is 0): name a text file.")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 at byte {error.start:,}: save it as UTF-8.") from error
-    return unix_lines(text.removeprefix("\ufeff"))
-
-
-def unix_lines(text: str) -> str:
-    """Line ends as in the texts that models are trained on."""
-    return text.replace("\r\n", "\n")
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read ({error.strerror or error}): check its permissions.")
-
-
-def _require_something_to_learn(text: str, path: Path) -> None:
+def _require_variety(text: str, path: Path) -> None:
     if not text or text.isspace():
         raise UserError(f"{path} is empty: name a file with text in it.")
     if text.count(text[0]) == len(text):

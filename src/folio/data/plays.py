@@ -1,4 +1,4 @@
-"""Conversations from plays: a speech is a question, the next speaker's reply an answer."""
+"""Make conversations from plays: each speech is a question, the next speaker's reply its answer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ SPEECH = re.compile(r"(?P<speaker>[^\n:]+):\n(?P<words>.+)", re.DOTALL)
 
 
 def speeches(text: str) -> list[tuple[str, str]]:
-    """Speaker and words of every speech. Speeches are set apart by empty lines, and begin with a name and a colon.
+    """Return (speaker, words) of each speech. Blank lines separate speeches; each begins with a name and a colon.
 
-    What does not look so, as the halves of a speech that was cut in two, is left out.
+    All else is skipped, such as the halves of a speech that was cut in two.
     """
     found = (SPEECH.fullmatch(part.strip("\n")) for part in text.split("\n\n"))
     return [(match["speaker"], match["words"]) for match in found if match]
 
 
 def dialogues(text: str, max_characters: int) -> list[Conversation]:
-    """Every speech with the reply to it, where neither is longer than max_characters. The speakers' names are left out."""
+    """Return each speech with the reply to it, without names, where neither is longer than max_characters."""
     pairs = enumerate(zip(speeches(text), speeches(text)[1:], strict=False), start=1)
     return [
         Conversation(
