@@ -127,7 +127,7 @@ def test_all_four_views_are_shown(explain):
     out = explain("--text", "the cat\nran", "--top", "3").out
     for title in (
         "Tokens and their ids",
-        "What comes next",
+        "Next token",
         "Attention of layer 1, head 0",
         "Loss per character",
         "Most surprising",
@@ -207,7 +207,7 @@ def test_two_models_stand_side_by_side_where_there_is_room(explain, other, monke
     def titles(columns):
         monkeypatch.setenv("COLUMNS", str(columns))
         out = explain(other, "--text", "the cat").out
-        return [line.count("What comes next") for line in out.splitlines() if "What comes next" in line]
+        return [line.count("Next token") for line in out.splitlines() if "Next token" in line]
 
     assert titles(120) == [2]
     assert titles(60) == [1, 1]

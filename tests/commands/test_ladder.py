@@ -10,7 +10,7 @@ from rich.console import Console
 from folio.commands.ladder import FULL, LECTURE_LOSSES, LadderConfig, size_of
 from folio.files import read_lines
 from folio.lecture.ladder import LADDER, LAPTOP, LECTURE
-from folio.report.ladder import WIDE, Result, Row, show_ladder
+from folio.report.ladder import TABLE_WIDTH, Result, Row, show_ladder
 
 FIELDS = ["rung", "added", "parameters", "val_loss", "seconds", "lecture_loss"]
 SMALL = ("--n-embd", "8", "--n-head", "2", "--n-layer", "1", "--block-size", "4", "--batch-size", "2")
@@ -121,7 +121,7 @@ def test_without_a_directory_the_first_free_one_is_taken(folio, text_file, tmp_p
     assert sorted(path.name for path in Path("runs").iterdir()) == ["ladder", "ladder-2"]
 
 
-@pytest.mark.parametrize("columns", [40, 60, WIDE - 1, WIDE, 160])
+@pytest.mark.parametrize("columns", [40, 60, TABLE_WIDTH - 1, TABLE_WIDTH, 160])
 def test_the_table_fits_the_terminal(columns):
     """With the longest of everything: all rungs, a spread, the lecture's size and hours of training."""
     rows = [

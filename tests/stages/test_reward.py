@@ -53,7 +53,10 @@ def held_out_scores(run, path, subtract_mean=True):
     measured = pairs[len(pairs) - round(0.1 * len(pairs)) :]
     with torch.inference_mode():
         return torch.cat(
-            [completion_scores(model, pair_batch([pair], tokenizer.special_ids["<|pad|>"])) for pair in measured]
+            [
+                completion_scores(model, pair_batch([pair], tokenizer.special_ids["<|pad|>"]))
+                for pair in measured
+            ]
         )
 
 

@@ -27,7 +27,7 @@ from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
 from folio.lecture.parts import LanguageModel, generate
 from folio.log import Progress, clock, make_console
 from folio.objectives.next_token import next_token_loss
-from folio.report.ladder import Result, Row, draw_ladder, show_ladder, tell_result
+from folio.report.ladder import Result, Row, draw_ladder, show_ladder, show_result
 from folio.runs.directory import FORMAT, RunDirectory
 from folio.runs.settings import stored_config
 from folio.runtime import Runtime, RuntimeConfig, describe, start_runtime
@@ -294,7 +294,7 @@ def measure(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, con
         text=write_text(model, size.block_size, texts, trial.seed),
     )
     append_line(run.path / RESULTS, asdict(result))
-    tell_result(result, console)
+    show_result(result, console)
 
 
 def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> tuple[LanguageModel, float]:

@@ -185,4 +185,4 @@ def digest_of(rewards: RewardsConfig, prompts: Sequence[object], start: Path) ->
 
 def finish(run: RunDirectory, training: Training) -> None:
     """Draw rl.png."""
-    draw_history(History.of(run), str(run.path), run.rl_plot)
+    draw_history(History.from_run(run), str(run.path), run.rl_plot)
