@@ -264,13 +264,13 @@ def test_formulas_and_missing_letters_are_only_letters(folio, finished, tmp_path
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "there is nothing to read: give it a text"),
-        (["--text", ""], "there is nothing to read"),
+        ([], "--text is required"),
+        (["--text", ""], "--text is required"),
         (["--text", "☃☃"], "has never seen any of these characters"),
         (["--text", "the", "--layer", "2"], "layer is 2"),
         (["--text", "the", "--layer", "-1"], "has layers 0 to 1"),
         (["--text", "the", "--head", "2"], "head is 2"),
-        (["--text", "the", "--top", "0"], "top is 0: it must be from 1 to 100"),
+        (["--text", "the", "--top", "0"], "top is 0: it must be at least 1 and at most 100"),
         (["--text", "the", "--png", "look.jpg"], "must end in .png"),
         (["--text", "the", "--png", "nowhere/look.png"], "there is no folder nowhere"),
         (["--text", "the", "--png", "folder.png"], "is a folder"),

@@ -11,8 +11,8 @@ from folio.report.figure import save_figure
 from folio.report.reading import (
     CALM_TO_RED,
     DARK_TO_BRIGHT,
-    MAX_NATS,
     MAP_POSITIONS,
+    MAX_NATS,
     REPLACEMENT,
     Reading,
     Stops,

@@ -19,8 +19,8 @@ from rich.text import Text
 from folio.report.reading import (
     CALM_TO_RED,
     DARK_TO_BRIGHT,
-    MAX_NATS,
     MAP_POSITIONS,
+    MAX_NATS,
     Reading,
     Stops,
     longest_bar,
