@@ -276,7 +276,7 @@ def test_formulas_and_missing_letters_are_only_letters(folio, finished, tmp_path
         (["--text", "the", "--png", "folder.png"], "is a folder"),
         (["--text", "the", "--png", "x" * 300 + ".png"], "cannot be written"),
         (["nowhere", "--text", "the"], "nowhere: no such run or model directory"),
-        (["--text", "the", "--device", "cuda"], "device cuda: torch finds none on this machine"),
+        (["--text", "the", "--device", "cuda"], "device cuda: not available on this machine"),
     ],
 )
 def test_what_makes_no_sense(explain, tmp_path, monkeypatch, flags, words):

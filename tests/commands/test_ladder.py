@@ -54,7 +54,7 @@ def test_training_helps(climb, table):
     assert all(row["val_loss"] < 0.8 * math.log(n_characters) for row in table())
 
 
-def test_seeds_give_a_mean_and_a_spread(climb, run, table):
+def test_seeds_give_a_mean_and_a_standard_deviation(climb, run, table):
     outcome = climb("--rungs", "position", "--seeds", 3)
     losses = [line["val_loss"] for line in read_lines(run / "results.jsonl")]
     assert len(set(losses)) == 3
@@ -174,7 +174,7 @@ def test_results_cut_off_by_a_kill_are_measured_again(climb, run, table):
 def test_results_that_are_gone_are_told(climb, run):
     climb("--rungs", "bigram")
     (run / "results.jsonl").write_bytes(b"{")
-    assert "holds no result" in climb("--rungs", "bigram").mistake
+    assert "has no results" in climb("--rungs", "bigram").mistake
 
 
 def test_losses_of_other_sizes_do_not_mix(climb, run):
@@ -236,7 +236,7 @@ def test_a_diverging_rung_is_told(climb, run):
 
 
 def test_a_few_steps_are_told_to_be_too_few(climb):
-    assert "too few to learn from" in " ".join(climb("--rungs", "bigram").out.split())
+    assert "steps are too few" in " ".join(climb("--rungs", "bigram").out.split())
 
 
 def test_a_text_without_line_ends_will_do(folio, tmp_path, run):
