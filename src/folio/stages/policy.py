@@ -186,4 +186,4 @@ def digest_of(rewards: RewardsConfig, prompts: Sequence[object], start: Path) ->
 
 def draw_rollouts(run: RunDirectory) -> None:
     """Draw rl.png."""
-    draw_history(History.of(run), str(run.path), run.rl_plot)
+    draw_history(History.from_run(run), str(run.path), run.rl_plot)
