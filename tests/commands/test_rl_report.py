@@ -27,7 +27,7 @@ def test_a_healthy_run(folio, ppo):
         "kl_coef 0.05",
         "gold held out 0.550 to 0.700",
         "No problems found",
-        "KL 5.4 nats per answer, 0.09 per token; on first passes",
+        "KL 5.4 nats per answer, 0.09 per token; on first steps",
         "> Where is the king?",
         f"figure {ppo}/rl.png",
     ):

@@ -49,14 +49,14 @@ FAILURES = [
     (
         "ppo",
         {"ratio": on_pass(1.03, 1.0)},
-        "The ratio is not 1 on first passes",
+        "The ratio is not 1 on first steps",
         ["40 of 40 rollouts, from rollout 1 on", "1.0300"],
         {"ratio": on_pass(1.005, 1.5)},
     ),
     (
         "grpo",
         {"approx_kl": on_pass(7e-3, 8e-3)},  # a temperature of 0.9 for 1: the mean ratio is still 1
-        "The ratio is not 1 on first passes",
+        "The ratio is not 1 on first steps",
         ["approx_kl up to 0.007"],
         {"approx_kl": on_pass(8e-5, 0.5)},
     ),
@@ -185,7 +185,7 @@ def test_too_few_rollouts_show_no_trend(stage, figures, title, words, within):
     told = [finding.title for finding in diagnose(history_of(stage, 4, **figures))]
     at_once = {
         "The KL is negative",
-        "The ratio is not 1 on first passes",
+        "The ratio is not 1 on first steps",
         "The policy is far from its reference",
     }
     by_evaluations = {"The reward is overoptimized", "Answers are all alike"}

@@ -135,7 +135,7 @@ def healthy_summary(history: History) -> str:
         facts.append(f"KL {kl.late:.1f} nats per answer, {kl.late / length.late:.2f} per token")
     if ratio:
         deviation = max(abs(value - 1) for value in ratio.values)
-        facts.append(f"on first passes the ratio is within {deviation:.1g} of 1")
+        facts.append(f"on first steps the ratio is within {deviation:.1g} of 1")
     return f"No problems found in the metrics. {'; '.join(facts)}."
 
 
