@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 from itertools import islice
-from pathlib import Path
 
 import torch
 

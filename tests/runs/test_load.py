@@ -153,7 +153,10 @@ def test_without_a_token_to_begin_with_it_needs_a_prompt(folio, foreign):
 
 
 def test_before_it_is_taught_it_cannot_chat(folio, foreign):
-    assert f"{foreign} has no chat tokens; fine-tune it with `folio sft {foreign}` first" in folio("chat", foreign).mistake
+    assert (
+        f"{foreign} has no chat tokens; fine-tune it with `folio sft {foreign}` first"
+        in folio("chat", foreign).mistake
+    )
 
 
 def test_it_is_not_explained(folio, foreign):

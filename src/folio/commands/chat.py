@@ -20,7 +20,7 @@ from folio.files import append_line
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
-from folio.log import tell
+from folio.log import notify
 from folio.model.gpt import GPT
 from folio.runs.load import load_for_chat, stage_of
 from folio.runtime import choose_device
@@ -88,7 +88,7 @@ class Chat:
         """The text without what the model has never seen, which is told."""
         text, dropped = self.tokenizer.drop_unknown(text)
         if dropped:
-            tell(f"the model has never seen {', '.join(map(repr, dropped))}; left out.")
+            notify(f"the model has never seen {', '.join(map(repr, dropped))}; left out.")
         return text
 
     def hear(self, question: str) -> bool:
@@ -97,7 +97,7 @@ class Chat:
         if self.other is not None:
             question = self.other.known(question)
         if not question:
-            tell("nothing is left of that; say something else.")
+            notify("nothing is left of that; say something else.")
             return False
         self.messages.append({"role": "user", "content": question})
         return True
@@ -126,7 +126,7 @@ class Chat:
                 self.messages.append({"role": "assistant", "content": "".join(pieces)})
             else:
                 self.messages.pop()
-                tell("no answer; the question is taken back.")
+                notify("no answer; the question is taken back.")
 
     @property
     def said(self) -> list[Message]:
@@ -148,7 +148,7 @@ class Chat:
                 f"that is too long: the model reads {self.model.config.block_size} tokens, the system turn and all."
             )
         if first > self.n_forgotten:
-            tell(f"the context is full: the oldest {first} turns are no longer seen.")
+            notify(f"the context is full: the oldest {first} turns are no longer seen.")
         self.n_forgotten = first
         return ids
 
@@ -192,7 +192,9 @@ def meet(config: ChatConfig) -> Chat:
     """A chat with the model of `config.run`."""
     model, tokenizer = load_for_chat(config.run)
     if stage_of(config.run) == "pretrain":
-        tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
+        notify(
+            f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it."
+        )
     return Chat(model.to(choose_device(config.device)), tokenizer, config)
 
 
@@ -201,7 +203,7 @@ def begin_comparing(chat: Chat, run: Path) -> None:
     config = replace(chat.config, run=run, system="")  # it follows what is said to the first
     is_same = run.resolve() == chat.config.run.resolve()
     chat.other = Chat(chat.model, chat.tokenizer, config) if is_same else meet(config)
-    tell(
+    notify(
         f"each question gets two answers, in random order. Say 1 or 2 for the better one, 0 for neither; "
         f"the pairs are added to {config.save}."
     )
@@ -232,7 +234,7 @@ def take(chat: Chat, line: str) -> None:
     except KeyboardInterrupt:
         print()
     except UserError as error:
-        tell(str(error))
+        notify(str(error))
 
 
 def reply(chat: Chat) -> None:
@@ -253,7 +255,7 @@ def show(pieces: Iterator[str]) -> None:
 
 def unknown(chat: Chat, rest: str) -> None:
     """For a command that does not exist."""
-    tell(f"there is no such command. There is {', '.join(COMMANDS)} and /quit.")
+    notify(f"there is no such command. There is {', '.join(COMMANDS)} and /quit.")
 
 
 def show_help(chat: Chat, rest: str) -> None:
@@ -286,7 +288,7 @@ def set_other(chat: Chat, rest: str) -> None:
         raise UserError("with which model? Name a run, as in /compare runs/shakespeare-sft.")
     else:
         chat.other = None
-        tell("one answer to each question again.")
+        notify("one answer to each question again.")
 
 
 def set_temperature(chat: Chat, rest: str) -> None:
@@ -304,7 +306,7 @@ def save(chat: Chat, rest: str) -> None:
     if not chat.messages:
         raise UserError("there is nothing to save yet.")
     append_line(Path(rest), {"messages": chat.said})
-    tell(f"saved in {rest}.")
+    notify(f"saved in {rest}.")
 
 
 COMMANDS: dict[str, Callable[[Chat, str], None]] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from folio.errors import UserError
-from folio.log import tell
+from folio.log import notify
 
 NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:.*)?")
 DEFAULT_SPLIT = "train"
@@ -43,7 +43,7 @@ def _load(name: str, subset: str, split: str) -> Any:
             f"There is no file or folder {name}. To take it for a dataset of the Hugging Face Hub, folio needs a "
             "library: pip install 'folio-gpt[hub]'."
         ) from None
-    tell(f"looking for {name} on the Hugging Face Hub")
+    notify(f"looking for {name} on the Hugging Face Hub")
     # The library would tell of every try of every request.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     subsets: list[str] = []

@@ -255,7 +255,7 @@ def fallen_reward(history: History) -> Finding | None:
         f"From {reward.early:.3f} to {reward.late:.3f}; highest in rollout "
         f"{reward.rollouts[reward.values.index(best)]} ({best:.3f}).",
         "Steps so large that they break the language, or a KL penalty that outweighs the reward.",
-        f"For the first, {LOWER_RATES}, or lower --passes; for the second, lower --kl-coef.",
+        f"For the first, {LOWER_RATES}, or lower --epochs; for the second, lower --kl-coef.",
     )
 
 
@@ -270,7 +270,7 @@ def poor_critic(history: History) -> Finding | None:
         f"Explained variance is {explained.late:.2f} at the end; that of a constant is 0.",
         "Advantages are noisier than without a critic. It follows the policy too slowly, or it was initialized from a "
         "reward model, which was trained on whole answers only.",
-        "Raise --value-clip-range or --passes, or use grpo, which has no critic. (--vf-coef changes little: the critic "
+        "Raise --value-clip-range or --epochs, or use grpo, which has no critic. (--vf-coef changes little: the critic "
         "has its own optimizer, and Adam's steps do not scale with the loss.)",
     )
 
@@ -287,7 +287,7 @@ def much_clipping(history: History) -> Finding | None:
         f"{fmean(clipped.values):.0%} of the tokens in the last step on a rollout, most in rollout "
         f"{clipped.rollouts[clipped.values.index(worst)]} ({worst:.0%}).",
         "Each rollout moves the policy too far, and tokens beyond the clip range get no gradient.",
-        f"Lower --passes, or {LOWER_RATES}.",
+        f"Lower --epochs, or {LOWER_RATES}.",
     )
 
 
