@@ -11,7 +11,7 @@ import torch
 
 from folio import __version__
 from folio.config import read_config
-from folio.log import make_console, size
+from folio.log import format_size, make_console
 from folio.report.tables import show_table
 from folio.runtime import (
     DTYPES,
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> None:
         "torch": torch.__version__,
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "hardware": describe(runtime.device),
-        "memory": f"{size(available_memory(runtime.device))} available",
-        "disk": f"{size(shutil.disk_usage('.').free)} free here",
+        "memory": f"{format_size(available_memory(runtime.device))} available",
+        "disk": f"{format_size(shutil.disk_usage('.').free)} free here",
         "threads": str(runtime.threads),
         "compiler": "found; models are compiled"
         if can_compile(runtime.device)

@@ -18,7 +18,7 @@ from folio.data.known import find_conversations
 from folio.data.records import spread
 from folio.errors import UserError
 from folio.files import write_file
-from folio.log import Progress, clock, make_console
+from folio.log import Progress, format_duration, make_console
 from folio.model.directory import weights_digest
 from folio.model.gpt import GPT
 from folio.report.tables import show_next, show_table
@@ -115,7 +115,7 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
         {
             "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} for validation in {made[1]}",
             "conversations": known.origin,
-            "answers": f"{sampler.n_answers:,} generated and judged in {clock(time.perf_counter() - start)}",
+            "answers": f"{sampler.n_answers:,} generated and judged in {format_duration(time.perf_counter() - start)}",
         },
         console,
     )

@@ -26,7 +26,7 @@ from folio.evaluation.loss import evaluate
 from folio.files import append_line, drop_cut_line, read_lines, write_file
 from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
 from folio.lecture.parts import LanguageModel, generate
-from folio.log import Progress, clock, make_console
+from folio.log import Progress, format_duration, make_console
 from folio.objectives.next_token import next_token_loss
 from folio.report.ladder import Result, Row, draw_ladder, show_ladder, show_result
 from folio.runs.directory import FORMAT, RunDirectory
@@ -318,7 +318,9 @@ def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> t
         for report in reports:
             seconds += report.seconds
             left = (size.steps - report.step) * seconds / report.step
-            progress.update(report.step, {trial.place: "", "loss": f"{report.loss:.3f}", "left": clock(left)})
+            progress.update(
+                report.step, {trial.place: "", "loss": f"{report.loss:.3f}", "left": format_duration(left)}
+            )
     except NonFiniteLossError as error:
         raise UserError(
             f"{trial.rung}: the loss was not finite at step {error.step}. "

@@ -19,7 +19,7 @@ from rich.text import Text
 from folio.config import read_config
 from folio.errors import UserError
 from folio.files import read_lines
-from folio.log import figure, make_console, size
+from folio.log import format_number, format_size, make_console
 from folio.runs.directory import RunDirectory
 
 METRICS = {
@@ -99,7 +99,7 @@ def summarize(run: RunDirectory) -> Summary:
     try:
         info = run.read_info()
     except UserError:
-        return Summary(name, "", "damaged", "", size(n_bytes), changed, "")
+        return Summary(name, "", "damaged", "", format_size(n_bytes), changed, "")
     records = read_lines(run.metrics_file)
     status, stage = info["status"], info["stage"]
     if status == "running" and not run.is_in_use:
@@ -108,8 +108,10 @@ def summarize(run: RunDirectory) -> Summary:
         run=name,
         stage=stage,
         status=status + ("" if status == "finished" else progress(info, records)),
-        metrics=", ".join(f"{name} {figure(value)}" for name, value in kept_metrics(stage, records).items()),
-        size=size(n_bytes),
+        metrics=", ".join(
+            f"{name} {format_number(value)}" for name, value in kept_metrics(stage, records).items()
+        ),
+        size=format_size(n_bytes),
         changed=changed,
         command=next_command(run, status, info),
     )

@@ -15,7 +15,7 @@ from folio.inference.engine import Engine
 from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
-from folio.log import tell
+from folio.log import notify
 from folio.runs.load import load_for_inference
 from folio.runtime import choose_device
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     model.to(choose_device(config.device))
     prompt, dropped = tokenizer.drop_unknown(config.prompt)
     if dropped:
-        tell(f"the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.")
+        notify(f"the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.")
     steps = stream_text(
         Engine(model),
         tokenizer,

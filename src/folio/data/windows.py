@@ -80,12 +80,13 @@ class RandomWindows(OrderedSource[Batch]):
         return Batch.from_windows(windows)
 
 
-def validation_windows(ids: Tensor, block_size: int, batch_size: int) -> Iterator[Batch]:
+def validation_windows(ids: TokenIds, block_size: int, batch_size: int) -> Iterator[Batch]:
     """Yield windows side by side, in order, that make each of ids[1:] a target once.
 
     ids: (N) integers, N > 1. A batch has up to batch_size rows of block_size; the end of the last window is padding of
     weight 0.
     """
+    ids = torch.as_tensor(ids)
     n_targets = len(ids) - 1
     n_windows = -(-n_targets // block_size)
     padding = n_windows * block_size - n_targets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from folio.log import figure
+from folio.log import format_number
 from folio.report.tables import evaluations, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 
@@ -22,7 +22,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
     """Print held-out metrics before and after training, and the next commands."""
     before, after = run.read_info()["before"], evaluations(run, "val_reward")[-1]
     metrics = {
-        words: f"{figure(before[name])} before, {figure(after[name])} after"
+        words: f"{format_number(before[name])} before, {format_number(after[name])} after"
         for name, words in METRICS.items()
         if name in after
     }

@@ -9,7 +9,7 @@ from rich.console import Console
 from folio.config import flatten
 from folio.data.corpora import Corpus
 from folio.files import read_lines
-from folio.log import clock, size
+from folio.log import format_duration, format_size
 from folio.model.architectures import architecture_of
 from folio.report.reference import Reference
 from folio.report.tables import best_evaluation, evaluations, show_next, show_table, training_cost
@@ -48,7 +48,7 @@ def show_estimate(training: Training, n_tokens: int, seconds: float, console: Co
     lines = {
         "training": f"{plan.steps:,} steps of {plan.micro_batch_size * plan.accumulation} x {plan.model.block_size} "
         f"{training.tokenizer.unit}s, {plan.total_tokens / n_tokens:.1f} epochs",
-        "estimate": f"{clock(seconds)} and {size(peak_memory(training.runtime.device))}",
+        "estimate": f"{format_duration(seconds)} and {format_size(peak_memory(training.runtime.device))}",
     }
     show_table(lines, console)
     console.print()

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from folio.errors import UserError
 from folio.inference.inspection import Inspection, inspect
-from folio.log import tell
+from folio.log import notify
 from folio.model.architectures import architecture_of
 from folio.model.config import GPTConfig
 from folio.runs.load import load_for_inference
@@ -162,7 +162,7 @@ def read_text(path: Path, text: str, *, layer: int | None, head: int, device: to
     ids = known_ids(tokenizer, text, path)
     block_size = model.config.block_size
     if len(ids) > block_size:
-        tell(
+        notify(
             f"{path} reads {block_size} characters at most: only the last {block_size} of {len(ids)} are shown."
         )
     if tokenizer.drop_unknown("\n")[0]:
@@ -188,7 +188,7 @@ def known_ids(tokenizer: CharTokenizer, text: str, path: Path) -> list[int]:
             f"{path} has never seen any of these characters: give it a text like the one it was trained on."
         )
     if dropped:
-        tell(f"{path} has never seen {', '.join(map(repr, dropped))}; left out of the text.")
+        notify(f"{path} has never seen {', '.join(map(repr, dropped))}; left out of the text.")
     return tokenizer.encode(known).tolist()
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from folio.errors import UserError
 from folio.files import read_lines
-from folio.log import clock, size
+from folio.log import format_duration, format_size
 from folio.runs.directory import RunDirectory
 
 
@@ -30,7 +30,7 @@ def best_evaluation(run: RunDirectory) -> dict[str, Any]:
 def training_cost(run: RunDirectory) -> str:
     """Return a finished run's training time and peak memory as text."""
     seconds = read_lines(run.metrics_file)[-1]["train_seconds"]
-    return f"{clock(seconds)}, {size(run.read_info()['peak_memory'])} of memory at peak"
+    return f"{format_duration(seconds)}, {format_size(run.read_info()['peak_memory'])} of memory at peak"
 
 
 def show_next(commands: Sequence[str], console: Console) -> None:

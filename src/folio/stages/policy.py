@@ -17,7 +17,7 @@ from folio.data.known import find_prompts
 from folio.data.prompts import sample_questions
 from folio.data.records import spread
 from folio.errors import UserError
-from folio.log import times
+from folio.log import format_times
 from folio.model.directory import weights_digest
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History
@@ -92,7 +92,7 @@ class Policy:
             **self.facts,
             "machine": f"{describe(training.runtime.device)}; {training.runtime}",
             "training": f"{rollout.rollouts:,} rollouts of {rollout.rollout_size} answers, each learned from "
-            f"{times(rollout.epochs)}: {training.task.steps:,} steps",
+            f"{format_times(rollout.epochs)}: {training.task.steps:,} steps",
         }
         return Prepared(
             training=training,
