@@ -73,8 +73,8 @@ def test_it_is_shown_in_tokens(pretrain, run):
     assert (done.code, done.err) == (0, "")
     out = " ".join(done.out.split())
     n_tokens = len(load_for_inference(run)[1].encode(halves()[0]))
-    passes = STEPS * 64 / n_tokens
-    for words in (f"290 different, {n_tokens:,} to learn from", f"16 tokens, the text {passes:.1f} times", "tokens/s",
+    epochs = STEPS * 64 / n_tokens
+    for words in (f"vocabulary of 290, {n_tokens:,} for training", f"16 tokens, {epochs:.1f} epochs", "tokens/s",
                   "nats per token", "bits per byte"):  # fmt: skip
         assert words in out, words
     assert "characters/s" not in out
