@@ -20,6 +20,7 @@ import tyro
 from torch import Tensor
 
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import Sampler, SamplingConfig
 from folio.model.config import GPTConfig
 from folio.model.directory import save_model
@@ -54,7 +55,8 @@ def random_model() -> GPT:
 
 def folio(model: GPT) -> Writer:
     engine = Engine(model)
-    return lambda ids: engine.generate(ids.tolist(), max_new_tokens=NEW_TOKENS, sampling=SAMPLING, seed=0)
+    config = GenerationConfig(max_new_tokens=NEW_TOKENS, sampling=SAMPLING)
+    return lambda ids: engine.generate(ids.tolist(), config)
 
 
 def transformers(model: GPT) -> Writer:

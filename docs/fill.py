@@ -1,7 +1,7 @@
-"""Fill in what the lecture's pages take from elsewhere, so that it is never pasted: code and measured figures.
+"""Fill in code and measured figures on the lecture's pages, from the source and from benchmarks/ladder.json.
 
-`make docs` runs cog (https://cog.readthedocs.io), which calls these functions where a page asks for them and puts
-what they print in its place. A test fails where a page is behind.
+`make docs` runs cog (https://cog.readthedocs.io), which replaces each marked block with the output of the function that it
+names. A test fails if a page is out of date.
 """
 
 import ast
@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "folio" / "lecture"
 
 
 def code(*names: str) -> None:
-    """The lines of definitions, as in `code("parts.Head", "ladder.SINGLE_HEAD")`; "parts.Head.forward" is a method."""
+    """Print the source of definitions, as in `code("parts.Head", "ladder.SINGLE_HEAD")`; "parts.Head.forward" is a method."""
     print("```python")
     print("\n\n".join(_definition(name) for name in names))
     print("```")
@@ -39,7 +39,7 @@ def _name_of(node: ast.stmt) -> str | None:
 
 
 def measured(*rungs: str) -> None:
-    """The rows of these rungs, or all, as measured by benchmarks/ladder.py."""
+    """Print the table of these rungs, or all, from benchmarks/ladder.py."""
     print("| rung | what was added | parameters | validation loss | change | seconds | lecture |")
     print("|---|---|---:|---:|---:|---:|---:|")
     below = None
@@ -55,7 +55,7 @@ def measured(*rungs: str) -> None:
 
 
 def equal_time() -> None:
-    """The lecture's last rung, the same trained for as long as the top one, and the top one."""
+    """Print the comparison of `scale_up` and `muon` at equal training time."""
     print("| rung | steps | seconds of training | validation loss |")
     print("|---|---:|---:|---:|")
     for row in _report()["equal_time"]:
@@ -63,7 +63,7 @@ def equal_time() -> None:
 
 
 def machine() -> None:
-    """Where the figures are from."""
+    """Print the machine, the torch version and the number of seeds of the figures."""
     report = _report()
     print(f"{report['hardware']}, torch {report['torch']}, {report['seeds']} seeds.")
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from folio.log import Progress, clock, make_console, size
+from folio.log import Progress, format_duration, format_size, make_console
 
 
 @pytest.mark.parametrize(
@@ -13,12 +13,12 @@ from folio.log import Progress, clock, make_console, size
     [(0, "0:00"), (-3, "0:00"), (59.6, "1:00"), (61, "1:01"), (3599.6, "1:00:00"), (36_005, "10:00:05")],
 )
 def test_clock(seconds, shown):
-    assert clock(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 @pytest.mark.parametrize(("n_bytes", "shown"), [(0, "0 MB"), (2.34e8, "234 MB"), (1.25e10, "12.5 GB")])
 def test_size(n_bytes, shown):
-    assert size(n_bytes) == shown
+    assert format_size(n_bytes) == shown
 
 
 def test_plain_lines_without_a_terminal(monkeypatch):

@@ -1,9 +1,8 @@
-"""Saving so that nothing already saved can be lost, and loading only what is whole.
+"""Save and load training state, and find the newest valid checkpoint.
 
-A checkpoint is a directory. It is written under a temporary name, synced to the disk, sealed with checksums,
-and renamed: at any moment, a power cut included, a directory with its final name is complete or detectably
-damaged. What is not weights (optimizer, data position, random state) is one safetensors file: tensors as
-tensors, everything else as JSON in its header. Nothing is ever unpickled.
+A checkpoint is a directory, written by `files.write_directory`: complete, or detectably damaged. Besides the weights it
+holds one safetensors file with the optimizer, the data position and the random state: tensors as tensors, everything
+else as JSON in its header. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """`value` as JSON, with its tensors moved to `tensors` and dictionaries as pairs (keys may be numbers)."""
+    """Return `value` as JSON with its tensors moved to `tensors`, and dicts as pairs, since keys may be numbers."""
     match value:
         case Tensor():
             tensors[str(len(tensors))] = value.detach().contiguous()
@@ -55,7 +54,7 @@ def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _give_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The inverse of `_take_tensors`."""
+    """Invert `_take_tensors`."""
     match value:
         case {"tensor": name}:
             return tensors[name]
@@ -68,7 +67,7 @@ def _give_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def random_state() -> dict[str, Tensor]:
-    """The state of torch's random generators (CPU, and CUDA or MPS where in use)."""
+    """Return the states of torch's random generators on all available devices."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -78,7 +77,7 @@ def random_state() -> dict[str, Tensor]:
 
 
 def restore_random_state(state: dict[str, Tensor]) -> None:
-    """Put back what `random_state` returned; a generator that this machine lacks is passed over."""
+    """Restore the states that `random_state` returned, except for devices that this machine lacks."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
@@ -87,17 +86,17 @@ def restore_random_state(state: dict[str, Tensor]) -> None:
 
 
 def saved_steps(checkpoints: Path) -> list[Path]:
-    """The directories `step-N` below `checkpoints`, newest first."""
+    """Return the directories `step-N` in `checkpoints`, newest first."""
     found = [path for path in checkpoints.glob("step-*") if path.name.removeprefix("step-").isdigit()]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
 
 def newest_valid(checkpoints: Path) -> tuple[Path | None, list[str]]:
-    """The newest undamaged `step-N` below `checkpoints`, and a line on each newer one that is damaged."""
+    """Return the newest undamaged `step-N` in `checkpoints`, and a message for each newer, damaged one."""
     problems: list[str] = []
     for path in saved_steps(checkpoints):
         problem = damage(path)
         if problem is None:
             return path, problems
-        problems.append(f"{path} is damaged ({problem}); looking for the one before.")
+        problems.append(f"{path} is damaged ({problem}); trying the one before.")
     return None, problems

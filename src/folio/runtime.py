@@ -15,33 +15,30 @@ from typing import Any, Literal
 import psutil
 import torch
 
+from folio.config import Count, Settings
 from folio.errors import UserError
 
 SLOW_PRODUCT = 0.5
-"""Seconds: a matrix product that takes longer is timed only once."""
+"""Seconds above which a matrix product is timed only once."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
-    """Device, precision, compilation and threads; by default whatever is fastest on this machine."""
+class RuntimeConfig(Settings):
+    """Device, precision, compilation and threads; by default the fastest on this machine."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of matrix products; weights stay in float32. auto measures which is faster."""
+    """Precision of matrix products; weights stay in float32. auto chooses the faster one."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model's blocks; auto does if a C++ compiler (CPU) or Triton (GPU) is installed."""
-    threads: int | None = None
-    """CPU threads; by default one per core that this process may use."""
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"threads is {self.threads}: it must be at least 1.")
+    threads: Count | None = None
+    """CPU threads; by default one per available core."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The resolved choices. A run records them, so that it resumes with the same arithmetic."""
+    """The chosen device, precision and threads. A run records them, so that it resumes with the same arithmetic."""
 
     device: torch.device
     compute_dtype: torch.dtype
@@ -56,7 +53,7 @@ class Runtime:
         return f"{self.device.type}, {precision} at {self.flops_per_second / 1e9:,.0f} GFLOP/s, {compiled}"
 
     def place(self, *models: Any) -> None:
-        """Move models to the device, and let them compute in the chosen precision."""
+        """Move models to the device and set their compute precision."""
         for model in models:
             model.to(self.device)
             model.compute_dtype = self.compute_dtype
@@ -73,7 +70,7 @@ class Runtime:
 
 
 def start_runtime(config: RuntimeConfig) -> Runtime:
-    """Set the number of threads, measure precisions, and choose. Raises UserError for a missing device."""
+    """Set the number of threads and choose device and precision. Raises UserError for a missing device."""
     threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU; no change on a CPU
@@ -82,7 +79,7 @@ def start_runtime(config: RuntimeConfig) -> Runtime:
     if device.type == "cuda" and config.precision == "auto":
         names = ["bfloat16" if torch.cuda.is_bf16_supported() else "float32"]
     speeds = {name: matmul_speed(device, DTYPES[name]) for name in names}
-    # Rounding costs a little loss, so bfloat16 has to be worth it.
+    # bfloat16 costs a little loss to rounding, so it must be clearly faster.
     name = "bfloat16" if speeds.get("bfloat16", 0) > 1.2 * speeds.get("float32", 0) else "float32"
     return Runtime(
         device=device,
@@ -94,7 +91,7 @@ def start_runtime(config: RuntimeConfig) -> Runtime:
 
 
 def restore_runtime(table: Mapping[str, Any]) -> Runtime:
-    """Return the runtime of an earlier process from its table, and set its number of threads.
+    """Return the runtime that `to_table` stored, and set its number of threads.
 
     Raises UserError if the table is damaged or this machine lacks the device.
     """
@@ -126,7 +123,7 @@ def choose_device(name: str) -> torch.device:
         name = next(kind for kind, is_there in available.items() if is_there)
     if not available.get(name):
         found = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise UserError(f"device {name}: torch finds none on this machine; choose from auto, {found}.")
+        raise UserError(f"device {name}: not available on this machine; choose from auto, {found}.")
     return torch.device(name)
 
 
@@ -152,8 +149,10 @@ def can_compile(device: torch.device) -> bool:
 
 
 def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Return floating-point operations per second of a square matrix product: the best of several, as other processes
-    may be using the device."""
+    """Return the floating-point operations per second of a square matrix product.
+
+    The best of several, as other processes may be using the device.
+    """
     size = 1024 if device.type == "cpu" else 8192
     a = torch.randn(size, size, device=device).to(dtype)
     seconds = []
@@ -164,12 +163,12 @@ def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
         synchronize(device)
         seconds.append(time.perf_counter() - start)
         if seconds[-1] > SLOW_PRODUCT:
-            break  # a precision that this processor only emulates
+            break  # the processor emulates this precision
     return float(2 * size**3 / min(seconds))
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished its queued work, so that a clock can be read."""
+    """Wait until the device has finished its queued work, as before reading a clock."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     elif device.type == "mps":
@@ -177,12 +176,12 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes held so far: on the GPU, or by this process."""
+    """Return the peak memory in bytes: that allocated on the GPU, or that of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     try:
         import resource
-    except ImportError:  # Windows, where psutil knows the peak; elsewhere it does not
+    except ImportError:  # Windows, the only system on which psutil reports the peak
         memory = psutil.Process().memory_info()
         return int(getattr(memory, "peak_wset", memory.rss))
     unit = 1 if sys.platform == "darwin" else 1024
@@ -200,12 +199,12 @@ def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):  # no Linux, or one on a processor that it does not name
+    except (OSError, StopIteration):  # not Linux, or a processor without a model name
         return platform.processor() or platform.machine()
 
 
 def available_memory(device: torch.device) -> int:
-    """Return the bytes that can be allocated: on the GPU, or on the machine within the container's limit."""
+    """Return the free memory in bytes: on the GPU, or on the machine within the container's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info()[0]
     free = psutil.virtual_memory().available

@@ -20,7 +20,7 @@ def chat(folio, finished, monkeypatch):
 
 
 def test_every_line_gets_an_answer(chat):
-    outcome = chat("a", "", "no", flags=["--tokens", "1"])
+    outcome = chat("a", "", "no", flags=["--tokens", "1", "--seed", "2"])
     assert outcome.code == 0
     (notice,) = outcome.err.splitlines()
     assert "not to answer; folio sft" in notice

@@ -37,7 +37,7 @@ def test_trained_tokens_are_marked_and_special_ones_named(show, tmp_path):
     assert "<|bos|>\n<|user|>the<|end|>\n<|assistant|>⟦a↵\nm<|end|>⟧\n" in outcome.out
     assert "2 of 2 conversations, the first" in outcome.out
     assert "Conversation 1 (" in outcome.out
-    assert f"Conversation 2 ({tmp_path / 'talk.jsonl'}, line 2), to measure on\n" in outcome.out
+    assert f"Conversation 2 ({tmp_path / 'talk.jsonl'}, line 2), validation\n" in outcome.out
     assert "11 tokens, 4 trained\n" in outcome.out
 
 
@@ -61,7 +61,7 @@ def test_what_is_missing_is_told(show, tmp_path):
         turns("the cat sat on", "no"),
     )
     out = show(path, "--validation", path).out
-    assert "11 tokens, 4 trained; cut after turn 2 of 4, for the context is 16 tokens" in out
+    assert "11 tokens, 4 trained; cut after turn 2 of 4, as the context is 16 tokens" in out
     assert "11 tokens, 4 trained; turn 3 has no answer and is left out" in out
     assert "left out: its first answer does not fit into 16 tokens" in out
     assert re.search(r"^cut +1 +1 *$", out, re.M)
@@ -79,7 +79,7 @@ def test_the_figures_are_those_of_training(show, folio, finished, talk, run):
         "cut": ["0", "0"],
         "left out": ["0", "0"],
         "tokens": ["396", "44"],
-        "of them trained": ["36.4%", "36.4%"],
+        "trained": ["36.4%", "36.4%"],
         "longest": ["11", "11"],
         "rows of 16": ["36", "4"],
         "filled": ["62.5%", "62.5%"],
@@ -131,8 +131,8 @@ def test_mistakes_are_told_as_in_training(show, folio, finished, tmp_path, run, 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["sow", "talk.jsonl"], "folio data has no 'sow'. Did you mean show?"),
-        (["talk.jsonl"], "There is folio data show FILE --run RUN."),
+        (["sow", "talk.jsonl"], "unknown command 'sow'. Usage: folio data show FILE --run RUN."),
+        (["talk.jsonl"], "Usage: folio data show FILE --run RUN."),
         (["show", "talk.jsonl", "--num", "0"], "num is 0"),
         (["show", "talk.jsonl", "--seed", "-1"], "seed is -1"),
         (["show", "nothing.jsonl"], "nothing.jsonl cannot be read"),

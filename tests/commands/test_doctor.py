@@ -30,5 +30,5 @@ def test_without_a_compiler(doctor, monkeypatch):
     monkeypatch.setattr("folio.commands.doctor.can_compile", lambda device: False)
     monkeypatch.setattr("folio.runtime.can_compile", lambda device: False)
     out = doctor().out
-    assert "training works, but slower" in out
+    assert "training works, but is slower" in out
     assert "not compiled" in " ".join(out.split())

@@ -127,7 +127,7 @@ def test_all_four_views_are_shown(explain):
     out = explain("--text", "the cat\nran", "--top", "3").out
     for title in (
         "Tokens and their ids",
-        "What comes next",
+        "Next token",
         "Attention of layer 1, head 0",
         "Loss per character",
         "Most surprising",
@@ -207,7 +207,7 @@ def test_two_models_stand_side_by_side_where_there_is_room(explain, other, monke
     def titles(columns):
         monkeypatch.setenv("COLUMNS", str(columns))
         out = explain(other, "--text", "the cat").out
-        return [line.count("What comes next") for line in out.splitlines() if "What comes next" in line]
+        return [line.count("Next token") for line in out.splitlines() if "Next token" in line]
 
     assert titles(120) == [2]
     assert titles(60) == [1, 1]
@@ -264,19 +264,19 @@ def test_formulas_and_missing_letters_are_only_letters(folio, finished, tmp_path
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "there is nothing to read: give it a text"),
-        (["--text", ""], "there is nothing to read"),
+        ([], "--text is required"),
+        (["--text", ""], "--text is required"),
         (["--text", "☃☃"], "has never seen any of these characters"),
         (["--text", "the", "--layer", "2"], "layer is 2"),
         (["--text", "the", "--layer", "-1"], "has layers 0 to 1"),
         (["--text", "the", "--head", "2"], "head is 2"),
-        (["--text", "the", "--top", "0"], "top is 0: it must be from 1 to 100"),
+        (["--text", "the", "--top", "0"], "top is 0: it must be at least 1 and at most 100"),
         (["--text", "the", "--png", "look.jpg"], "must end in .png"),
         (["--text", "the", "--png", "nowhere/look.png"], "there is no folder nowhere"),
         (["--text", "the", "--png", "folder.png"], "is a folder"),
         (["--text", "the", "--png", "x" * 300 + ".png"], "cannot be written"),
         (["nowhere", "--text", "the"], "nowhere: no such run or model directory"),
-        (["--text", "the", "--device", "cuda"], "device cuda: torch finds none on this machine"),
+        (["--text", "the", "--device", "cuda"], "device cuda: not available on this machine"),
     ],
 )
 def test_what_makes_no_sense(explain, tmp_path, monkeypatch, flags, words):

@@ -104,7 +104,7 @@ def test_the_same_again_is_the_same_and_a_second_run_changes_nothing(label, tmp_
     first = made(tmp_path)
     again = label()
     assert (again.code, again.err) == (0, "")
-    assert "holds these preferences already" in again.out
+    assert "already has these preferences" in again.out
     assert "was made with seed 1, not 2: choose another --out" in label("--seed", "2").mistake
     label("--out", tmp_path / "other")
     assert (
@@ -159,7 +159,7 @@ def test_a_reward_model_may_judge(label, folio, finished, tmp_path, run):
 
 def test_only_as_many_prompts_as_asked_for(label, tmp_path):
     outcome = label("--prompts", 20, "--validation-prompts", 10)
-    assert "60 written and judged" in " ".join(outcome.out.split())
+    assert "60 generated and judged" in " ".join(outcome.out.split())
 
 
 def test_a_given_answer_that_is_too_long_for_the_context_is_left_out(label, tmp_path):
@@ -212,7 +212,7 @@ def test_models_without_chat_tokens_are_sent_to_sft(folio, tmp_path, run, label)
         )
     ).save_pretrained(plain)  # fmt: skip
     tokenizer.save_pretrained(plain)
-    told = f"{plain} has no chat tokens: `folio sft {plain}` teaches it to answer."
+    told = f"{plain} has no chat tokens; fine-tune it with `folio sft {plain}` first."
     pairs, judge = make_pairs(tmp_path / "pairs.jsonl"), f"{tmp_path / 'judge.py'}:f"
     assert told in label(model=plain).mistake
     assert told in folio("dpo", plain, "--data", pairs, "--run", run, *QUICK).mistake

@@ -10,7 +10,7 @@ from rich.console import Console
 from folio.commands.ladder import FULL, LECTURE_LOSSES, LadderConfig, size_of
 from folio.files import read_lines
 from folio.lecture.ladder import LADDER, LAPTOP, LECTURE
-from folio.report.ladder import WIDE, Result, Row, show_ladder
+from folio.report.ladder import TABLE_WIDTH, Result, Row, show_ladder
 
 FIELDS = ["rung", "added", "parameters", "val_loss", "seconds", "lecture_loss"]
 SMALL = ("--n-embd", "8", "--n-head", "2", "--n-layer", "1", "--block-size", "4", "--batch-size", "2")
@@ -54,7 +54,7 @@ def test_training_helps(climb, table):
     assert all(row["val_loss"] < 0.8 * math.log(n_characters) for row in table())
 
 
-def test_seeds_give_a_mean_and_a_spread(climb, run, table):
+def test_seeds_give_a_mean_and_a_standard_deviation(climb, run, table):
     outcome = climb("--rungs", "position", "--seeds", 3)
     losses = [line["val_loss"] for line in read_lines(run / "results.jsonl")]
     assert len(set(losses)) == 3
@@ -121,7 +121,7 @@ def test_without_a_directory_the_first_free_one_is_taken(folio, text_file, tmp_p
     assert sorted(path.name for path in Path("runs").iterdir()) == ["ladder", "ladder-2"]
 
 
-@pytest.mark.parametrize("columns", [40, 60, WIDE - 1, WIDE, 160])
+@pytest.mark.parametrize("columns", [40, 60, TABLE_WIDTH - 1, TABLE_WIDTH, 160])
 def test_the_table_fits_the_terminal(columns):
     """With the longest of everything: all rungs, a spread, the lecture's size and hours of training."""
     rows = [
@@ -174,7 +174,7 @@ def test_results_cut_off_by_a_kill_are_measured_again(climb, run, table):
 def test_results_that_are_gone_are_told(climb, run):
     climb("--rungs", "bigram")
     (run / "results.jsonl").write_bytes(b"{")
-    assert "holds no result" in climb("--rungs", "bigram").mistake
+    assert "has no results" in climb("--rungs", "bigram").mistake
 
 
 def test_losses_of_other_sizes_do_not_mix(climb, run):
@@ -236,7 +236,7 @@ def test_a_diverging_rung_is_told(climb, run):
 
 
 def test_a_few_steps_are_told_to_be_too_few(climb):
-    assert "too few to learn from" in " ".join(climb("--rungs", "bigram").out.split())
+    assert "steps are too few" in " ".join(climb("--rungs", "bigram").out.split())
 
 
 def test_a_text_without_line_ends_will_do(folio, tmp_path, run):

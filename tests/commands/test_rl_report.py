@@ -26,10 +26,10 @@ def test_a_healthy_run(folio, ppo):
         "rollouts 40 of 40",
         "kl_coef 0.05",
         "gold held out 0.550 to 0.700",
-        "Nothing is wrong",
-        "the KL is 5.4 nats an answer, 0.09 a token; on first passes",
+        "No problems found",
+        "KL 5.4 nats per answer, 0.09 per token; on first steps",
         "> Where is the king?",
-        f"picture {ppo}/rl.png",
+        f"figure {ppo}/rl.png",
     ):
         assert told in words
     assert (ppo / "rl.png").read_bytes().startswith(b"\x89PNG")
@@ -41,7 +41,7 @@ def test_a_sick_run(folio, tmp_path):
     out = folio("rl-report", run).out
     assert out.index("fault  The KL is negative") < out.index("warning  The entropy has collapsed")
     assert out.count("Do: ") == 2
-    assert "Nothing is wrong" not in out
+    assert "No problems found" not in out
 
 
 def test_samples_of_the_first_and_last_evaluation_stand_side_by_side(folio, ppo, monkeypatch):
@@ -76,7 +76,7 @@ def test_an_unfinished_run(folio, ppo):
     done = folio("rl-report", ppo)
     assert done.code == 0
     assert "3 of 40" in done.out
-    assert "too few to say" in done.out
+    assert "too few to see a trend" in done.out
     assert (ppo / "rl.png").exists()
 
 
@@ -98,13 +98,13 @@ def test_several_runs_are_compared(folio, tmp_path, monkeypatch):
     done = folio("rl-report", held, fooled)
     names, *lines = done.out.splitlines()
     assert names.split() == ["kl_coef", "0.01", "kl_coef", "0.2"], "held least first"
-    rows = {line[:10].strip(): line[10:].split() for line in lines}
+    rows = {line[:13].strip(): line[13:].split() for line in lines}
     assert rows["KL"] == ["6.0", "6.0"]
     assert rows["gold"] == ["+0.00", "+1.00"]
     assert rows["best gold"] == ["+2.00", "+1.00"]
     assert rows["at rollout"] == ["20", "40"]
-    assert rows["overdone"] == ["yes", "no"]
-    assert Path("overoptimisation.png").read_bytes().startswith(b"\x89PNG")
+    assert rows["overoptimized"] == ["yes", "no"]
+    assert Path("overoptimization.png").read_bytes().startswith(b"\x89PNG")
     assert folio("rl-report", held, fooled, "--png", "other.png").code == 0
     assert Path("other.png").exists()
 
@@ -141,7 +141,7 @@ def test_what_is_no_run_to_report_on(folio, ppo, finished, tmp_path):
     )
     assert "must end in .png" in folio("rl-report", ppo, "--png", "x.jpg").mistake
     (ppo / "metrics.jsonl").unlink()
-    assert "has measured nothing yet" in folio("rl-report", ppo).mistake
+    assert "has no metrics yet" in folio("rl-report", ppo).mistake
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"stage": "ppo"}'])
@@ -153,7 +153,7 @@ def test_a_damaged_run(folio, ppo, text):
 def test_damaged_figures_from_before(folio, ppo):
     info = json.loads((ppo / "run.json").read_text())
     (ppo / "run.json").write_text(json.dumps({**info, "before": {"val_reward": "x"}}))
-    assert "before does not hold figures" in folio("rl-report", ppo).mistake
+    assert "before does not hold metrics" in folio("rl-report", ppo).mistake
 
 
 def test_a_run_without_evaluations_cannot_be_compared(folio, ppo, tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def test_runs_are_found_at_any_depth_but_not_in_runs(folio, make):
 def test_where_there_are_none(folio, tmp_path):
     assert "runs: no such folder. `folio run shakespeare`" in folio("runs").mistake
     (tmp_path / "runs").mkdir()
-    assert "runs holds no runs" in folio("runs").mistake
+    assert "runs contains no runs" in folio("runs").mistake
 
 
 def test_in_forty_columns_no_word_is_lost(folio, make, monkeypatch):

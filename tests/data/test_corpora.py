@@ -215,10 +215,11 @@ def put(path: Path, text: str) -> None:
 
 def test_a_known_corpus_is_found_in_the_first_folder_that_has_it(known):
     put(known[1], KNOWN_TEXT)
-    assert load_corpus("shakespeare").origin == str(known[1])
+    assert Path(load_corpus("shakespeare").origin).samefile(known[1])
     put(known[0], KNOWN_TEXT)
     corpus = load_corpus("shakespeare")
-    assert (corpus.name, corpus.text, corpus.origin) == ("shakespeare", KNOWN_TEXT, str(known[0]))
+    assert (corpus.name, corpus.text) == ("shakespeare", KNOWN_TEXT)
+    assert Path(corpus.origin).samefile(known[0])
     assert corpus.notices == ()
 
 
@@ -226,7 +227,8 @@ def test_a_copy_with_the_wrong_checksum_is_passed_over(known):
     put(known[0], KNOWN_TEXT + "!")
     put(known[1], KNOWN_TEXT)
     corpus = load_corpus("shakespeare")
-    assert (corpus.text, corpus.origin) == (KNOWN_TEXT, str(known[1]))
+    assert corpus.text == KNOWN_TEXT
+    assert Path(corpus.origin).samefile(known[1])
     (notice,) = corpus.notices
     assert notice.startswith(f"{known[0]} is not the shakespeare that folio knows")
 
@@ -250,7 +252,7 @@ def test_a_known_corpus_is_downloaded_once(known, monkeypatch, caplog, capsys):
     assert "downloaded from https://example.invalid/input.txt" in corpus.origin
     assert (corpus.notices, caplog.records, capsys.readouterr()) == ((), [], ("", ""))
     monkeypatch.setattr("requests.get", offline)
-    assert load_corpus("shakespeare").origin == str(known[0])
+    assert Path(load_corpus("shakespeare").origin).samefile(known[0])
 
 
 def test_a_download_with_the_wrong_checksum_is_not_used(known, monkeypatch):

@@ -22,11 +22,16 @@ def test_figures_are_their_definitions(margins):
     assert figures["loss"] == pytest.approx(sum(math.log1p(math.exp(-m)) for m in margins) / n, abs=1e-5)
 
 
-@given(st.lists(st.tuples(st.floats(0.5, 1.0, width=32), st.booleans()), min_size=1, max_size=80))
-def test_calibration_error_is_the_weighted_gap_of_ten_bins(judgements):
+INSIDE_A_BIN = st.tuples(st.integers(0, 9), st.floats(0.01, 0.99))
+"""Number of a bin, and the place in it: on the edge between two, rounding decides."""
+
+
+@given(st.lists(st.tuples(INSIDE_A_BIN, st.booleans()), min_size=1, max_size=80))
+def test_calibration_error_is_the_weighted_gap_of_ten_bins(drawn):
     bins: dict[int, list[tuple[float, bool]]] = {}
-    for confidence, hit in judgements:
-        bins.setdefault(min(9, int((confidence - 0.5) * 20)), []).append((confidence, hit))
+    for (number, place), hit in drawn:
+        bins.setdefault(number, []).append((0.5 + (number + place) / 20, hit))
+    judgements = [judgement for held in bins.values() for judgement in held]
     expected = 0.0
     for held in bins.values():
         gap = sum(c for c, _ in held) / len(held) - sum(h for _, h in held) / len(held)

@@ -8,20 +8,15 @@ from chatty import make_chatty
 from folio.errors import UserError
 from folio.inference.api import chat, generate, logprobs, stream
 from folio.inference.engine import Engine
-from folio.inference.sampling import SamplingConfig
+from folio.inference.generation import GenerationConfig
 from folio.tokenizer.chat_template import prompt_ids
 
 
 def test_generate_returns_the_continuation_alone():
     model, tokenizer = make_chatty()
     text = generate(model, tokenizer, "abc", max_new_tokens=8, seed=3)
-    (completion,) = Engine(model).generate(
-        [tokenizer.prompt("abc")],
-        max_new_tokens=8,
-        sampling=SamplingConfig(),
-        seed=3,
-        stop_ids=tokenizer.end_ids,
-    )
+    config = GenerationConfig(max_new_tokens=8, seed=3, stop_ids=tuple(tokenizer.end_ids))
+    (completion,) = Engine(model).generate([tokenizer.prompt("abc")], config)
     special = set(tokenizer.special_ids.values())
     assert text == tokenizer.decode(i for i in completion.ids if i not in special)
 

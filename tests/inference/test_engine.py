@@ -5,6 +5,7 @@ import torch
 import transformers
 
 from folio.inference.engine import Completion, Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 
@@ -24,7 +25,7 @@ def without_cache(model: GPT, prompt: list[int], n: int) -> tuple[list[int], lis
 
 
 def test_cached_is_uncached_in_a_batch_of_different_lengths(engine: Engine) -> None:
-    completions = engine.generate(PROMPTS, max_new_tokens=20, sampling=GREEDY, seed=0)
+    completions = engine.generate(PROMPTS, GenerationConfig(max_new_tokens=20, sampling=GREEDY, seed=0))
     for prompt, completion in zip(PROMPTS, completions, strict=True):
         ids, logprobs = without_cache(engine.model, prompt, 20)
         assert completion.ids == ids
@@ -35,7 +36,9 @@ def test_cached_is_uncached_in_a_batch_of_different_lengths(engine: Engine) -> N
 def test_sampled_logprobs_are_those_of_a_forward_pass(engine: Engine) -> None:
     sampling = SamplingConfig(temperature=0.7, top_k=8)
     for prompt, completion in zip(
-        PROMPTS, engine.generate(PROMPTS, max_new_tokens=20, sampling=sampling, seed=0), strict=True
+        PROMPTS,
+        engine.generate(PROMPTS, GenerationConfig(max_new_tokens=20, sampling=sampling, seed=0)),
+        strict=True,
     ):
         ids = torch.tensor([prompt + completion.ids])
         with torch.no_grad():
@@ -47,7 +50,10 @@ def test_sampled_logprobs_are_those_of_a_forward_pass(engine: Engine) -> None:
 def test_a_row_does_not_depend_on_the_batch(engine: Engine) -> None:
     def generate(prompts: list[list[int]], seed: int = 3) -> list[list[int]]:
         config = SamplingConfig()
-        return [c.ids for c in engine.generate(prompts, max_new_tokens=20, sampling=config, seed=seed)]
+        return [
+            c.ids
+            for c in engine.generate(prompts, GenerationConfig(max_new_tokens=20, sampling=config, seed=seed))
+        ]
 
     batch = generate(PROMPTS)
     assert batch == generate(PROMPTS)
@@ -60,7 +66,9 @@ def test_a_row_does_not_depend_on_the_batch(engine: Engine) -> None:
 
 def test_a_prompt_of_several_rows_is_read_once(engine: Engine) -> None:
     def generate(prompts: list[list[int]]) -> list[Completion]:
-        return engine.generate(prompts, max_new_tokens=20, sampling=SamplingConfig(), seed=3, stop_ids=[5])
+        return engine.generate(
+            prompts, GenerationConfig(max_new_tokens=20, sampling=SamplingConfig(), seed=3, stop_ids=(5,))
+        )
 
     prompts = [PROMPTS[2], PROMPTS[0], PROMPTS[2], PROMPTS[0], PROMPTS[2]]
     read: list[torch.Size] = []
@@ -77,11 +85,14 @@ def test_a_prompt_of_several_rows_is_read_once(engine: Engine) -> None:
 
 
 def test_rows_end_at_stop_ids_and_the_others_go_on(engine: Engine) -> None:
-    free = engine.generate(PROMPTS, max_new_tokens=20, sampling=SamplingConfig(), seed=0)
+    free = engine.generate(PROMPTS, GenerationConfig(max_new_tokens=20, seed=0))
     stop_ids = {free[0].ids[2], free[2].ids[5]}
     for before, after in zip(
         free,
-        engine.generate(PROMPTS, max_new_tokens=20, sampling=SamplingConfig(), seed=0, stop_ids=stop_ids),
+        engine.generate(
+            PROMPTS,
+            GenerationConfig(max_new_tokens=20, seed=0, stop_ids=tuple(stop_ids)),
+        ),
         strict=True,
     ):
         n = next((i + 1 for i, token in enumerate(before.ids) if token in stop_ids), None)
@@ -96,7 +107,9 @@ def test_rows_that_leave_do_not_disturb_those_that_stay(engine: Engine) -> None:
 
     def generate(stop_ids: list[int]) -> list[Completion]:
         sampling = SamplingConfig(temperature=1.5, repetition_penalty=1.1)
-        return engine.generate(prompts, max_new_tokens=20, sampling=sampling, seed=2, stop_ids=stop_ids)
+        return engine.generate(
+            prompts, GenerationConfig(max_new_tokens=20, sampling=sampling, seed=2, stop_ids=tuple(stop_ids))
+        )
 
     free, stops = generate([]), list(range(0, 60, 6))
     ends = [next((i for i, token in enumerate(row.ids) if token in stops), 19) + 1 for row in free]
@@ -107,7 +120,7 @@ def test_rows_that_leave_do_not_disturb_those_that_stay(engine: Engine) -> None:
 
 
 def test_steps_tell_what_has_ended(engine: Engine) -> None:
-    steps = engine.stream(PROMPTS, max_new_tokens=4, sampling=SamplingConfig(), seed=0)
+    steps = engine.stream(PROMPTS, GenerationConfig(max_new_tokens=4, seed=0))
     assert next(steps).finish_reasons == [None] * 3
     steps.finish(1)
     rest = list(steps)
@@ -117,7 +130,7 @@ def test_steps_tell_what_has_ended(engine: Engine) -> None:
 
 
 def test_generation_ends_when_every_row_has(engine: Engine) -> None:
-    steps = engine.stream(PROMPTS, max_new_tokens=10, sampling=SamplingConfig(), seed=0)
+    steps = engine.stream(PROMPTS, GenerationConfig(max_new_tokens=10, seed=0))
     next(steps)
     for row in range(3):
         steps.finish(row)
@@ -127,7 +140,7 @@ def test_generation_ends_when_every_row_has(engine: Engine) -> None:
 def test_beyond_block_size_the_last_three_quarters_are_read_again(engine: Engine) -> None:
     model = engine.model
     T, prompt = model.config.block_size, [5, 6, 7]
-    ours = engine.generate([prompt], max_new_tokens=3 * T, sampling=GREEDY, seed=0)[0].ids
+    ours = engine.generate([prompt], GenerationConfig(max_new_tokens=3 * T, sampling=GREEDY, seed=0))[0].ids
     ids, start = list(prompt), 0
     with torch.no_grad():
         for _ in range(3 * T):
@@ -141,32 +154,36 @@ def test_of_a_long_prompt_the_end_is_read(engine: Engine) -> None:
     T = engine.model.config.block_size
     long = torch.randint(50, (2 * T,)).tolist()
     ours, cut = (
-        engine.generate([p], max_new_tokens=8, sampling=GREEDY, seed=0)[0] for p in (long, long[-T:])
+        engine.generate([p], GenerationConfig(max_new_tokens=8, sampling=GREEDY, seed=0))[0]
+        for p in (long, long[-T:])
     )
     assert ours == cut
 
 
 def test_a_context_of_one_token_is_enough(model: GPT) -> None:
     engine = Engine(GPT(replace(model.config, block_size=1)))
-    assert (
-        len(engine.generate([[1, 2], [3]], max_new_tokens=5, sampling=SamplingConfig(), seed=0)[1].ids) == 5
-    )
+    assert len(engine.generate([[1, 2], [3]], GenerationConfig(max_new_tokens=5, seed=0))[1].ids) == 5
 
 
 def test_empty_prompt_is_refused_at_once(engine: Engine) -> None:
     with pytest.raises(ValueError, match="prompt is empty"):
-        engine.stream([[1], []], max_new_tokens=5, sampling=GREEDY, seed=0)
+        engine.stream([[1], []], GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0))
+
+
+def test_stop_strings_are_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="stop strings need stream_text"):
+        engine.stream([[1]], GenerationConfig(max_new_tokens=5, stop=("a",)))
 
 
 def test_nothing_asked_nothing_written(engine: Engine) -> None:
-    assert engine.generate([], max_new_tokens=5, sampling=GREEDY, seed=0) == []
-    assert engine.generate([[1]], max_new_tokens=0, sampling=GREEDY, seed=0)[0].ids == []
+    assert engine.generate([], GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0)) == []
+    assert engine.generate([[1]], GenerationConfig(max_new_tokens=0, sampling=GREEDY, seed=0))[0].ids == []
 
 
 def test_the_model_is_left_as_it_was(engine: Engine) -> None:
     for mode in (True, False):
         engine.model.train(mode)
-        steps = engine.stream(PROMPTS, max_new_tokens=5, sampling=GREEDY, seed=0)
+        steps = engine.stream(PROMPTS, GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0))
         next(steps)
         assert engine.model.training is mode
         assert not torch.is_inference_mode_enabled()
@@ -177,16 +194,18 @@ def test_dropout_is_off(model: GPT) -> None:
     weights = model.state_dict()
     model = GPT(replace(model.config, dropout=0.5)).train()
     model.load_state_dict(weights)
-    completion = Engine(model).generate([PROMPTS[0]], max_new_tokens=5, sampling=GREEDY, seed=0)[0]
+    completion = Engine(model).generate(
+        [PROMPTS[0]], GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0)
+    )[0]
     assert completion.ids == without_cache(model, PROMPTS[0], 5)[0]
 
 
 def test_a_changed_model_is_seen_by_the_next_generation(engine: Engine) -> None:
-    before = engine.generate(PROMPTS, max_new_tokens=5, sampling=GREEDY, seed=0)
+    before = engine.generate(PROMPTS, GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0))
     with torch.no_grad():
         for parameter in engine.model.parameters():
             parameter.mul_(-1)
-    assert engine.generate(PROMPTS, max_new_tokens=5, sampling=GREEDY, seed=0) != before
+    assert engine.generate(PROMPTS, GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0)) != before
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "gpt2"])
@@ -215,5 +234,7 @@ def test_greedy_is_that_of_transformers(kind: str, tmp_path) -> None:
         torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=30, do_sample=False,
         pad_token_id=0,
     )[0, len(prompt) :]  # fmt: skip
-    ours = Engine(load_model(tmp_path)).generate([prompt], max_new_tokens=30, sampling=GREEDY, seed=0)[0]
+    ours = Engine(load_model(tmp_path)).generate(
+        [prompt], GenerationConfig(max_new_tokens=30, sampling=GREEDY, seed=0)
+    )[0]
     assert ours.ids == expected.tolist()

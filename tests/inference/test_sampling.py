@@ -1,12 +1,14 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from torch import Tensor
 
 from folio.errors import UserError
-from folio.inference.sampling import Sampler, SamplingConfig
+from folio.hashing import hash64, uniform
+from folio.inference.sampling import Draws, Sampler, SamplingConfig
 
 V = 50
 
@@ -52,7 +54,7 @@ def test_values_outside_their_range_are_named(name: str, value: float) -> None:
         SamplingConfig(temperature=1.4, top_k=20, top_p=0.8, min_p=0.05, repetition_penalty=1.3),
     ],
 )
-def test_distribution_is_that_of_transformers(config: SamplingConfig, logits: Tensor) -> None:
+def test_draws_follow_the_distribution_of_transformers(config: SamplingConfig, logits: Tensor) -> None:
     hf = transformers
     processors = [
         hf.RepetitionPenaltyLogitsProcessor(config.repetition_penalty),
@@ -64,20 +66,13 @@ def test_distribution_is_that_of_transformers(config: SamplingConfig, logits: Te
     expected, seen = logits, torch.tensor([[1, 2, 3]] * 4)
     for processor in processors:
         expected = processor(seen, expected)
-    ours = sampler(config).distribution(logits / config.temperature)
-    torch.testing.assert_close(ours, expected.softmax(-1))
-
-
-def test_draws_follow_the_distribution(logits: Tensor) -> None:
-    config = SamplingConfig(temperature=1.2, top_k=10, top_p=0.9)
-    one, n = logits[:1], 20_000
-    draw = sampler(config, rows=n)
-    tokens, _ = draw(one.expand(n, V))
-    share = torch.bincount(tokens, minlength=V) / n
-    expected = draw.distribution(one / config.temperature)[0]
-    assert share[expected == 0].sum() == 0
-    # Four standard deviations of a binomial share.
-    assert ((share - expected).abs() <= 4 * (expected * (1 - expected) / n).sqrt()).all()
+    n = 5000
+    for scores, truth in zip(logits, expected.softmax(-1), strict=True):
+        tokens, _ = sampler(config, rows=n)(scores.expand(n, V))
+        share = torch.bincount(tokens, minlength=V) / n
+        assert share[truth == 0].sum() == 0
+        # Five standard deviations of a binomial share.
+        assert ((share - truth).abs() <= 5 * (truth * (1 - truth) / n).sqrt() + 1 / n).all()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
@@ -122,6 +117,19 @@ def test_rows_that_are_kept_draw_on(logits: Tensor) -> None:
         assert torch.equal(
             part(logits if step < 10 else logits[rows])[0], tokens if step < 10 else tokens[rows]
         )
+
+
+def test_a_number_depends_on_its_rows_key_and_place_alone() -> None:
+    keys = hash64(7, np.arange(6))
+    whole = Draws(keys, torch.device("cpu"))
+    numbers = torch.cat([whole.next() for _ in range(200)], dim=1)
+    assert torch.equal(numbers, torch.from_numpy(uniform(keys[:, None], np.arange(200))))
+    part = Draws(keys[1:], torch.device("cpu"))
+    for step in range(200):
+        if step == 70:
+            part.keep(torch.tensor([4, 1]))
+        rows = [1, 2, 3, 4, 5] if step < 70 else [5, 2]
+        assert torch.equal(part.next(), numbers[rows, step : step + 1])
 
 
 def test_tokens_of_no_probability_are_never_drawn() -> None:

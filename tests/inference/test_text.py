@@ -1,9 +1,10 @@
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
-from folio.inference.engine import Engine, Step
-from folio.inference.sampling import SamplingConfig
+from folio.inference.engine import Engine, TokenStep
+from folio.inference.generation import GenerationConfig
 from folio.inference.text import stream_text
 
 
@@ -20,19 +21,19 @@ class Bytes:
         return bytes(ids).decode(errors="replace")
 
 
-class Script(Iterator[Step]):
+class Script(Iterator[TokenStep]):
     """Stands in for an engine and its generation: writes what it was told to."""
 
     def __init__(self, rows: list[list[int]]) -> None:
         self.rows, self.at, self.ended = rows, 0, set[int]()
 
-    def stream(self, prompts: object, **options: object) -> "Script":
+    def stream(self, prompts: object, config: object) -> "Script":
         return self
 
     def finish(self, row: int) -> None:
         self.ended.add(row)
 
-    def __next__(self) -> Step:
+    def __next__(self) -> TokenStep:
         live = [row not in self.ended and self.at < len(ids) for row, ids in enumerate(self.rows)]
         if not any(live):
             raise StopIteration
@@ -41,7 +42,7 @@ class Script(Iterator[Step]):
         reasons = [
             None if on and self.at < len(ids) else "length" for on, ids in zip(live, self.rows, strict=True)
         ]
-        return Step(tokens, [0.0] * len(tokens), reasons)
+        return TokenStep(tokens, [0.0] * len(tokens), reasons)
 
 
 def pieces(rows: list[list[int]], stop: Sequence[str] = (), stop_ids: Sequence[int] = ()) -> list[list[str]]:
@@ -51,11 +52,7 @@ def pieces(rows: list[list[int]], stop: Sequence[str] = (), stop_ids: Sequence[i
             script,
             Bytes(),
             [[0]] * len(rows),
-            max_new_tokens=99,
-            sampling=SamplingConfig(),
-            seed=0,
-            stop=stop,
-            stop_ids=stop_ids,
+            GenerationConfig(max_new_tokens=99, stop=tuple(stop), stop_ids=tuple(stop_ids)),
         )
     )
 
@@ -116,9 +113,9 @@ def test_rows_stop_alone() -> None:
 
 
 def test_it_is_the_engines_text(engine: Engine) -> None:
-    options = {"max_new_tokens": 20, "sampling": SamplingConfig(), "seed": 0}
-    rows = zip(*stream_text(engine, Bytes(), [[1], [2, 3]], **options), strict=True)
-    ids = [completion.ids for completion in engine.generate([[1], [2, 3]], **options)]
+    config = GenerationConfig(max_new_tokens=20)
+    rows = zip(*stream_text(engine, Bytes(), [[1], [2, 3]], config), strict=True)
+    ids = [completion.ids for completion in engine.generate([[1], [2, 3]], config)]
     assert ["".join(row) for row in rows] == [Bytes().decode(row) for row in ids]
-    [*all_pieces] = stream_text(engine, Bytes(), [[1]], **options, stop=[chr(ids[0][4])])
+    [*all_pieces] = stream_text(engine, Bytes(), [[1]], replace(config, stop=(chr(ids[0][4]),)))
     assert len(all_pieces) <= 5

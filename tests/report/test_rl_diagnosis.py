@@ -49,21 +49,21 @@ FAILURES = [
     (
         "ppo",
         {"ratio": on_pass(1.03, 1.0)},
-        "The ratio is not 1 on first passes",
+        "The ratio is not 1 on first steps",
         ["40 of 40 rollouts, from rollout 1 on", "1.0300"],
         {"ratio": on_pass(1.005, 1.5)},
     ),
     (
         "grpo",
         {"approx_kl": on_pass(7e-3, 8e-3)},  # a temperature of 0.9 for 1: the mean ratio is still 1
-        "The ratio is not 1 on first passes",
+        "The ratio is not 1 on first steps",
         ["approx_kl up to 0.007"],
         {"approx_kl": on_pass(8e-5, 0.5)},
     ),
     (
         "ppo",
         {"val_gold": peak_at(0.5, 0.8, 0.5, 0.6)},
-        "The reward is over-optimised",
+        "The reward is overoptimized",
         ["highest at rollout 20 (KL 3.0 nats): 0.800", "0.620 at the end", "Stop at --rollouts 20"],
         {"val_gold": peak_at(0.5, 0.8, 0.5, 0.75)},
     ),
@@ -100,7 +100,7 @@ FAILURES = [
         "ppo",
         {"kl": line(0, 50)},
         "The policy is far from its reference",
-        ["45.6 nats an answer at the end", "it passed 29.8 in rollout 24", "it is 0.05"],
+        ["45.6 nats per answer at the end", "it passed 29.8 in rollout 24", "it is 0.05"],
         {"kl": line(0, 25)},
     ),
     (
@@ -121,7 +121,7 @@ FAILURES = [
         "ppo",
         {"length": line(50, 110)},
         "Answers grow longer",
-        ["From 57 to 105", "At most there are 120"],
+        ["From 57 to 105", "The limit is 120"],
         {"length": line(50, 80)},
     ),
     ("ppo", {"length": line(50, 15)}, "Answers shrink", ["shortest in rollout 40"], {"length": line(50, 30)}),
@@ -171,7 +171,7 @@ def test_nothing_is_found_in_a_healthy_run(stage, rollouts):
 def test_a_failure_is_found_and_nothing_else(stage, figures, title, words, within):
     (finding,) = diagnose(history_of(stage, **figures))
     assert finding.title == title
-    told = f"{finding.happened} {finding.meaning} {finding.advice}"
+    told = f"{finding.observed} {finding.cause} {finding.advice}"
     assert [word for word in words if word not in told] == []
 
 
@@ -185,10 +185,10 @@ def test_too_few_rollouts_show_no_trend(stage, figures, title, words, within):
     told = [finding.title for finding in diagnose(history_of(stage, 4, **figures))]
     at_once = {
         "The KL is negative",
-        "The ratio is not 1 on first passes",
+        "The ratio is not 1 on first steps",
         "The policy is far from its reference",
     }
-    by_evaluations = {"The reward is over-optimised", "Answers are all alike"}
+    by_evaluations = {"The reward is overoptimized", "Answers are all alike"}
     assert set(told) <= at_once | by_evaluations
 
 
@@ -220,9 +220,9 @@ def test_figures_that_are_missing_or_no_numbers_are_no_failure(check):
         assert check(type(whole)("ppo", "running", records, {}, {})) is None
 
 
-def test_gold_that_falls_with_the_reward_is_not_over_optimisation():
+def test_gold_that_falls_with_the_reward_is_not_overoptimization():
     falling = {"val_gold": peak_at(0.5, 0.8, 0.5, 0.6), "val_reward": peak_at(0.5, 0.8, 0.5, 0.6)}
-    assert diagnosis.over_optimisation(history_of("ppo", **falling)) is None
+    assert diagnosis.overoptimization(history_of("ppo", **falling)) is None
 
 
 def test_the_page_explains_every_finding_and_its_bound():
@@ -232,17 +232,17 @@ def test_the_page_explains_every_finding_and_its_bound():
         "NEGATIVE_KL": "below -0.1",
         "FIRST_PASS_KL": "0.001",
         "FIRST_PASS_RATIO": "0.01 from 1",
-        "HIGH_KL": "0.5 nats a token",
+        "HIGH_KL": "0.5 nats per token",
         "LOW_ENTROPY": "0.4 of",
         "LONGER": "1.6 times",
         "SHORTER": "0.5 times",
         "FEWER_STOPS": "0.15",
-        "FLAT": "0.1 standard",
-        "FALLEN": "0.25 standard",
+        "FLAT_REWARD": "0.1 standard",
+        "FALLEN_REWARD": "0.25 standard",
         "GOLD_ERRORS": "3 standard errors",
-        "LESS_DISTINCT": "0.6 of",
+        "LOW_DISTINCT": "0.6 of",
         "HIGH_CLIP_FRACTION": "0.3 of",
-        "BLIND": "below -0.05",
+        "LOW_EXPLAINED_VARIANCE": "below -0.05",
         "EXPLODED": "10 times",
     }
     for name, words in bounds.items():

@@ -88,7 +88,7 @@ def test_it_is_taught_and_what_comes_out_is_open_to_all(tune, folio, run, monkey
     outcome = tune()
     assert outcome.code == 0, outcome.err
     assert len(read_lines(run / "metrics.jsonl")) >= 2
-    assert "nats a token of the answers" in " ".join(outcome.out.split())
+    assert "nats per token of the answers" in " ".join(outcome.out.split())
     model, tokenizer = load_for_inference(run)
     theirs = AutoModelForCausalLM.from_pretrained(run / "best").eval()
     their_tokenizer = AutoTokenizer.from_pretrained(run / "best")
@@ -153,11 +153,14 @@ def test_without_a_token_to_begin_with_it_needs_a_prompt(folio, foreign):
 
 
 def test_before_it_is_taught_it_cannot_chat(folio, foreign):
-    assert f"{foreign} has no chat tokens: `folio sft {foreign}`" in folio("chat", foreign).mistake
+    assert (
+        f"{foreign} has no chat tokens; fine-tune it with `folio sft {foreign}` first"
+        in folio("chat", foreign).mistake
+    )
 
 
 def test_it_is_not_explained(folio, foreign):
-    assert "models of single characters only" in folio("explain", foreign, "--text", "the").mistake
+    assert "supports character models only" in folio("explain", foreign, "--text", "the").mistake
 
 
 def test_the_tokenizer_of_a_larger_model_is_told(folio, foreign, talk, run):

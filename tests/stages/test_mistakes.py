@@ -88,7 +88,7 @@ def test_a_text_too_short_for_what_folio_picks(folio: Folio, texts):
         (["--seed", "-1"], "seed is -1"),
         (["--seed", str(2**64)], "seed is"),
         (["--threads", "0"], "threads is 0"),
-        (["--device", "cuda"], "device cuda: torch finds none on this machine"),
+        (["--device", "cuda"], "device cuda: not available on this machine"),
         (["--learning-rate", "0"], "learning_rate is 0"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
         (["--beta1", "1"], "beta1 is 1"),
@@ -185,7 +185,7 @@ def test_a_run_directory_half_written(folio: Folio, texts, content):
         (["--tokens", "0"], "tokens is 0"),
         (["--num", "0"], "num is 0"),
         (["--seed", "-1"], "seed is -1"),
-        (["--device", "cuda"], "device cuda: torch finds none on this machine"),
+        (["--device", "cuda"], "device cuda: not available on this machine"),
     ],
 )
 def test_sampling_that_makes_no_sense(folio: Folio, finished, monkeypatch, flags, words):

@@ -191,12 +191,10 @@ def test_dropout_is_off(learn, folio, text_file, tmp_path, run):
 def test_rewards_are_added_by_weight(learn, run, tmp_path, reward_model):
     constant = f"{make_function(tmp_path / 'constant.py', 'return 10')}:f"
     other = f"{make_function(tmp_path / 'other.py', 'return 1')}:f"
-    assert (
-        learn("grpo", "--reward", f"{constant}=0.5", f"{other}=-2", "--gold", other, "--rollouts", 1).code
-        == 0
-    )
+    rewards = ("--reward", f"{constant}=0.5", f"{other}=-2", "--gold", other, "--missing-stop-penalty", 0)
+    assert learn("grpo", *rewards, "--rollouts", 1).code == 0
     record = read_lines(run / "metrics.jsonl")[-1]
-    assert (record["reward"], record["val_gold"]) == (3.0, 1.0)
+    assert (record["reward"], record["val_gold"], record["equal_groups"]) == (3.0, 1.0, 1.0)
     assert record["reward_std"] == 0
 
 
@@ -215,8 +213,8 @@ MISTAKES = {
     "no function": (["{folder}/share.py"], "share.py: name a function in it, as {folder}/share.py:NAME"),
     "not callable": (["{folder}/value.py:f"], "has no function 'f'"),
     "broken import": (["{folder}/broken.py:f"], "broken.py cannot be imported: SyntaxError"),
-    "weight that is no number": (["{folder}/share.py:f=much"], "'much' is no weight"),
-    "weight that is not finite": (["{folder}/share.py:f=nan"], "'nan' is no weight"),
+    "weight that is no number": (["{folder}/share.py:f=much"], "the weight 'much' is not a number"),
+    "weight that is not finite": (["{folder}/share.py:f=nan"], "the weight 'nan' is not a number"),
     "no such model": (["absent"], "absent: no such run or model directory"),
     "a GPT": (["{finished}"], "holds no reward model: `folio reward` trains one"),
     "raises": (["{folder}/raises.py:f"], "raises.py:f raised ZeroDivisionError (division by zero) for the prompt"),

@@ -93,7 +93,7 @@ def test_what_is_shown(pretrain, run):
     done = pretrain()
     assert (done.code, done.err) == (0, "")
     for words in ("characters", "22 different", "2 layers, 16 wide", "estimate", f"step {STEPS}/{STEPS}", "val_loss",
-                  "characters/s", "left 0:00", "validation loss", "nats a character", "loss.png", "Next"):  # fmt: skip
+                  "characters/s", "left 0:00", "validation loss", "nats per character", "loss.png", "Next"):  # fmt: skip
         assert words in done.out, words
     assert "\x1b" not in done.out, "no terminal, no colours"
     assert "Traceback" not in done.out
@@ -181,7 +181,7 @@ def test_a_model_that_learns_by_heart_is_stopped_and_the_best_kept(pretrain, run
     out = " ".join(done.out.split())
     assert "Validation loss is rising: it was lowest at step 4" in out
     assert "Stopped early: validation loss has not improved since step 4" in out
-    assert "2.0000 nats a character, at step 4: 1.5000 bits a byte" in out
+    assert "2.0000 nats per character, at step 4; 1.5000 bits per byte" in out
     records = read_lines(run / "metrics.jsonl")
     assert records[-1]["step"] == 12
     assert RunDirectory(run).read_info()["status"] == "finished"

@@ -75,7 +75,7 @@ def test_it_is_shown_in_tokens(pretrain, run):
     n_tokens = len(load_for_inference(run)[1].encode(halves()[0]))
     passes = STEPS * 64 / n_tokens
     for words in (f"290 different, {n_tokens:,} for training", f"16 tokens, the text {passes:.1f} times", "tokens/s",
-                  "nats a token", "bits a byte"):  # fmt: skip
+                  "nats per token", "bits per byte"):  # fmt: skip
         assert words in out, words
     assert "characters/s" not in out
 

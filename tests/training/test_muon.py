@@ -86,7 +86,7 @@ def test_a_parameter_without_a_gradient_stays():
 
 
 def test_only_matrices():
-    with pytest.raises(ValueError, match="matrices"):
+    with pytest.raises(ValueError, match="2-D parameters"):
         Muon([nn.Parameter(torch.zeros(3))], lr=0.1)
 
 

@@ -19,7 +19,7 @@ from folio.errors import UserError
 from folio.files import append_line
 from folio.inference.chat import ChatSession
 from folio.inference.sampling import SamplingConfig
-from folio.log import tell
+from folio.log import notify
 from folio.runs.load import load_for_chat, stage_of
 from folio.runtime import choose_device
 
@@ -97,11 +97,13 @@ def open_session(config: ChatConfig) -> ChatSession:
     """Return a session with the model of `config.run`."""
     model, tokenizer = load_for_chat(config.run)
     if stage_of(config.run) == "pretrain":
-        tell(f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it.")
+        notify(
+            f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it."
+        )
     return ChatSession(
         model.to(choose_device(config.device)),
         tokenizer,
-        notify=tell,
+        notify=notify,
         system=config.system,
         max_new_tokens=config.tokens,
         sampling=config.sampling,
@@ -113,11 +115,11 @@ def start_comparing(chat: Chat, run: Path) -> None:
     """Let the model of a run answer each question as well. It may be the same model: then it answers twice."""
     if run.resolve() == chat.config.run.resolve():
         own = chat.session
-        chat.other = ChatSession(own.model, own.tokenizer, notify=tell, max_new_tokens=own.max_new_tokens)
+        chat.other = ChatSession(own.model, own.tokenizer, notify=notify, max_new_tokens=own.max_new_tokens)
     else:
         # The system message and the conversation come from the first session.
         chat.other = open_session(replace(chat.config, run=run, system=""))
-    tell(
+    notify(
         f"each question gets two answers, in random order. Say 1 or 2 for the better one, 0 for neither; "
         f"the pairs are added to {chat.config.save}."
     )
@@ -150,7 +152,7 @@ def handle_line(chat: Chat, line: str) -> None:
     except KeyboardInterrupt:
         print()
     except UserError as error:
-        tell(str(error))
+        notify(str(error))
 
 
 def reply(chat: Chat) -> None:
@@ -171,7 +173,7 @@ def show(pieces: Iterator[str]) -> None:
 
 def show_unknown(chat: Chat, rest: str) -> None:
     """Tell that a command does not exist."""
-    tell(f"there is no such command. There is {', '.join(COMMANDS)} and /quit.")
+    notify(f"there is no such command. There is {', '.join(COMMANDS)} and /quit.")
 
 
 def show_help(chat: Chat, rest: str) -> None:
@@ -203,7 +205,7 @@ def set_other(chat: Chat, rest: str) -> None:
         raise UserError("with which model? Name a run, as in /compare runs/shakespeare-sft.")
     else:
         chat.other = None
-        tell("one answer to each question again.")
+        notify("one answer to each question again.")
 
 
 def set_temperature(chat: Chat, rest: str) -> None:
@@ -221,7 +223,7 @@ def save(chat: Chat, rest: str) -> None:
     if not chat.session.messages:
         raise UserError("there is nothing to save yet.")
     append_line(Path(rest), {"messages": chat.session.transcript()})
-    tell(f"saved in {rest}.")
+    notify(f"saved in {rest}.")
 
 
 COMMANDS: dict[str, Callable[[Chat, str], None]] = {

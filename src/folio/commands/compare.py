@@ -14,7 +14,7 @@ from rich.text import Text
 from folio.errors import UserError
 from folio.files import append_line
 from folio.inference.chat import ChatSession
-from folio.log import make_console, tell
+from folio.log import make_console, notify
 from folio.tokenizer.chat_template import Message
 
 SIDE_BY_SIDE = 80
@@ -80,12 +80,12 @@ def choose(answers: Sequence[str]) -> int | None:
     """
     if answers[0] == answers[1]:
         print(answers[0])
-        tell("both answers are the same: there is nothing to choose.")
+        notify("both answers are the same: there is nothing to choose.")
         return None
     show_two(answers, make_console())
     choice = ask()
     if choice is None:
-        tell("neither is kept; the conversation goes on with answer 1.")
+        notify("neither is kept; the conversation goes on with answer 1.")
     return choice
 
 
@@ -115,4 +115,4 @@ def ask() -> int | None:
             return None
         if said in CHOICES:
             return CHOICES[said]
-        tell("say 1 or 2 for the better answer, 0 for neither.")
+        notify("say 1 or 2 for the better answer, 0 for neither.")

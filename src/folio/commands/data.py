@@ -1,10 +1,9 @@
-"""See what a model is trained on: conversations as tokens, and which of them count in the loss."""
+"""Show conversations as a model is trained on them: their tokens, and which of these count in the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 from random import Random
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from folio.config import read_config
+from folio.config import Count, Seed, Settings, read_config
 from folio.data.conversations import Conversation, Example, pack, tokenize_all
 from folio.data.known import find_conversations
 from folio.errors import UserError
@@ -27,46 +26,38 @@ from folio.tokenizer.protocol import Tokenizer
 
 TRAINED, GIVEN = "bold green", "dim"
 OPEN, CLOSE = "⟦", "⟧"
-"""What stands around trained tokens where there are no colours."""
+"""Marks around trained tokens where there are no colors."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowConfig:
-    """What to look at."""
+class ShowConfig(Settings):
+    """Settings of `folio data show`."""
 
     data: tyro.conf.Positional[str]
-    """Conversations, as for folio sft: a file, a folder of them, OWNER/NAME:SUBSET:SPLIT of the Hugging Face Hub,
-    shakespeare, arithmetic or gsm8k."""
+    """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
+    arithmetic or gsm8k."""
     run: Path = Path("runs/shakespeare")
-    """The model to be trained, whose tokenizer and context count: a run, a checkpoint in it, or any model directory."""
+    """Model whose tokenizer and context are used: a run, a checkpoint in it, or any model directory."""
     validation: str | None = None
-    """Conversations to measure on; by default the last tenth of the data."""
-    num: int = 3
-    """How many conversations to show."""
-    seed: int | None = None
-    """Draw them at random; by default they are the first ones."""
-
-    def __post_init__(self) -> None:
-        if self.num < 1:
-            raise UserError(f"num is {self.num}: it must be at least 1.")
-        if self.seed is not None and self.seed < 0:
-            raise UserError(f"seed is {self.seed}: it must be at least 0.")
+    """Validation conversations; by default the last tenth of the data."""
+    num: Count = 3
+    """Number of conversations to show."""
+    seed: Seed | None = None
+    """Sample conversations with this seed; by default the first ones are shown."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio data show FILE --run RUN [flags]`."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        arguments = ("show", "--help")  # all that there is
-    command, *rest = arguments
-    if command not in COMMANDS:
-        close = get_close_matches(command, COMMANDS, n=1)
-        hint = f"Did you mean {close[0]}?" if close else "There is folio data show FILE --run RUN."
-        raise UserError(f"folio data has no {command!r}. {hint}")
-    COMMANDS[command](rest)
+    """Run `folio data show FILE --run RUN [flags]`."""
+    command, *flags = arguments or ["--help"]
+    if command in ("-h", "--help"):
+        flags = ["--help"]
+    elif command != "show":
+        raise UserError(f"unknown command {command!r}. Usage: folio data show FILE --run RUN.")
+    show(flags)
 
 
 def show(arguments: Sequence[str]) -> None:
-    """Print some conversations as `folio sft` trains on them, and figures of all."""
+    """Print some conversations as `folio sft` trains on them, and statistics of all."""
     config = read_config(ShowConfig, arguments, recipe=None, prog="folio data show", description=__doc__)
     console = make_console()
     conversations = find_conversations(config.data, config.validation)
@@ -75,49 +66,48 @@ def show(arguments: Sequence[str]) -> None:
     parts = {"train": conversations.train, "validation": conversations.validation}
     examples = {name: tokenize_all(tokenizer, part, block_size) for name, part in parts.items()}
     pairs = [pair for name in parts for pair in zip(parts[name], examples[name], strict=True)]
-    numbers = chosen(len(pairs), config.num, config.seed)
+    numbers = select(len(pairs), config.num, config.seed)
     console.print(conversations.origin, soft_wrap=True)
     console.print(explanation(config, len(numbers), len(pairs), has_colors(console)), soft_wrap=True)
     for number in numbers:
         conversation, example = pairs[number]
         console.print()
-        purpose = "" if number < len(conversations.train) else ", to measure on"
-        heading = f"Conversation {number + 1:,} ({conversation.where}){purpose}"
+        part = "" if number < len(conversations.train) else ", validation"
+        heading = f"Conversation {number + 1:,} ({conversation.where}){part}"
         console.print(Text(heading, "bold"), soft_wrap=True)
         console.print(Text(facts(conversation, example, tokenizer, block_size)), soft_wrap=True)
         if example is not None:
             console.print(marked(example, tokenizer, has_colors(console)), soft_wrap=True)
     console.print()
-    console.print(summary({name: figures(part, tokenizer, block_size) for name, part in examples.items()}))
+    console.print(summary({name: statistics(part, tokenizer, block_size) for name, part in examples.items()}))
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"show": show}
-
-
-def chosen(total: int, n: int, seed: int | None) -> list[int]:
-    """The first n of total numbers, or n drawn with a seed, in order."""
+def select(total: int, n: int, seed: int | None) -> list[int]:
+    """Return the first n of `total` indices, or n sampled with a seed, in order."""
     n = min(n, total)
     return list(range(n)) if seed is None else sorted(Random(seed).sample(range(total), n))
 
 
 def has_colors(console: Console) -> bool:
-    """Whether colours can tell trained tokens from given ones."""
+    """Return whether colors can mark trained tokens."""
     return console.color_system is not None and not console.no_color
 
 
 def explanation(config: ShowConfig, n_shown: int, total: int, in_colors: bool) -> Text:
-    """Which conversations are shown, and how to read them."""
-    which = "the first; --seed 1 draws others" if config.seed is None else f"drawn with seed {config.seed}"
+    """Return a line on the choice of conversations and the meaning of the marks."""
+    which = (
+        "the first; --seed 1 samples others" if config.seed is None else f"sampled with seed {config.seed}"
+    )
     marks = f"between {OPEN} and {CLOSE}" if not in_colors else "green"
     return Text.assemble(
-        f"{n_shown:,} of {total:,} conversations, {which}.\nWhat is trained is ",
+        f"{n_shown:,} of {total:,} conversations, {which}.\nTrained tokens are ",
         (marks, TRAINED),
-        ", the rest is given. ↵ is a line's end in the text.",
+        ", the others are context. ↵ is a newline in the text.",
     )
 
 
 def facts(conversation: Conversation, example: Example | None, tokenizer: Tokenizer, block_size: int) -> str:
-    """How long an example is, and what is missing from it."""
+    """Return the length of an example, and what was cut from it."""
     if example is None:
         return f"left out: its first answer does not fit into {block_size:,} tokens"
     n_turns = count_turns(example, tokenizer)
@@ -125,7 +115,7 @@ def facts(conversation: Conversation, example: Example | None, tokenizer: Tokeni
         missing = ""
     elif example.is_cut:
         missing = (
-            f"; cut after turn {n_turns} of {len(conversation)}, for the context is {block_size:,} tokens"
+            f"; cut after turn {n_turns} of {len(conversation)}, as the context is {block_size:,} tokens"
         )
     else:
         missing = f"; turn {len(conversation)} has no answer and is left out"
@@ -133,12 +123,12 @@ def facts(conversation: Conversation, example: Example | None, tokenizer: Tokeni
 
 
 def count_turns(example: Example, tokenizer: Tokenizer) -> int:
-    """The turns that an example has kept."""
+    """Return the number of turns in an example."""
     return int((example.ids == tokenizer.special_ids["<|end|>"]).sum())
 
 
 def marked(example: Example, tokenizer: Tokenizer, in_colors: bool) -> Text:
-    """An example to be read, with a line for each turn, and its trained tokens in colour or between marks."""
+    """Return an example as text, a line for each turn, with trained tokens in color or between marks."""
     text = Text()
     for piece, is_role, is_trained in pieces(example, tokenizer):
         if is_role and text:
@@ -151,7 +141,7 @@ def marked(example: Example, tokenizer: Tokenizer, in_colors: bool) -> Text:
 
 
 def pieces(example: Example, tokenizer: Tokenizer) -> Iterator[tuple[str, bool, bool]]:
-    """The tokens between two changes of weight as text, whether they begin a turn, and whether they are trained."""
+    """Yield spans of tokens of equal weight: the text, whether it is a turn's role, and whether it is trained."""
     roles = {tokenizer.special_ids[name] for name in ("<|user|>", "<|assistant|>")}
     tokens = zip(example.ids.tolist(), example.weights.tolist(), strict=True)
     for (is_role, is_trained), group in groupby(tokens, key=lambda pair: (pair[0] in roles, pair[1] > 0)):
@@ -159,15 +149,15 @@ def pieces(example: Example, tokenizer: Tokenizer) -> Iterator[tuple[str, bool, 
 
 
 def visible(text: str) -> str:
-    """Text with a sign at each line's end, and with escapes for what leaves no mark or would command a terminal."""
+    """Return text with newlines marked, and other unprintable characters, such as terminal commands, escaped."""
     return "".join(
         "↵\n" if sign == "\n" else sign if sign.isprintable() else sign.encode("unicode_escape").decode()
         for sign in text
     )
 
 
-def figures(examples: Sequence[Example | None], tokenizer: Tokenizer, block_size: int) -> dict[str, str]:
-    """What there is to know of all examples together, rows as they are packed for training."""
+def statistics(examples: Sequence[Example | None], tokenizer: Tokenizer, block_size: int) -> dict[str, str]:
+    """Return statistics of examples and of the rows that they are packed into for training."""
     kept = [example for example in examples if example is not None]
     lengths = np.array([len(example.ids) for example in kept])
     n_trained = sum(float(example.weights.sum()) for example in kept)
@@ -178,7 +168,7 @@ def figures(examples: Sequence[Example | None], tokenizer: Tokenizer, block_size
         "cut": f"{sum(example.is_cut for example in kept):,}",
         "left out": f"{len(examples) - len(kept):,}",
         "tokens": f"{lengths.sum():,}",
-        "of them trained": f"{n_trained / lengths.sum():.1%}",
+        "trained": f"{n_trained / lengths.sum():.1%}",
         "longest": f"{lengths.max():,}",
         f"rows of {block_size:,}": f"{n_rows:,}",
         "filled": f"{(lengths - 1).sum() / (n_rows * block_size):.1%}",
@@ -186,7 +176,7 @@ def figures(examples: Sequence[Example | None], tokenizer: Tokenizer, block_size
 
 
 def summary(columns: dict[str, dict[str, str]]) -> Table:
-    """Named figures side by side."""
+    """Return a table with a column for each part of the data."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     for _ in columns:

@@ -11,7 +11,7 @@ import torch
 
 from folio import __version__
 from folio.config import read_config
-from folio.log import make_console, size
+from folio.log import format_size, make_console
 from folio.report.tables import show_table
 from folio.runtime import (
     DTYPES,
@@ -27,7 +27,7 @@ LIBRARIES = ("safetensors", "tokenizers", "numpy", "tyro", "rich")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio doctor [flags]`."""
+    """Run `folio doctor [flags]`."""
     config = read_config(RuntimeConfig, arguments, recipe=None, prog="folio doctor", description=__doc__)
     console = make_console()
     runtime = start_runtime(config)
@@ -36,12 +36,12 @@ def main(arguments: Sequence[str]) -> None:
         "torch": torch.__version__,
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "hardware": describe(runtime.device),
-        "memory": f"{size(available_memory(runtime.device))} free",
-        "disk": f"{size(shutil.disk_usage('.').free)} free here",
+        "memory": f"{format_size(available_memory(runtime.device))} available",
+        "disk": f"{format_size(shutil.disk_usage('.').free)} free here",
         "threads": str(runtime.threads),
-        "compiler": "found; the model will be compiled"
+        "compiler": "found; models are compiled"
         if can_compile(runtime.device)
-        else "none found; training works, but slower",
+        else "not found; training works, but is slower",
     }
     for name, dtype in DTYPES.items():
         lines[name] = f"{matmul_speed(runtime.device, dtype) / 1e9:,.0f} GFLOP/s in a matrix product"

@@ -1,4 +1,4 @@
-"""Preferences, made: a model answers every prompt twice, and a judge says which answer is better."""
+"""Create preferences: sample two answers of a model to each prompt, and let a judge compare them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from folio.config import read_config, to_table
+from folio.config import Count, NonNegative, Seed, Settings, read_config, to_table
 from folio.data.known import find_conversations
 from folio.data.records import spread
 from folio.errors import UserError
 from folio.files import write_file
-from folio.log import Progress, clock, make_console
+from folio.log import Progress, format_duration, make_console
 from folio.model.directory import weights_digest
 from folio.model.gpt import GPT
 from folio.report.tables import show_next, show_table
@@ -35,60 +35,55 @@ from folio.tokenizer.protocol import Tokenizer
 TRAIN, VALIDATION, ORIGIN = "train.jsonl", "validation.jsonl", "label.json"
 Conversation = Sequence[Message]
 BATCH = 128
-"""Answers that are written together."""
+"""Prompts per batch of generated answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelConfig:
-    """Who answers what, and who judges."""
+class LabelConfig(Settings):
+    """Settings of `folio label`."""
 
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
-    """Who answers: a run, a checkpoint in it, or any model directory. Or a recipe (.toml), or a folder with one."""
+    """Model that answers: a run, a checkpoint, or any model directory. Or a recipe."""
     judge: str = ""
-    """Who judges: file.py:name, or the run or directory of a reward model."""
+    """Judge: file.py:name, or the run or directory of a reward model."""
     data: str = "shakespeare"
-    """Conversations, as for folio sft: a file, a folder of them, OWNER/NAME:SUBSET:SPLIT of the Hugging Face Hub,
-    shakespeare, arithmetic or gsm8k. Their first turns are the prompts, the replies to them are compared with the model's own."""
+    """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
+    arithmetic or gsm8k."""
     validation: str | None = None
-    """Conversations for the pairs to measure on, in the same form; by default the last tenth of the data."""
+    """Conversations for validation pairs; by default the last tenth of the data."""
     out: Path | None = None
-    """Folder for train.jsonl and validation.jsonl, which folio reward and folio dpo read; by default runs/, the model's
-    name and -label."""
-    prompts: int | None = None
-    """How many conversations of the data to take, evenly spread; all if not given."""
-    validation_prompts: int | None = 300
-    """The same for the pairs to measure on."""
-    tie: float = 0.02
-    """Answers whose scores differ by no more are not paired: a judge would toss a coin."""
-    max_new_tokens: int = 120
-    """Most tokens in an answer."""
+    """Output folder for train.jsonl and validation.jsonl; by default runs/, the model's name and -label."""
+    prompts: Count | None = None
+    """Number of conversations to use, evenly spaced; by default all."""
+    validation_prompts: Count | None = 300
+    """Number of validation conversations to use."""
+    tie: NonNegative = 0.02
+    """Answers whose scores differ by at most this form no pair."""
+    max_new_tokens: Count = 120
+    """Maximum tokens per answer."""
     temperature: tuple[float, float] = (0.7, 1.1)
-    """Of the first and of the second answer. A careful and a bold one differ by more than two of the same kind."""
-    seed: int = 1
+    """Sampling temperatures of the two answers; different ones make the answers differ more."""
+    seed: Seed = 1
+    """Random seed."""
     resume: bool = False
-    """Taken for the other stages' sake: what is there is never made again."""
+    """No effect; accepted because every stage accepts it."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
     def __post_init__(self) -> None:
-        for name in ("prompts", "validation_prompts", "max_new_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}: it must be at least 1.")
+        super().__post_init__()
         if not all(0 < temperature < math.inf for temperature in self.temperature):
             raise UserError(f"temperature is {self.temperature}: both must be above 0.")
-        if not 0 <= self.tie < math.inf:
-            raise UserError(f"tie is {self.tie}: it must be at least 0.")
 
 
 def label(config: LabelConfig, out: Path, console: Console) -> None:
-    """Write both files, unless they are there."""
+    """Write preferences for training and validation to `out`, unless they exist."""
     if not config.judge:
         raise UserError("--judge is required: name file.py:name or a reward model.")
     made = [out / name for name in (TRAIN, VALIDATION)]
     origin = origin_of(config)
     if all(os.path.exists(path) for path in made):
-        refuse_others(out, origin)
-        console.print(f"{out} holds these preferences already.", soft_wrap=True)
+        check_origin(out, origin)
+        console.print(f"{out} already has these preferences.", soft_wrap=True)
         return
     known = find_conversations(config.data, config.validation)
     parts = [spread(known.train, config.prompts), spread(known.validation, config.validation_prompts)]
@@ -98,18 +93,18 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
     runtime.place(model, *models_in(judge))
     start = time.perf_counter()
     progress = Progress(console, sum(map(len, parts)))
-    answering = Answering(config, model, tokenizer, progress)
+    sampler = AnswerSampler(config, model, tokenizer, progress)
     with progress.shown():
-        pairs = [list(compared(answering.answers(part), judge, config.tie)) for part in parts]
-    if not answering.n_prompts:
+        pairs = [list(compare(sampler.answers(part), judge, config.tie)) for part in parts]
+    if not sampler.n_prompts:
         raise UserError(
             f"no prompt leaves room for {config.max_new_tokens} tokens in the model's context of "
-            f"{model.config.block_size}: make --max-new-tokens smaller."
+            f"{model.config.block_size}: lower --max-new-tokens."
         )
     if not all(pairs):
         raise UserError(
-            "the judge finds no answer better than another: give more prompts, or a smaller --tie, or let the model "
-            "learn to end its answers."
+            "the judge finds no answer better than another: use more prompts, a lower --tie, or a model that ends its "
+            "answers."
         )
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / ORIGIN, (json.dumps(origin, indent=2) + "\n").encode())
@@ -118,9 +113,9 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
         write_file(path, "".join(lines).encode())
     show_table(
         {
-            "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} to measure on in {made[1]}",
+            "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} for validation in {made[1]}",
             "conversations": known.origin,
-            "answers": f"{answering.n_answers:,} written and judged in {clock(time.perf_counter() - start)}",
+            "answers": f"{sampler.n_answers:,} generated and judged in {format_duration(time.perf_counter() - start)}",
         },
         console,
     )
@@ -128,29 +123,32 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
 
 
 def origin_of(config: LabelConfig) -> dict[str, object]:
-    """All that decides which preferences are made."""
-    beside = ("model", "out", "resume", "runtime")
+    """Return the settings and the digest of the weights on which the preferences depend."""
+    irrelevant = ("model", "out", "resume", "runtime")
     found: dict[str, object] = {
-        **{key: value for key, value in to_table(config).items() if key not in beside},
+        **{key: value for key, value in to_table(config).items() if key not in irrelevant},
         "weights": weights_digest(find_model(config.model)),
     }
-    return dict(json.loads(json.dumps(found)))  # as it will be read back: with lists for tuples
+    return dict(json.loads(json.dumps(found)))  # as read back from label.json, with lists for tuples
 
 
-def refuse_others(out: Path, origin: dict[str, object]) -> None:
-    """Raise UserError if the preferences that lie there were made otherwise. Without a note they are a person's own."""
+def check_origin(out: Path, origin: dict[str, object]) -> None:
+    """Raise UserError if the preferences in `out` were created with other settings.
+
+    Without label.json they are the user's own, and are accepted.
+    """
     if not os.path.exists(out / ORIGIN):
         return
-    there = json.loads((out / ORIGIN).read_text(encoding="utf-8"))
+    stored = json.loads((out / ORIGIN).read_text(encoding="utf-8"))
     for key, value in origin.items():
-        if there.get(key) != value:
+        if stored.get(key) != value:
             raise UserError(
-                f"{out} was made with {key} {there.get(key)!r}, not {value!r}: choose another --out."
+                f"{out} was made with {key} {stored.get(key)!r}, not {value!r}: choose another --out."
             )
 
 
-class Answering:
-    """Two answers of the model to each prompt, beside the one that the conversation has."""
+class AnswerSampler:
+    """Samples two answers of the model to each prompt of a conversation."""
 
     def __init__(self, config: LabelConfig, model: GPT, tokenizer: Tokenizer, progress: Progress) -> None:
         self.config = config
@@ -161,12 +159,12 @@ class Answering:
         self.n_answers = 0
 
     def answers(self, conversations: Sequence[Conversation]) -> Iterator[tuple[Conversation, list[Sample]]]:
-        """For each conversation that leaves room, up to its first answer: the model's two answers, and the given one."""
+        """Yield each prompt that leaves room for an answer, the model's two answers, and the conversation's own."""
         for first in range(0, len(conversations), BATCH):
-            asked = [up_to_the_answer(each) for each in conversations[first : first + BATCH]]
-            part = [(messages, reply, self._prompt(messages)) for messages, reply in asked]
+            split = [split_at_answer(each) for each in conversations[first : first + BATCH]]
+            part = [(messages, reply, self._prompt(messages)) for messages, reply in split]
             part = [each for each in part if self._fits(*each[1:])]
-            careful, bold = (
+            first_answers, second_answers = (
                 sample_completions(
                     self.model,
                     self.tokenizer,
@@ -180,7 +178,7 @@ class Answering:
             self.n_prompts += len(part)
             self.n_answers += 2 * len(part)
             self.progress.update(self.n_prompts, {"answers": f"{self.n_answers:,}"})
-            for (messages, reply, prompt), *own in zip(part, careful, bold, strict=True):
+            for (messages, reply, prompt), *own in zip(part, first_answers, second_answers, strict=True):
                 given = Sample(
                     prompt.text, reply, prompt.ids, completion_ids(self.tokenizer, reply), (), True
                 )
@@ -194,31 +192,32 @@ class Answering:
         return len(prompt.ids) + longest <= self.model.config.block_size
 
 
-def up_to_the_answer(messages: Conversation) -> tuple[Conversation, str]:
-    """A conversation before its first answer, and that."""
+def split_at_answer(messages: Conversation) -> tuple[Conversation, str]:
+    """Return the messages before the first answer, and the answer."""
     at = next(n for n, message in enumerate(messages) if message["role"] == "assistant")
     return messages[:at], messages[at]["content"]
 
 
-def compared(
+def compare(
     answers: Iterator[tuple[Conversation, list[Sample]]], judge: RewardSource, tie: float
 ) -> Iterator[dict[str, object]]:
-    """Two preferences from the three answers to a prompt: between the model's own, and of the first of these and the
-    given one. The judge decides both. Left out are ties, equal answers, and those without a word or without an end:
-    what is cut off is worse for a reason that has nothing to do with what it says, and the stages that follow punish it
-    anyway."""
+    """Yield up to two preferences per prompt: between the model's answers, and between its first and the given one.
+
+    The judge decides both. Ties, equal, empty and unfinished answers are left out: an answer that is cut off is worse
+    for a reason unrelated to its content, and later stages penalize it anyway.
+    """
     for messages, (first, second, given) in answers:
         prompt = messages[0]["content"] if len(messages) == 1 else messages
         for a, b in ((first, second), (given, first)):
             one, other = judge([a, b])
-            is_whole = all(each.completion and each.is_stopped for each in (a, b))
-            if is_whole and a.completion != b.completion and abs(one - other) > tie:
+            are_complete = all(each.completion and each.is_stopped for each in (a, b))
+            if are_complete and a.completion != b.completion and abs(one - other) > tie:
                 better, worse = (a, b) if one > other else (b, a)
                 yield {"prompt": prompt, "chosen": better.completion, "rejected": worse.completion}
 
 
 class Label:
-    """`folio label` as a step of a chain of recipes."""
+    """`folio label` as a step of `folio run`."""
 
     name = "label"
     config = LabelConfig

@@ -1,4 +1,4 @@
-"""Climb from a bigram table to a GPT, one part at a time, and see what each part buys."""
+"""Train the lecture's models, from a bigram table to a GPT, one part at a time, and compare their losses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import annotated_types as bounds
 import torch
 from rich.console import Console
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from folio import __version__
-from folio.config import read_config, to_table
+from folio.config import Count, Positive, Settings, read_config, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
@@ -25,9 +26,9 @@ from folio.evaluation.loss import evaluate
 from folio.files import append_line, drop_cut_line, read_lines, write_file
 from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
 from folio.lecture.parts import LanguageModel, generate
-from folio.log import Progress, clock, make_console
+from folio.log import Progress, format_duration, make_console
 from folio.objectives.next_token import next_token_loss
-from folio.report.ladder import Result, Row, draw_ladder, show_ladder, tell_result
+from folio.report.ladder import Result, Row, draw_ladder, show_ladder, show_result
 from folio.runs.directory import FORMAT, RunDirectory
 from folio.runs.settings import stored_config
 from folio.runtime import Runtime, RuntimeConfig, describe, start_runtime
@@ -45,63 +46,59 @@ LECTURE_LOSSES = {
     "layer_norm": 2.06,
     "scale_up": 1.48,
 }
-"""Validation losses that the lecture shows, the last at its own size."""
+"""Validation losses published in the lecture, the last one at the lecture's size."""
 FULL = {LAPTOP: LECTURE}
-"""The lecture's size for the one that stands in for it on a laptop."""
+"""The lecture's size for each size that replaces it on a laptop."""
 RESULTS = "results.jsonl"
 FEW_STEPS = 100
 VALIDATION_TOKENS = 8192
-"""In one batch of validation windows."""
+"""Tokens per batch of validation windows."""
 SAMPLE_TOKENS = 200
 MUON_LEARNING_RATE = 0.02
-"""That of the Shakespeare recipe; AdamW moves all else at the rung's own."""
+"""The Shakespeare recipe's; AdamW uses the rung's own for the other parameters."""
 CONSTANT = ScheduleConfig(warmup_steps=0, decay_fraction=0.0)
-"""The lecture's learning rate: the same in every step."""
+"""The lecture's schedule: a constant learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LadderConfig:
-    """Which rungs to train, and how. A setting that is not given is the rung's own."""
+class LadderConfig(Settings):
+    """Settings of `folio ladder`; sizes that are not given are each rung's own."""
 
     rungs: str = ""
-    """Names with commas between them, as in bigram,single_head; by default all of them."""
-    seeds: int = 1
-    """Train each rung with this many seeds, and show mean and spread."""
+    """Rungs to train, separated by commas, as in bigram,single_head; by default all."""
+    seeds: Count = 1
+    """Train each rung with this many seeds, and show mean and standard deviation."""
     full: bool = False
-    """Train the upper rungs at the lecture's size (10.8 million weights): for a GPU."""
+    """Train the upper rungs at the lecture's size (10.8 million parameters), for a GPU."""
     data: str = "shakespeare"
-    """A text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
+    """Text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
     run: Path | None = None
-    """Directory for the results; by default the first of runs/ladder, runs/ladder-2, ... that is free."""
+    """Directory for the results; by default the first free one of runs/ladder, runs/ladder-2, ..."""
     resume: bool = False
-    """Go on with the ladder in --run: rungs that are done are not trained again."""
+    """Resume the ladder in --run; finished rungs are not trained again."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    steps: int | None = None
-    batch_size: int | None = None
-    """Windows in a step."""
-    block_size: int | None = None
-    """Tokens in a window."""
-    n_embd: int | None = None
-    n_head: int | None = None
-    n_layer: int | None = None
-    dropout: float | None = None
-    learning_rate: float | None = None
-    """Of AdamW; Muon keeps its own."""
-
-    def __post_init__(self) -> None:
-        for name in ("seeds", "steps", "batch_size", "block_size", "n_embd", "n_head", "n_layer"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}: it must be at least 1.")
-        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"learning_rate is {self.learning_rate}: it must be above 0.")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is {self.dropout}: it must be at least 0 and below 1.")
+    """Device."""
+    steps: Count | None = None
+    """Optimizer steps."""
+    batch_size: Count | None = None
+    """Windows per step."""
+    block_size: Count | None = None
+    """Context length in tokens."""
+    n_embd: Count | None = None
+    """Width of the residual stream."""
+    n_head: Count | None = None
+    """Attention heads of each block."""
+    n_layer: Count | None = None
+    """Transformer blocks."""
+    dropout: Annotated[float, bounds.Ge(0), bounds.Lt(1)] | None = None
+    """Dropout probability."""
+    learning_rate: Positive | None = None
+    """AdamW's learning rate; Muon keeps its own."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What all rungs learn from and are measured on. Ids are those of characters alone: special tokens come later."""
+    """The training and validation text of all rungs, as ids of a vocabulary without special tokens."""
 
     tokenizer: CharTokenizer
     train_ids: Tensor
@@ -113,13 +110,13 @@ class Texts:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio ladder [flags]`."""
+    """Run `folio ladder [flags]`."""
     config = read_config(LadderConfig, arguments, recipe=None, prog="folio ladder", description=__doc__)
     ladder(config, make_console())
 
 
 def ladder(config: LadderConfig, console: Console) -> None:
-    """Train each rung that is asked for with each seed, then show them side by side."""
+    """Train the chosen rungs with each seed, then print and draw the results."""
     config = replace(config, rungs=",".join(names_in(config.rungs)) if config.rungs else "")
     run = find_run(config)
     if run.exists:
@@ -133,33 +130,33 @@ def ladder(config: LadderConfig, console: Console) -> None:
         if run.exists and run.read_info()["status"] == "finished":
             console.print(f"{run.path} is already finished:", soft_wrap=True)
         else:
-            climb(config, sizes, corpus, run, console)
+            train_rungs(config, sizes, corpus, run, console)
         show_ladder(read_rows(run, sizes), console)
     console.print(f"table  {run.path / 'ladder.json'}\nchart  {run.path / 'ladder.png'}", soft_wrap=True)
 
 
-def climb(
+def train_rungs(
     config: LadderConfig, sizes: dict[str, Size], corpus: Corpus, run: RunDirectory, console: Console
 ) -> None:
-    """Train what is not done yet; after each rung the table on disk is whole."""
+    """Train the rungs that are not finished, writing the table and the chart after each."""
     texts = read_texts(corpus, max(size.block_size for size in sizes.values()))
-    # The parts are written to be read: in float32, and as they stand.
+    # The lecture's parts are simple code, which supports neither bfloat16 nor compilation.
     runtime = start_runtime(RuntimeConfig(device=config.device, precision="float32", compile="off"))
     begin(config, sizes, corpus, runtime, run)
-    tell_plan(config, sizes, runtime, console)
+    show_plan(config, sizes, runtime, console)
     try:
         for number, (name, size) in enumerate(sizes.items(), start=1):
             for seed in range(1, config.seeds + 1):
                 place = f"rung {number} of {len(sizes)}, {name}" + (
                     f", seed {seed}" if config.seeds > 1 else ""
                 )
-                measure(Trial(name, size, seed, place), texts, runtime, run, console)
+                run_trial(Trial(name, size, seed, place), texts, runtime, run, console)
             write_table(read_rows(run, sizes), run)
             draw_ladder(read_rows(run, sizes), run.path / "ladder.png")
     except KeyboardInterrupt:
         run.set_status("interrupted")
-        again = f"folio ladder --run {shlex.quote(str(run.path))} --resume"
-        raise KeyboardInterrupt(f"What is done is kept: {again}") from None
+        command = f"folio ladder --run {shlex.quote(str(run.path))} --resume"
+        raise KeyboardInterrupt(f"Resume with: {command}") from None
     except UserError:
         run.set_status("failed")
         raise
@@ -167,41 +164,41 @@ def climb(
 
 
 def find_run(config: LadderConfig) -> RunDirectory:
-    """The directory that is asked for, or the first free one."""
+    """Return the run directory in the settings, or the first free one."""
     if config.run is not None:
         return RunDirectory(config.run)
     if config.resume:
-        raise UserError("--resume goes on with one ladder: say which, as in --run runs/ladder --resume.")
+        raise UserError("--resume needs a ladder to resume, as in --run runs/ladder --resume.")
     names = ("ladder" if number == 1 else f"ladder-{number}" for number in count(1))
     return next(RunDirectory(path) for name in names if not (path := Path("runs") / name).exists())
 
 
 def names_in(rungs: str) -> list[str]:
-    """The names in a list with commas, in the order of the ladder. Raises UserError for one that is no rung."""
+    """Return the names in a comma-separated list in the ladder's order. Raises UserError for an unknown rung."""
     names = [name for part in rungs.split(",") if (name := part.strip())] or list(LADDER)
     for name in names:
         if name not in LADDER:
             close = get_close_matches(name, LADDER, n=1)
             hint = f"Did you mean {close[0]}? " if close else ""
-            raise UserError(f"there is no rung {name!r}. {hint}The rungs are {', '.join(LADDER)}.")
+            raise UserError(f"unknown rung {name!r}. {hint}The rungs are {', '.join(LADDER)}.")
     return [name for name in LADDER if name in names]
 
 
 def size_of(rung: Rung, config: LadderConfig) -> Size:
-    """The rung's size with what was asked for instead. Raises UserError where that does not fit together."""
+    """Return the rung's size with the given settings in place of its own. Raises UserError if they do not fit."""
     size = FULL.get(rung.size, rung.size) if config.full else rung.size
-    asked = {each.name: getattr(config, each.name) for each in fields(Size)}
-    size = replace(size, **{name: value for name, value in asked.items() if value is not None})
+    given = {each.name: getattr(config, each.name) for each in fields(Size)}
+    size = replace(size, **{name: value for name, value in given.items() if value is not None})
     if size.n_embd % (2 * size.n_head):
         raise UserError(
             f"n_embd is {size.n_embd} and n_head {size.n_head}: n_embd must be a multiple of twice n_head, "
-            "for the heads share it, and rotary positions turn pairs."
+            "as heads share the width, and rotary positions rotate pairs."
         )
     return size
 
 
 def read_texts(corpus: Corpus, block_size: int) -> Texts:
-    """Ids of both parts of a text. Raises UserError where one does not fill a window."""
+    """Encode both parts of a text. Raises UserError if one is shorter than a window."""
     tokenizer = CharTokenizer.train(corpus.text)
     train_text, val_text = corpus.split()
     require_length(train_text, block_size + 1, "The training text")
@@ -213,7 +210,7 @@ def read_texts(corpus: Corpus, block_size: int) -> Texts:
 def begin(
     config: LadderConfig, sizes: dict[str, Size], corpus: Corpus, runtime: Runtime, run: RunDirectory
 ) -> None:
-    """Write run.json; or, to go on with a ladder, see that it is about the same text, sizes and versions."""
+    """Write run.json, or, to resume, check that text, sizes and versions are the same."""
     same = {
         "data_sha256": corpus.sha256,
         "plan": {name: asdict(size) for name, size in sizes.items()},
@@ -231,7 +228,7 @@ def begin(
         for key, what in names.items():
             if info.get(key) != same[key]:
                 raise UserError(
-                    f"{run.path} was started with {what}, and losses would not compare: choose another --run."
+                    f"{run.path} was started with {what}, so losses are not comparable: choose another --run."
                 )
         drop_cut_line(run.path / RESULTS)
         run.set_status("running")
@@ -250,24 +247,26 @@ def begin(
     )
 
 
-def tell_plan(config: LadderConfig, sizes: dict[str, Size], runtime: Runtime, console: Console) -> None:
-    """What is about to happen, and a warning where it takes very long or cannot show anything."""
+def show_plan(config: LadderConfig, sizes: dict[str, Size], runtime: Runtime, console: Console) -> None:
+    """Print the plan, and a warning if training is too short or takes very long."""
     models = f"{len(sizes)} rungs" if len(sizes) > 1 else f"the rung {next(iter(sizes))}"
     seeds = f", each with {config.seeds} seeds" if config.seeds > 1 else ""
     console.print(f"Training {models}{seeds} on {describe(runtime.device)}.", soft_wrap=True)
     few = min(size.steps for size in sizes.values())
     if few < FEW_STEPS:
         console.print(
-            f"{few} steps are too few to learn from: these losses say nothing about the parts.",
+            f"{few} steps are too few: these losses say nothing about the parts.",
             soft_wrap=True,
         )
     if runtime.device.type == "cpu" and LECTURE in sizes.values():
-        console.print("The lecture's size is for a GPU: here, a rung of it takes many hours.", soft_wrap=True)
+        console.print(
+            "The lecture's size is for a GPU: on this machine a rung takes many hours.", soft_wrap=True
+        )
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A rung to be trained with a seed. place: which of how many this is, in words."""
+    """A rung to train with a seed. place: its number among all trials, as text."""
 
     rung: str
     size: Size
@@ -275,8 +274,8 @@ class Trial:
     place: str
 
 
-def measure(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, console: Console) -> None:
-    """Train a rung with a seed, if that was not done yet, and add a line to results.jsonl."""
+def run_trial(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, console: Console) -> None:
+    """Train and evaluate a rung with a seed, unless it is done, and append the result to results.jsonl."""
     done = {(line["rung"], line["seed"]) for line in read_lines(run.path / RESULTS)}
     if (trial.rung, trial.seed) in done:
         return
@@ -291,14 +290,14 @@ def measure(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, con
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         val_loss=evaluate(model, windows)["loss"],
         seconds=seconds,
-        text=write_text(model, size.block_size, texts, trial.seed),
+        text=generate_lines(model, size.block_size, texts, trial.seed),
     )
     append_line(run.path / RESULTS, asdict(result))
-    tell_result(result, console)
+    show_result(result, console)
 
 
 def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> tuple[LanguageModel, float]:
-    """A trained model, and the seconds that its steps took. Raises UserError when it diverges."""
+    """Train a model and return it with the training time in seconds. Raises UserError if it diverges."""
     rung, size = LADDER[trial.rung], trial.size
     torch.manual_seed(trial.seed)
     model = rung.build(texts.vocab_size, size).to(runtime.device)
@@ -319,25 +318,27 @@ def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> t
         for report in reports:
             seconds += report.seconds
             left = (size.steps - report.step) * seconds / report.step
-            progress.update(report.step, {trial.place: "", "loss": f"{report.loss:.3f}", "left": clock(left)})
+            progress.update(
+                report.step, {trial.place: "", "loss": f"{report.loss:.3f}", "left": format_duration(left)}
+            )
     except NonFiniteLossError as error:
         raise UserError(
-            f"{trial.rung}: the loss was no longer a number at step {error.step}. "
+            f"{trial.rung}: the loss was not finite at step {error.step}. "
             "Try a lower --learning-rate, in another --run."
         ) from None
     return model, seconds
 
 
 def adamw(model: LanguageModel, size: Size) -> list[Optimizer]:
-    """The lecture's optimizer (Loshchilov & Hutter, 2019), with torch's defaults."""
+    """Return the lecture's optimizer (Loshchilov & Hutter, 2019), with torch's defaults."""
     return [AdamW(model.parameters(), lr=size.learning_rate, fused=True)]
 
 
 def muon(model: LanguageModel, size: Size) -> list[Optimizer]:
-    """Muon for the matrices of the body, AdamW for all else."""
+    """Return Muon for the matrices of the body, and AdamW for all other parameters."""
     matrices = [parameter for parameter in model.body.parameters() if parameter.ndim == 2]
-    taken = {id(parameter) for parameter in matrices}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
+    muon_ids = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in muon_ids]
     return [
         Muon(matrices, lr=MUON_LEARNING_RATE, dtype=torch.float32),
         AdamW(rest, lr=size.learning_rate, fused=True),
@@ -347,8 +348,8 @@ def muon(model: LanguageModel, size: Size) -> list[Optimizer]:
 OPTIMIZERS: dict[str, Callable[[LanguageModel, Size], list[Optimizer]]] = {"adamw": adamw, "muon": muon}
 
 
-def write_text(model: LanguageModel, block_size: int, texts: Texts, seed: int) -> str:
-    """The first two lines that the model writes of itself."""
+def generate_lines(model: LanguageModel, block_size: int, texts: Texts, seed: int) -> str:
+    """Generate text without a prompt, and return its first two nonempty lines."""
     characters = texts.tokenizer.characters
     start = texts.tokenizer.encode("\n" if "\n" in characters else characters[0])
     device = next(model.parameters()).device
@@ -360,13 +361,13 @@ def write_text(model: LanguageModel, block_size: int, texts: Texts, seed: int) -
 
 
 def read_rows(run: RunDirectory, sizes: Mapping[str, Size]) -> list[Row]:
-    """What is known of each rung, all seeds together; rungs without a result yet are left out.
+    """Return the results of each rung over all seeds, without rungs that have none.
 
-    Raises UserError where nothing is known.
+    Raises UserError if there are no results at all.
     """
     results = [Result(**line) for line in read_lines(run.path / RESULTS)]
     if not results:
-        raise UserError(f"{run.path / RESULTS} is damaged: it holds no result. Choose another --run.")
+        raise UserError(f"{run.path / RESULTS} is damaged: it has no results. Choose another --run.")
     by_rung = {name: [result for result in results if result.rung == name] for name in sizes}
     return [
         Row(name, LADDER[name].added, LECTURE_LOSSES.get(name), sizes[name].steps, found)
@@ -376,7 +377,7 @@ def read_rows(run: RunDirectory, sizes: Mapping[str, Size]) -> list[Row]:
 
 
 def write_table(rows: Sequence[Row], run: RunDirectory) -> None:
-    """ladder.json: the table for other programs."""
+    """Write the table to ladder.json, for other programs."""
     table = [
         {
             "rung": row.name,

@@ -1,4 +1,4 @@
-"""What has become of a run of ppo or grpo: its figures, what is wrong with it, samples, and a picture."""
+"""Diagnose a PPO or GRPO run: metrics, findings, samples and a figure. Several runs are compared."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import make_console
 from folio.report.figure import check_picture_path
-from folio.report.overoptimization import Climb, climbs, draw_climbs
-from folio.report.rl_diagnosis import TREND_ROLLOUTS, Finding, diagnose, over_optimisation
+from folio.report.overoptimization import RewardCurve, draw_reward_curves, reward_curves
+from folio.report.rl_diagnosis import TREND_ROLLOUTS, Finding, diagnose, overoptimization
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History, first
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
 
 NONE = "-"
-WIDE = 80
-"""Columns for two samples side by side."""
+SIDE_BY_SIDE_WIDTH = 80
+"""Columns needed for two samples side by side."""
 STYLES = {"fault": "bold red", "warning": "bold yellow", "note": "bold"}
-SHOWN = {
+METRICS = {
     "reward": ("reward", ".3f"),
     "gold": ("gold", ".3f"),
     "KL": ("kl", ".2f"),
@@ -38,110 +38,109 @@ SHOWN = {
     "stops": ("stop_share", ".0%"),
     "distinct-2": ("distinct_2", ".2f"),
 }
-"""Figures and how they are written."""
-OVEROPTIMISATION = Path("overoptimisation.png")
+"""The metrics to show by label: name and number format."""
+COMPARISON_FIGURE = Path("overoptimization.png")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """What to report on."""
+    """Settings of `folio rl-report`."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Runs of ppo or grpo, finished or not. One is diagnosed; several are compared by how far they went from their
-    reference, as in runs with different --kl-coef."""
+    """PPO or GRPO runs, finished or not; several, as with different --kl-coef, are compared."""
     png: Path | None = None
-    """Where the picture goes: by default rl.png in the run, or overoptimisation.png here for several runs."""
+    """File for the figure; by default rl.png in the run, or ./overoptimization.png for several runs."""
 
     def __post_init__(self) -> None:
         if not self.runs:
-            raise UserError("name a run of ppo or grpo, as in folio rl-report runs/shakespeare-ppo.")
+            raise UserError("name a run of ppo or grpo, as in `folio rl-report runs/shakespeare-ppo`.")
         if self.png is not None:
             check_picture_path(self.png)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio rl-report RUN [RUN ...] [flags]`."""
+    """Run `folio rl-report RUN [RUN ...] [flags]`."""
     config = read_config(ReportConfig, arguments, recipe=None, prog="folio rl-report", description=__doc__)
     runs = [RunDirectory(path) for path in config.runs]
-    histories = [History.of(run) for run in runs]
+    histories = [History.from_run(run) for run in runs]
     if len(runs) == 1:
         report(runs[0], histories[0], config.png or runs[0].rl_plot, make_console())
     else:
         names = [run.path.name for run in runs]
-        compare(
-            climbs(list(zip(names, histories, strict=True))), config.png or OVEROPTIMISATION, make_console()
-        )
+        curves = reward_curves(list(zip(names, histories, strict=True)))
+        compare(curves, config.png or COMPARISON_FIGURE, make_console())
 
 
-def report(run: RunDirectory, history: History, picture: Path, console: Console) -> None:
-    """Figures, findings, samples, picture."""
+def report(run: RunDirectory, history: History, figure: Path, console: Console) -> None:
+    """Print metrics, findings and samples of a run, and draw its figure."""
     planned = history.setting("rollouts", math.nan)
     show_table(
         {
             "run": f"{run.path}: {history.stage}, {history.status}",
             "rollouts": f"{history.n_rollouts} of {planned:.0f}",
             "kl_coef": f"{history.setting('kl_coef', math.nan):g}",
-            **figures(history),
+            **metrics_table(history),
         },
         console,
     )
     console.print()
     show_findings(diagnose(history), history, console)
     show_samples(read_lines(run.samples_file), console)
-    draw_history(history, str(run.path), picture)
-    console.print(f"picture  {picture}", soft_wrap=True)
+    draw_history(history, str(run.path), figure)
+    console.print(f"figure  {figure}", soft_wrap=True)
 
 
-def figures(history: History) -> dict[str, str]:
-    """The mean of the run's first fifth and of its last; on held-out prompts, before the run and in its last evaluation."""
-    ends = {
-        name: (history.over_rollouts(key), history.held_out(key), form) for name, (key, form) in SHOWN.items()
-    }
+def metrics_table(history: History) -> dict[str, str]:
+    """Return each metric at the start and end of a run as text.
+
+    In training these are the means of the first and last fifth; held out, the first and last evaluation.
+    """
     lines = {}
-    for name, (training, held_out, form) in ends.items():
-        parts = [f"{training.early:{form}} to {training.late:{form}}"] if training else []
-        parts += [f"held out {held_out.values[0]:{form}} to {held_out.values[-1]:{form}}"] if held_out else []
+    for label, (name, spec) in METRICS.items():
+        training, held_out = history.over_rollouts(name), history.held_out(name)
+        parts = [f"{training.early:{spec}} to {training.late:{spec}}"] if training else []
+        parts += [f"held out {held_out.values[0]:{spec}} to {held_out.values[-1]:{spec}}"] if held_out else []
         if parts:
-            lines[name] = ", ".join(parts)
+            lines[label] = ", ".join(parts)
     return lines
 
 
 def show_findings(findings: Sequence[Finding], history: History, console: Console) -> None:
-    """What is wrong, or that nothing is."""
+    """Print the findings, or that there are none."""
     if history.n_rollouts < TREND_ROLLOUTS:
-        console.print(f"Fewer than {TREND_ROLLOUTS} rollouts: too few to say where the run is going.\n")
+        console.print(f"Fewer than {TREND_ROLLOUTS} rollouts: too few to see a trend.\n")
     for finding in findings:
         console.print(
             Text.assemble((finding.severity, STYLES[finding.severity]), (f"  {finding.title}", "bold"))
         )
-        for text in (finding.happened, finding.meaning, f"Do: {finding.advice}"):
+        for text in (finding.observed, finding.cause, f"Do: {finding.advice}"):
             console.print(Padding(Text(text), (0, 0, 0, 2)))
         console.print()
     if not findings:
-        console.print(Text(praise(history)))
+        console.print(Text(healthy_summary(history)))
         console.print()
 
 
-def praise(history: History) -> str:
-    """That all is well, with the figures that say so."""
+def healthy_summary(history: History) -> str:
+    """Return a sentence for a run without findings, with its main metrics."""
     reward, kl, length = (history.over_rollouts(name) for name in ("reward", "kl", "length"))
     entropy, ratio = history.over_rollouts("entropy"), history.over_rollouts("ratio", first)
     gold = history.held_out("gold")
-    told = [f"The reward went from {reward.early:.3f} to {reward.late:.3f}"] if reward else []
+    facts = [f"Reward from {reward.early:.3f} to {reward.late:.3f}"] if reward else []
     if gold:
-        told.append(f"the gold reward from {gold.values[0]:.3f} to {gold.values[-1]:.3f}")
+        facts.append(f"gold reward from {gold.values[0]:.3f} to {gold.values[-1]:.3f}")
     if entropy:
-        told.append(f"the entropy from {entropy.early:.2f} to {entropy.late:.2f} nats a token")
+        facts.append(f"entropy from {entropy.early:.2f} to {entropy.late:.2f} nats per token")
     if kl and length:
-        told.append(f"the KL is {kl.late:.1f} nats an answer, {kl.late / length.late:.2f} a token")
+        facts.append(f"KL {kl.late:.1f} nats per answer, {kl.late / length.late:.2f} per token")
     if ratio:
-        off = max(abs(value - 1) for value in ratio.values)
-        told.append(f"on first passes the ratio is within {off:.1g} of 1")
-    return f"Nothing is wrong that the figures could tell. {'; '.join(told)}."
+        deviation = max(abs(value - 1) for value in ratio.values)
+        facts.append(f"on first steps the ratio is within {deviation:.1g} of 1")
+    return f"No problems found in the metrics. {'; '.join(facts)}."
 
 
 def show_samples(samples: Sequence[object], console: Console) -> None:
-    """What was answered to the fixed prompts at the first evaluation and at the last one."""
+    """Print the answers to the fixed prompts at the first and the last evaluation."""
     answers: dict[int, dict[str, str]] = {}
     for each in samples:
         if isinstance(each, dict) and each.keys() >= {"step", "prompt", "text"}:
@@ -151,7 +150,7 @@ def show_samples(samples: Sequence[object], console: Console) -> None:
         console.print(Text(f"> {prompt}", "bold"), soft_wrap=True)
         cells = [Text.assemble((f"step {step}\n", "dim"), answers[step].get(prompt, "")) for step in shown]
         table = Table.grid(padding=(0, 2), expand=True)
-        for row in [cells] if console.width >= WIDE else [[cell] for cell in cells]:
+        for row in [cells] if console.width >= SIDE_BY_SIDE_WIDTH else [[cell] for cell in cells]:
             table.add_row(*row)
         for column in table.columns:
             column.ratio, column.overflow = 1, "fold"
@@ -160,40 +159,40 @@ def show_samples(samples: Sequence[object], console: Console) -> None:
 
 
 def answer_of(text: str) -> str:
-    """A sample without the line that repeats the question."""
+    """Return a sample without its first line if that repeats the question."""
     question, line_end, answer = text.partition("\n")
     return answer.strip() if question.startswith("> ") and line_end else text.strip()
 
 
-def compare(runs: Sequence[Climb], picture: Path, console: Console) -> None:
-    """A table with a column for each run, and the picture."""
+def compare(curves: Sequence[RewardCurve], figure: Path, console: Console) -> None:
+    """Print a table with a column for each run, and draw the runs over their KL."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
-    for _ in runs:
+    for _ in curves:
         table.add_column(justify="right", overflow="fold")
-    columns = [columns_of(run) for run in runs]
+    columns = [comparison_column(curve) for curve in curves]
     for name in columns[0]:
         table.add_row(name, *(Text(column[name]) for column in columns))
     console.print(table)
     console.print(
-        "\nReward and gold: gained since the start, in standard deviations of its answers.", style="dim"
+        "\nReward and gold: gain since the start, in standard deviations of its answers.", style="dim"
     )
-    draw_climbs(runs, picture)
-    console.print(f"picture  {picture}", soft_wrap=True)
+    draw_reward_curves(curves, figure)
+    console.print(f"figure  {figure}", soft_wrap=True)
 
 
-def columns_of(run: Climb) -> dict[str, str]:
-    """What there is to say of a run among others."""
-    highest = run.highest("val_gold")
-    reward, gold = run.gains["val_reward"], run.gains["val_gold"]
+def comparison_column(curve: RewardCurve) -> dict[str, str]:
+    """Return a run's column of the comparison."""
+    highest = curve.highest("val_gold")
+    reward, gold = curve.gains["val_reward"], curve.gains["val_gold"]
     return {
-        "": run.label,
-        "rollouts": str(run.history.n_rollouts),
-        "KL": f"{run.kl[-1]:.1f}",
+        "": curve.label,
+        "rollouts": str(curve.history.n_rollouts),
+        "KL": f"{curve.kl[-1]:.1f}",
         "reward": f"{reward[-1]:+.2f}",
         "gold": NONE if highest is None else f"{gold[-1]:+.2f}",
         "best gold": NONE if highest is None else f"{gold[highest]:+.2f}",
-        "at rollout": NONE if highest is None else str(run.rollouts[highest]),
-        "at KL": NONE if highest is None else f"{run.kl[highest]:.1f}",
-        "overdone": "yes" if over_optimisation(run.history) else "no",
+        "at rollout": NONE if highest is None else str(curve.rollouts[highest]),
+        "at KL": NONE if highest is None else f"{curve.kl[highest]:.1f}",
+        "overoptimized": "yes" if overoptimization(curve.history) else "no",
     }

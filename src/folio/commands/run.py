@@ -18,7 +18,7 @@ from folio.commands import COMMANDS, chat
 from folio.config import flatten, read_config, read_recipe, to_table
 from folio.errors import UserError
 from folio.files import read_lines
-from folio.log import clock, figure, make_console
+from folio.log import format_duration, format_number, make_console
 from folio.report.tables import show_next, show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
@@ -104,13 +104,13 @@ def result(step: Step, path: Path) -> str:
     kept = min(evaluated, key=lambda record: record.get("val_loss", -record["step"]))
     before = info.get("before", {})
     shown = [
-        f"{words} {figure(before[name])} → {figure(kept[name])}"
+        f"{words} {format_number(before[name])} → {format_number(kept[name])}"
         if name in before
-        else f"{words} {figure(kept[name])}"
+        else f"{words} {format_number(kept[name])}"
         for name, words in step.metrics.items()
         if name in kept
     ]
-    return f"{', '.join(shown)}; {clock(records[-1]['train_seconds'])}"
+    return f"{', '.join(shown)}; {format_duration(records[-1]['train_seconds'])}"
 
 
 def show_answers(runs: Mapping[str, Path], questions: Sequence[str], console: Console) -> None:

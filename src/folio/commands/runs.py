@@ -1,4 +1,4 @@
-"""List runs: stage, status, metrics, size on disk, time of the last change, and the next command to type."""
+"""List runs: stage, status, metrics, size on disk, time of the last change, and the next command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.text import Text
 from folio.config import read_config
 from folio.errors import UserError
 from folio.files import read_lines
-from folio.log import figure, make_console, size
+from folio.log import format_number, format_size, make_console
 from folio.runs.directory import RunDirectory
 
 METRICS = {
@@ -30,7 +30,8 @@ METRICS = {
     "ppo": ("val_reward", "val_gold", "val_kl"),
     "grpo": ("val_reward", "val_gold", "val_kl"),
 }
-"""The metrics to show of each stage, those of the model that the run keeps."""
+"""The metrics to show for each stage. They overlap with `Stage.metrics`, but importing a stage imports torch, which
+takes seconds."""
 NEXT = {
     "pretrain": "folio sft {run}",
     "sft": "folio chat {run}",
@@ -39,20 +40,20 @@ NEXT = {
     "ppo": "folio chat {run}",
     "grpo": "folio chat {run}",
 }
-"""The next command after each stage, once it is finished."""
+"""The next command after a finished run of each stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunsConfig:
-    """Which runs to list."""
+    """Settings of `folio runs`."""
 
     folder: tyro.conf.Positional[Path] = Path("runs")
-    """A folder with runs in it, at any depth, or one run."""
+    """A folder that contains runs at any depth, or one run."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One run, in words."""
+    """The columns of one run."""
 
     run: str
     stage: str
@@ -61,29 +62,29 @@ class Summary:
     size: str
     changed: datetime
     command: str
-    """The next one to type, or "" if there is none."""
+    """The next command, or "" if there is none."""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row of a table."""
+        """The columns as text."""
         when = f"{self.changed:%Y-%m-%d %H:%M}"
         return self.run, self.stage, self.status, self.metrics, self.size, when, self.command
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio runs [FOLDER]`."""
+    """Run `folio runs [FOLDER]`."""
     config = read_config(RunsConfig, arguments, recipe=None, prog="folio runs", description=__doc__)
     if not os.path.isdir(config.folder):
-        raise UserError(f"{config.folder}: no such folder. `folio run shakespeare` makes the first runs.")
+        raise UserError(f"{config.folder}: no such folder. `folio run shakespeare` creates the first runs.")
     summaries = [summarize(run) for run in find_runs(config.folder)]
     if not summaries:
-        raise UserError(f"{config.folder} holds no runs. `folio run shakespeare` makes the first ones.")
+        raise UserError(f"{config.folder} contains no runs. `folio run shakespeare` creates the first ones.")
     summaries.sort(key=lambda summary: summary.changed)
     show(summaries, make_console())
 
 
 def find_runs(folder: Path) -> Iterator[RunDirectory]:
-    """Yield the runs at and below a folder, in order of name; a run holds no other run."""
+    """Yield the runs at and below a folder by name, without descending into runs."""
     for path, folders, files in os.walk(folder):
         folders.sort()
         if "run.json" in files:
@@ -92,13 +93,13 @@ def find_runs(folder: Path) -> Iterator[RunDirectory]:
 
 
 def summarize(run: RunDirectory) -> Summary:
-    """Return what a run's files say; a damaged run.json is named as such."""
+    """Summarize a run's files; a run with a damaged run.json has the status "damaged"."""
     n_bytes, changed = disk_use(run.path)
     name = str(run.path)
     try:
         info = run.read_info()
     except UserError:
-        return Summary(name, "", "damaged", "", size(n_bytes), changed, "")
+        return Summary(name, "", "damaged", "", format_size(n_bytes), changed, "")
     records = read_lines(run.metrics_file)
     status, stage = info["status"], info["stage"]
     if status == "running" and not run.is_in_use:
@@ -107,15 +108,17 @@ def summarize(run: RunDirectory) -> Summary:
         run=name,
         stage=stage,
         status=status + ("" if status == "finished" else progress(info, records)),
-        metrics=", ".join(f"{name} {figure(value)}" for name, value in kept_metrics(stage, records).items()),
-        size=size(n_bytes),
+        metrics=", ".join(
+            f"{name} {format_number(value)}" for name, value in kept_metrics(stage, records).items()
+        ),
+        size=format_size(n_bytes),
         changed=changed,
         command=next_command(run, status, info),
     )
 
 
 def disk_use(folder: Path) -> tuple[int, datetime]:
-    """Return the bytes of all files in a folder, and the time of the last change. Files may vanish meanwhile."""
+    """Return the total size of the files in a folder, and the time of the last change; files may vanish meanwhile."""
     n_bytes, latest = 0, 0.0
     for path, _, names in os.walk(folder):
         for name in names:
@@ -129,14 +132,14 @@ def disk_use(folder: Path) -> tuple[int, datetime]:
 
 
 def progress(info: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
-    """Return how many of the planned steps are done, as in " 300/920", or "" where that is not known."""
+    """Return the completed and planned steps, as in " 300/920", or "" if they are unknown."""
     steps = info["plan"].get("steps")
     done = records[-1].get("step") if records else 0
     return f" {done}/{steps}" if steps and done is not None else ""
 
 
 def kept_metrics(stage: str, records: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the metrics of the model that a run keeps: the one with the lowest val_loss, else the newest."""
+    """Return the metrics of a run's kept model: that with the lowest val_loss, or else the newest."""
     names = METRICS.get(stage, ())
     evaluated = [record for record in records if any(name in record for name in names)]
     if not evaluated:
@@ -146,7 +149,7 @@ def kept_metrics(stage: str, records: Sequence[dict[str, Any]]) -> dict[str, flo
 
 
 def next_command(run: RunDirectory, status: str, info: dict[str, Any]) -> str:
-    """Return the command that continues an unfinished run or follows a finished one, or "" if there is none."""
+    """Return the command that resumes an unfinished run or follows a finished one, or "" if there is none."""
     path, stage = shlex.quote(str(run.path)), info["stage"]
     if status == "running":
         return ""
@@ -157,7 +160,7 @@ def next_command(run: RunDirectory, status: str, info: dict[str, Any]) -> str:
 
 
 def show(summaries: Sequence[Summary], console: Console) -> None:
-    """Print a table, or a paragraph for each run where the table does not fit."""
+    """Print a table, or a paragraph for each run if the table does not fit."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("run", "stage", "status", "metrics", "size", "changed", "next"):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")

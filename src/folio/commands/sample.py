@@ -12,9 +12,10 @@ import tyro
 
 from folio.config import Count, Seed, Settings, read_config
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
-from folio.log import tell
+from folio.log import notify
 from folio.runs.load import load_for_inference
 from folio.runtime import choose_device
 
@@ -47,16 +48,18 @@ def main(arguments: Sequence[str]) -> None:
     model.to(choose_device(config.device))
     prompt, dropped = tokenizer.drop_unknown(config.prompt)
     if dropped:
-        tell(f"the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.")
+        notify(f"the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.")
     steps = stream_text(
         Engine(model),
         tokenizer,
         [tokenizer.prompt(prompt)] * config.num,
-        max_new_tokens=config.tokens,
-        sampling=config.sampling,
-        seed=config.seed,
-        stop_ids=tokenizer.end_ids,
-        stop=config.stop,
+        GenerationConfig(
+            max_new_tokens=config.tokens,
+            sampling=config.sampling,
+            seed=config.seed,
+            stop_ids=tuple(tokenizer.end_ids),
+            stop=config.stop,
+        ),
     )
     # The first answer is shown as it is written; the others, written beside it, when it is complete.
     others = [prompt] * (config.num - 1)

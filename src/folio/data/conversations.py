@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from folio.batch import Batch
 from folio.data.columns import Record, conversation_of
+from folio.data.order import OrderedSource, visit
 from folio.data.records import Records, read_records
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages, turns
@@ -154,42 +155,17 @@ def batch_of(rows: Sequence[Row]) -> Batch:
     )
 
 
-class PackedConversations:
+class PackedConversations(OrderedSource[Batch]):
     """An endless stream of batches of rows, the same in every run with the same seed.
 
-    Each epoch visits every row once, in a new order; a batch may go across two. What comes next depends on seed,
-    epoch and position alone, so these are the state.
+    Each epoch visits every row once, in a new order; a batch may cross from one epoch into the next.
     """
 
     def __init__(self, rows: Sequence[Row], *, batch_size: int, seed: int) -> None:
+        super().__init__(batch_size)
         self.rows = rows
-        self.batch_size = batch_size
         self.seed = seed
-        self.epoch = 0
-        self.position = 0
-        """Rows of this epoch that were taken."""
-        self._order = self._shuffled()
 
-    def _shuffled(self) -> NDArray[np.int64]:
-        return np.random.default_rng((self.seed, self.epoch)).permutation(len(self.rows))
-
-    def _take(self) -> Row:
-        if self.position == len(self.rows):
-            self.epoch, self.position = self.epoch + 1, 0
-            self._order = self._shuffled()
-        self.position += 1
-        return self.rows[self._order[self.position - 1]]
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        return batch_of([self._take() for _ in range(self.batch_size)])
-
-    def state_dict(self) -> dict[str, int]:
-        return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where a source over the same rows was when it gave `state`."""
-        self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
-        self._order = self._shuffled()
+    def batch(self, positions: NDArray[np.int64]) -> Batch:
+        """Return the rows at these positions of the stream."""
+        return batch_of([self.rows[i] for i in visit(positions, len(self.rows), self.seed)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from folio.batch import Completions
 from folio.data.columns import Record, answers_of
+from folio.data.order import OrderedSource, permute, visit
 from folio.data.records import Records, read_records
 from folio.errors import UserError
+from folio.hashing import hash64
 from folio.tokenizer.chat_template import Message, check_messages, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
@@ -106,53 +108,37 @@ def pair_batch(pairs: Sequence[Pair], pad_id: int) -> Completions:
     return Completions.from_pairs([*chosen, *rejected], pad_id)
 
 
-class PairBatches:
+class PairBatches(OrderedSource[Completions]):
     """An endless stream of batches of pairs, the same in every run with the same seed.
 
-    Each epoch visits every pair once; pairs of like length share a batch. What comes next depends on seed, epoch and
-    position alone, so these are the state.
+    Each epoch visits every pair once; pairs of similar length share a batch. A position of the stream is a batch: the
+    last one of an epoch's pairs may be smaller, and none crosses into the next epoch.
     """
 
     def __init__(self, pairs: Sequence[Pair], *, batch_size: int, pad_id: int, seed: int) -> None:
+        super().__init__(1)
         self.pairs = pairs
         self.batch_size = batch_size
         self.pad_id = pad_id
         self.seed = seed
-        self.epoch = 0
-        self.position = 0
-        """Batches of this epoch that were taken."""
-        self._batches = self._shuffled()
+        self.batches_per_epoch = -(-len(pairs) // batch_size)
 
-    def _shuffled(self) -> list[NDArray[np.int64]]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.pairs))
-        n_grouped = GROUPED_BATCHES * self.batch_size
-        batches = []
-        for first in range(0, len(order), n_grouped):
-            group = sorted(order[first : first + n_grouped], key=lambda i: len(self.pairs[i]))
-            batches += [
-                np.array(group[at : at + self.batch_size]) for at in range(0, len(group), self.batch_size)
-            ]
-        return [batches[i] for i in generator.permutation(len(batches))]
+    def batch(self, positions: NDArray[np.int64]) -> Completions:
+        """Return the pairs of the batches at these positions of the stream."""
+        epochs = positions // self.batches_per_epoch
+        batches = visit(positions, self.batches_per_epoch, self.seed)
+        pairs = [
+            pair
+            for epoch, batch in zip(epochs, batches, strict=True)
+            for pair in self._pairs(int(epoch), int(batch))
+        ]
+        return pair_batch(pairs, self.pad_id)
 
-    @property
-    def batches_per_epoch(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Completions]:
-        return self
-
-    def __next__(self) -> Completions:
-        if self.position == len(self._batches):
-            self.epoch, self.position = self.epoch + 1, 0
-            self._batches = self._shuffled()
-        self.position += 1
-        return pair_batch([self.pairs[i] for i in self._batches[self.position - 1]], self.pad_id)
-
-    def state_dict(self) -> dict[str, int]:
-        return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where a source over the same pairs was when it gave `state`."""
-        self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
-        self._batches = self._shuffled()
+    def _pairs(self, epoch: int, batch: int) -> list[Pair]:
+        """Return the pairs of one batch: sort the group of batches that it is of by length, and cut it out."""
+        group, place = divmod(batch, GROUPED_BATCHES)
+        size = GROUPED_BATCHES * self.batch_size
+        shuffled = np.arange(group * size, min((group + 1) * size, len(self.pairs)))
+        held = permute(shuffled, len(self.pairs), hash64(self.seed, epoch, 1))
+        ordered = sorted((self.pairs[i] for i in held), key=len)
+        return ordered[place * self.batch_size : (place + 1) * self.batch_size]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from folio.batch import Batch, Loss
+from folio.model.mode import evaluating
 from folio.objectives.next_token import next_token_loss
 
 
@@ -29,17 +30,14 @@ def evaluate(
         `loss` and the metrics of the loss function, each a mean over everything that counts in the batches.
     """
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
     sums: dict[str, float] = {"loss": 0.0}
     count = 0.0
-    with torch.compiler.set_stance("force_eager"):
+    with evaluating(model), torch.compiler.set_stance("force_eager"):
         for batch in batches:
             loss = loss_function(model, batch.to(device))
             count += loss.count.item()
             for name, value in {"loss": loss.total, **loss.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + value.item()
-    model.train(was_training)
     return {name: value / count for name, value in sums.items()}
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from folio.batch import Completions
+from folio.model.mode import evaluating
 
 N_BINS = 10
 
@@ -26,10 +27,8 @@ class HeldOutPairs:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return `preference_metrics` over all pairs, with dropout off and names that begin with val_."""
         device = next(model.parameters()).device
-        was_training = model.training
-        model.eval()
-        margins = torch.cat([self.margins(model, batch.to(device)).float() for batch in self.batches])
-        model.train(was_training)
+        with evaluating(model):
+            margins = torch.cat([self.margins(model, batch.to(device)).float() for batch in self.batches])
         return {f"val_{name}": value for name, value in preference_metrics(margins).items()}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from folio.errors import UserError
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
@@ -34,7 +35,7 @@ def generate(
     top_k: int | None = None,
     top_p: float = 1.0,
     seed: int = 0,
-    stop: Sequence[str] = (),
+    stop: str | Sequence[str] = (),
 ) -> str: ...
 
 
@@ -49,7 +50,7 @@ def generate(
     top_k: int | None = None,
     top_p: float = 1.0,
     seed: int = 0,
-    stop: Sequence[str] = (),
+    stop: str | Sequence[str] = (),
 ) -> list[str]: ...
 
 
@@ -63,7 +64,7 @@ def generate(  # noqa: PLR0913  # a caller names what differs from the defaults
     top_k: int | None = None,
     top_p: float = 1.0,
     seed: int = 0,
-    stop: Sequence[str] = (),
+    stop: str | Sequence[str] = (),
 ) -> str | list[str]:
     """Continue a text, or several at once.
 
@@ -74,7 +75,7 @@ def generate(  # noqa: PLR0913  # a caller names what differs from the defaults
         temperature: logits are divided by it; 0 takes the likeliest token.
         top_k, top_p: sample from the k likeliest tokens, or from the fewest that have this probability together.
         seed: the same seed gives the same text.
-        stop: a continuation ends before any of these texts, or with the model's end-of-text token.
+        stop: a continuation ends before this text, or any of these, or with the model's end-of-text token.
 
     Returns:
         The continuation without the prompt, or a list of continuations.
@@ -83,18 +84,16 @@ def generate(  # noqa: PLR0913  # a caller names what differs from the defaults
         UserError: for a character that the tokenizer does not know, or a setting out of range.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    sampling = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-    texts = [""] * len(prompts)
-    for pieces in stream_text(
-        Engine(model),
-        tokenizer,
-        [tokenizer.prompt(each) for each in prompts],
+    config = GenerationConfig(
         max_new_tokens=max_new_tokens,
-        sampling=sampling,
+        sampling=SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p),
         seed=seed,
-        stop_ids=tokenizer.end_ids,
-        stop=stop,
-    ):
+        stop_ids=tuple(tokenizer.end_ids),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+    )
+    ids = [tokenizer.prompt(each) for each in prompts]
+    texts = [""] * len(prompts)
+    for pieces in stream_text(Engine(model), tokenizer, ids, config):
         texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
     return texts[0] if isinstance(prompt, str) else texts
 
@@ -109,20 +108,17 @@ def stream(  # noqa: PLR0913  # as in `generate`
     top_k: int | None = None,
     top_p: float = 1.0,
     seed: int = 0,
-    stop: Sequence[str] = (),
+    stop: str | Sequence[str] = (),
 ) -> Iterator[str]:
     """Continue a text, yielding it in pieces as they become readable. Arguments and errors are those of `generate`."""
-    sampling = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-    steps = stream_text(
-        Engine(model),
-        tokenizer,
-        [tokenizer.prompt(prompt)],
+    config = GenerationConfig(
         max_new_tokens=max_new_tokens,
-        sampling=sampling,
+        sampling=SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p),
         seed=seed,
-        stop_ids=tokenizer.end_ids,
-        stop=stop,
+        stop_ids=tuple(tokenizer.end_ids),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
     )
+    steps = stream_text(Engine(model), tokenizer, [tokenizer.prompt(prompt)], config)
     return (piece for (piece,) in steps if piece)
 
 
@@ -163,15 +159,13 @@ def chat(  # as in `generate`
         raise UserError(
             f"the conversation has {len(ids)} tokens, and the model reads {model.config.block_size}: leave out old turns."
         )
-    steps = stream_text(
-        Engine(model),
-        tokenizer,
-        [ids],
+    config = GenerationConfig(
         max_new_tokens=min(max_new_tokens, room),
         sampling=SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p),
         seed=seed,
-        stop_ids=[tokenizer.special_ids["<|end|>"]],
+        stop_ids=(tokenizer.special_ids["<|end|>"],),
     )
+    steps = stream_text(Engine(model), tokenizer, [ids], config)
     return "".join(piece for (piece,) in steps)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from folio.errors import UserError
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
@@ -77,15 +78,13 @@ class ChatSession:
         is removed. Raises UserError where there is nothing to answer, or the user turn is too long; that removes it.
         """
         prompt = self._prompt()
-        pieces = stream_text(
-            Engine(self.model),
-            self.tokenizer,
-            [prompt],
+        config = GenerationConfig(
             max_new_tokens=min(self.max_new_tokens, self.model.config.block_size - len(prompt)),
             sampling=self.sampling,
             seed=self.seed,
-            stop_ids=[self.tokenizer.special_ids["<|end|>"]],
+            stop_ids=(self.tokenizer.special_ids["<|end|>"],),
         )
+        pieces = stream_text(Engine(self.model), self.tokenizer, [prompt], config)
         self.seed += 1
         written = ""
         try:

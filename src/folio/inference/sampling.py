@@ -1,61 +1,48 @@
-"""Which token comes next: from scores to a draw, row by row reproducible."""
+"""Which token comes next: from scores to a draw, reproducible row by row."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
 from torch import Tensor
 
-from folio.errors import UserError
+from folio.config import Count, NonNegative, Positive, Settings
+from folio.hashing import hash64, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
+class SamplingConfig(Settings):
     """How to draw from a model's scores. The defaults draw from the model's own distribution.
 
     Raises UserError for a value outside its range.
     """
 
-    temperature: float = 1.0
-    """Scores are divided by it: below 1 likely tokens get likelier, above 1 less so; 0 always takes the best."""
-    top_k: int | None = None
+    temperature: NonNegative = 1.0
+    """Divides the scores: below 1 likely tokens get likelier, above 1 less so; 0 always takes the likeliest."""
+    top_k: Count | None = None
     """Draw from the k likeliest tokens only."""
-    top_p: float = 1.0
+    top_p: Annotated[float, Gt(0), Le(1)] = 1.0
     """Draw from the fewest tokens that together have this probability (nucleus; Holtzman et al., 2020)."""
-    min_p: float = 0.0
+    min_p: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Draw from tokens at least this fraction as likely as the likeliest (Nguyen et al., 2024)."""
-    repetition_penalty: float = 1.0
+    repetition_penalty: Positive = 1.0
     """Above 1, tokens that the row has already seen become less likely (CTRL; Keskar et al., 2019)."""
-
-    def __post_init__(self) -> None:
-        k, penalty = self.top_k, self.repetition_penalty
-        # Each condition says what is right, so that NaN, which compares as false, is wrong.
-        for name, is_right, allowed in (
-            (
-                "temperature",
-                0 <= self.temperature < math.inf,
-                "at least 0 (0 always takes the likeliest token)",
-            ),
-            ("top_k", k is None or k >= 1, "at least 1, or left out"),
-            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("min_p", 0 <= self.min_p < 1, "at least 0 and below 1"),
-            ("repetition_penalty", 0 < penalty < math.inf, "above 0 (1 changes nothing)"),
-        ):
-            if not is_right:
-                raise UserError(f"{name} is {getattr(self, name)}: it must be {allowed}.")
 
 
 class Sampler:
-    """Turns a batch's scores into one token a row, and the log-probability that it had.
+    """Turn a batch's scores into one token a row, and the log-probability that it had.
 
     config:      how to draw.
-    seed:        0 or more. Row i draws from its own generator, seeded with (seed, i): what it gives does not
-                 depend on the rows beside it (except where rounding, which does differ a little from one
-                 batch size to another, tips a draw).
+    seed:        any integer, taken modulo 2**64. The draw of a row's t-th token depends on seed, row and t alone:
+                 what a row gives does not depend on the rows beside it (except where rounding, which differs a
+                 little from one batch size to another, tips a draw).
     prompts:     token ids that each row has seen; one prompt a row.
     vocab_size:  V.
     """
@@ -73,13 +60,14 @@ class Sampler:
         self._seen = _seen(prompts, vocab_size, device) if config.repetition_penalty != 1 else None
         self._candidates = _candidates(config, vocab_size)
         self._filters = _filters(config)
-        self._draws = _Draws(seed, len(prompts), device)
+        self._draws = Draws(hash64(seed, np.arange(len(prompts))), device)
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """logits: (B, V) of any precision. Returns tokens (B) int64 and logprobs (B) float32.
+        """Draw a token for each row.
 
-        A token's log-probability is that under the model at the given temperature (1 if that is 0), before
-        penalty, top_k, top_p and min_p: log pi(token) of the policy that reinforcement learning improves.
+        logits: (B, V) of any precision. Returns tokens (B) int64 and logprobs (B) float32. A token's log-probability
+        is that under the model at the given temperature (1 if that is 0), before penalty, top_k, top_p and min_p:
+        log pi(token) of the policy that reinforcement learning improves.
         """
         logits = logits.float()
         if self._temperature != 1:
@@ -90,30 +78,24 @@ class Sampler:
             self._seen.scatter_(1, tokens, True)
         return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]
 
-    def distribution(self, logits: Tensor) -> Tensor:
-        """What a token is drawn from. logits: (B, V), already divided by the temperature -> (B, V), sums 1."""
-        scores, ids = self._truncated(logits)
-        weights = scores.softmax(-1)
-        return weights if ids is None else torch.zeros_like(logits).scatter_(1, ids, weights)
-
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows alone. rows: (n) int64."""
+        """Continue with these rows alone. rows: (n) int64."""
         self._seen = None if self._seen is None else self._seen[rows]
         self._draws.keep(rows)
 
     def _truncated(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores of the tokens that may be drawn, -inf for others, and whose they are (None: 0, 1, ..., V-1)."""
+        """Return the scores of tokens that may be drawn, -inf for others, and their ids (None: 0, 1, ..., V-1)."""
         if self._seen is not None:
             # The temperature is positive, so it does not matter that it has been applied before.
-            penalised = torch.where(logits > 0, logits / self._penalty, logits * self._penalty)
-            logits = torch.where(self._seen, penalised, logits)
+            penalized = torch.where(logits > 0, logits / self._penalty, logits * self._penalty)
+            logits = torch.where(self._seen, penalized, logits)
         scores, ids = self._candidates(logits)
         for keep in self._filters:
             scores = keep(scores)
         return scores, ids
 
     def _pick(self, logits: Tensor) -> Tensor:
-        """(B, V) -> (B, 1)."""
+        """Draw a token for each row: (B, V) -> (B, 1)."""
         scores, ids = self._truncated(logits)
         # The first token at which the cumulative probability reaches a share u of the whole, 0 < u <= 1: it
         # exists, and it is none of probability 0, whatever rounding does.
@@ -122,35 +104,44 @@ class Sampler:
         return at if ids is None else ids.gather(1, at)
 
 
-class _Draws:
-    """Uniform numbers in (0, 1], a column a step, drawn in blocks because each draw has a fixed cost."""
+class Draws:
+    """Uniform numbers in (0, 1]: that of a row's t-th token is a function of the row's key and t.
+
+    keys: (B), one for each row, such as a hash of a seed and of the row's number.
+    """
 
     BLOCK = 64
+    """Columns computed at once, for each computation has a fixed cost."""
 
-    def __init__(self, seed: int, n_rows: int, device: torch.device) -> None:
-        self.generators = [np.random.default_rng((seed, row)) for row in range(n_rows)]
-        self.device = device
-        self.block = torch.empty(n_rows, 0, device=device)
+    def __init__(self, keys: NDArray[np.uint64], device: torch.device) -> None:
+        self._keys = keys
+        self._positions = np.zeros(len(keys), dtype=np.int64)
+        """(B) of the first number of the next block."""
+        self._device = device
+        self._block = torch.empty(len(keys), 0, device=device)
         """(B, columns) not yet used."""
 
     def next(self) -> Tensor:
-        """(B, 1)."""
-        if not self.block.shape[1]:
-            block = np.stack([1 - generator.random(self.BLOCK, np.float32) for generator in self.generators])
-            self.block = torch.from_numpy(block).to(self.device)
-        drawn, self.block = self.block[:, :1], self.block[:, 1:]
+        """Return the numbers of the next tokens: (B, 1)."""
+        if not self._block.shape[1]:
+            block = uniform(self._keys[:, None], self._positions[:, None] + np.arange(self.BLOCK))
+            self._block = torch.from_numpy(block).to(self._device)
+            self._positions += self.BLOCK
+        drawn, self._block = self._block[:, :1], self._block[:, 1:]
         return drawn
 
     def keep(self, rows: Tensor) -> None:
-        self.generators = [self.generators[row] for row in rows.tolist()]
-        self.block = self.block[rows]
+        """Continue with these rows alone. rows: (n) int64."""
+        places = rows.cpu().numpy()
+        self._keys, self._positions = self._keys[places], self._positions[places]
+        self._block = self._block[rows]
 
 
 Candidates = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 
 def _candidates(config: SamplingConfig, vocab_size: int) -> Candidates:
-    """Which tokens to look at, and in which order: the likeliest first where a filter needs it."""
+    """Return what chooses the tokens to look at: the likeliest first where a filter needs that order."""
     if config.temperature == 0:
         return lambda logits: _pair(logits.max(-1, keepdim=True))
     if config.top_k is None and config.top_p == 1 and config.min_p == 0:
@@ -165,7 +156,7 @@ def _pair(best: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _filters(config: SamplingConfig) -> list[Callable[[Tensor], Tensor]]:
-    """What rules out candidates: (B, K) scores, the highest first -> the same with -inf where ruled out."""
+    """Return what rules out candidates: (B, K) scores, the highest first -> the same with -inf where ruled out."""
     filters: list[Callable[[Tensor], Tensor]] = []
     if config.top_p < 1:
         filters.append(lambda scores: _nucleus(scores, config.top_p))
@@ -184,7 +175,7 @@ def _nucleus(scores: Tensor, top_p: float) -> Tensor:
 
 
 def _seen(prompts: Sequence[Sequence[int]], vocab_size: int, device: torch.device) -> Tensor:
-    """(B, V) bool: whether a token stands in a row's prompt."""
+    """Return whether each token is in a row's prompt: (B, V) bool."""
     seen = torch.zeros(len(prompts), vocab_size, dtype=torch.bool)
     for row, prompt in zip(seen, prompts, strict=True):
         row[torch.as_tensor(prompt, dtype=torch.int64)] = True

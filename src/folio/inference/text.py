@@ -1,35 +1,26 @@
-"""Text on top of the engine: what it writes, as it becomes readable, up to a stop string."""
+"""Text on top of the engine, as it becomes readable, up to a stop string."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from folio.inference.engine import Engine
-from folio.inference.sampling import SamplingConfig
+from folio.inference.generation import GenerationConfig
 from folio.tokenizer.protocol import Tokenizer
 
 
 def stream_text(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int,
-    sampling: SamplingConfig,
-    seed: int,
-    stop_ids: Collection[int] = (),
-    stop: Sequence[str] = (),
+    engine: Engine, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: GenerationConfig
 ) -> Iterator[list[str]]:
     """Continue each prompt of token ids; yield the new text of each, "" where there is none yet.
 
     Joined, a row's pieces are its whole text. It never shows a special token, half a character, or a string
-    of `stop`, before which the row ends. The other arguments are those of `Engine.stream`.
+    of `config.stop`, before which the row ends. Otherwise it is that of `Engine.stream`.
     """
-    steps = engine.stream(
-        prompts, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, stop_ids=stop_ids
-    )
-    hidden = {*tokenizer.special_ids.values(), *stop_ids}
-    rows = [_Row(tokenizer, stop) for _ in prompts]
+    steps = engine.stream(prompts, replace(config, stop=()))
+    hidden = {*tokenizer.special_ids.values(), *config.stop_ids}
+    rows = [_Row(tokenizer, config.stop) for _ in prompts]
     for step in steps:
         pieces = []
         for number, (row, token, reason) in enumerate(
@@ -43,7 +34,7 @@ def stream_text(
 
 
 class _Row:
-    """One row's way from ids to text that can be shown."""
+    """Decode one row's ids to text that can be shown."""
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         self.tokenizer = tokenizer
@@ -55,7 +46,7 @@ class _Row:
         self.has_ended = False
 
     def add(self, ids: Sequence[int], is_last: bool) -> str:
-        """Take new ids and give the text that is now certain; all of it with the last ones."""
+        """Add new ids and return the text that is now certain; all of it with the last ones."""
         self.ids += ids
         text = self.tokenizer.decode(self.ids)
         if is_last or not text.endswith("\ufffd"):  # which stands for bytes that are no character, or not yet
@@ -67,7 +58,7 @@ class _Row:
         return shown
 
     def _n_undecided(self) -> int:
-        """How many characters at the end may begin a stop string."""
+        """Return how many characters at the end may begin a stop string."""
         return max(
             (n for string in self.stop for n in range(1, len(string)) if self.held.endswith(string[:n])),
             default=0,

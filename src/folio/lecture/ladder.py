@@ -1,4 +1,4 @@
-"""The ladder, as data: each rung is the one below it with a part added, replaced or enlarged."""
+"""The rungs of the ladder: each is the one below it with a part added, replaced or enlarged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from folio.lecture.parts import (
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How large a model is, and how it is trained: `steps` times on batch_size windows of block_size tokens."""
+    """Size of a model and its training: `steps` steps on batch_size windows of block_size tokens."""
 
     n_embd: int
     n_head: int
@@ -36,10 +36,10 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A model to be: each part is a function of the size (s) that makes it, some of the number of tokens (V) too."""
+    """Specification of a model: functions that build its parts from the size (s), some from the vocabulary size (V)."""
 
     added: str
-    """What is new on this rung."""
+    """Description of the change from the rung below."""
     size: Size
     embed: Callable[[int, Size], nn.Module]
     attend: Callable[[Size], nn.Module] = nn.Identity
@@ -50,7 +50,7 @@ class Rung:
     optimizer: str = "adamw"
 
     def build(self, V: int, s: Size) -> LanguageModel:
-        """A new model: embed, then n_layer times attend and think, then make scores."""
+        """Build a model: an embedding, n_layer times attention and feed-forward, and a head."""
         embed = self.embed(V, s)
         layers = [
             self.join(s, self.norm(s.n_embd), part(s))
@@ -61,7 +61,7 @@ class Rung:
 
 
 def heads(s: Size, dropout: float = 0.0, adapt: Callable[[], nn.Module] = nn.Identity) -> nn.Module:
-    """n_head heads side by side that share the width among them, and what changes queries and keys."""
+    """Return n_head parallel heads that divide the width among them; `adapt` makes a transform of queries and keys."""
     adapt_query, adapt_key = adapt(), adapt()
     return Parallel(
         Head(s.n_embd, s.n_embd // s.n_head, dropout, adapt_query, adapt_key) for _ in range(s.n_head)
@@ -69,19 +69,19 @@ def heads(s: Size, dropout: float = 0.0, adapt: Callable[[], nn.Module] = nn.Ide
 
 
 def attention(s: Size, dropout: float = 0.0, adapt: Callable[[], nn.Module] = nn.Identity) -> nn.Module:
-    """Heads, and a projection that lets each of them write anywhere in the stream."""
+    """Return heads followed by a projection of their outputs to the residual stream."""
     return nn.Sequential(heads(s, dropout, adapt), nn.Linear(s.n_embd, s.n_embd))
 
 
 def small(tables: nn.Module, width: int) -> nn.Module:
-    """Start with a spread of 1 / sqrt(C): from a table that also makes the scores, they spread by 1 at first."""
+    """Initialize with a standard deviation of 1 / sqrt(C), so that scores from a tied table start with one of 1."""
     for table in tables.parameters():
         nn.init.normal_(table, std=width**-0.5)
     return tables
 
 
 def widen(s: Size, activation: nn.Module) -> nn.Module:
-    """A feed-forward layer four times as wide inside."""
+    """Return a feed-forward layer with a hidden width of 4 C."""
     return nn.Sequential(nn.Linear(s.n_embd, 4 * s.n_embd), activation, nn.Linear(4 * s.n_embd, s.n_embd))
 
 
@@ -129,7 +129,7 @@ RESIDUAL = replace(
     attend=attention,
     think=lambda s: widen(s, nn.ReLU()),
 )
-LAYER_NORM = replace(RESIDUAL, added="layer normalisation", norm=nn.LayerNorm)
+LAYER_NORM = replace(RESIDUAL, added="layer normalization", norm=nn.LayerNorm)
 DROPOUT = replace(
     LAYER_NORM,
     added="dropout",

@@ -1,6 +1,6 @@
-"""The parts of a GPT, each short enough to read aloud; `ladder.py` puts them together.
+"""The modules of a GPT; `ladder.py` composes them.
 
-Shapes: B texts in a batch, T positions in each, C numbers at each position, D of them in one head, V tokens.
+Shapes: batch size B, sequence length T, width C, head size D, vocabulary size V.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class LanguageModel(nn.Module):
-    """Token ids in, a score for every possible next token out: (B, T) -> (B, T, V)."""
+    """A language model, from token ids to logits of the next token: (B, T) -> (B, T, V)."""
 
     def __init__(self, embed: nn.Module, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -23,16 +23,16 @@ class LanguageModel(nn.Module):
 
 @torch.no_grad()
 def generate(model: LanguageModel, ids: Tensor, n_tokens: int, block_size: int) -> Tensor:
-    """Write n_tokens more, each drawn from the model's probabilities: (B, T) -> (B, T + n_tokens)."""
+    """Sample n_tokens more, one at a time: (B, T) -> (B, T + n_tokens)."""
     for _ in range(n_tokens):
-        scores = model(ids[:, -block_size:])[:, -1]  # (B, V): what may follow the last position
+        scores = model(ids[:, -block_size:])[:, -1]  # (B, V): logits after the last position
         next_ids = torch.multinomial(F.softmax(scores, dim=-1), num_samples=1)  # (B, 1)
         ids = torch.cat((ids, next_ids), dim=1)
     return ids
 
 
 class TokensAndPositions(nn.Module):
-    """A vector for what stands there plus a vector for where: (B, T) -> (B, T, C)."""
+    """The sum of a token embedding and a position embedding: (B, T) -> (B, T, C)."""
 
     def __init__(self, vocab_size: int, block_size: int, n_embd: int) -> None:
         super().__init__()
@@ -44,18 +44,18 @@ class TokensAndPositions(nn.Module):
 
 
 def average_by_loop(x: Tensor) -> Tensor:
-    """The mean of each position and all before it, as one would say it: (B, T, C) -> (B, T, C)."""
+    """Average each position with all before it, in a loop: (B, T, C) -> (B, T, C)."""
     return torch.stack([x[:, : t + 1].mean(dim=1) for t in range(x.shape[1])], dim=1)
 
 
 def average_by_matrix(x: Tensor) -> Tensor:
-    """The same as one matrix product: row t holds 1 / (t + 1) up to column t, and 0 after it."""
+    """Compute the same as one matrix product: row t holds 1 / (t + 1) up to column t, and 0 after it."""
     past = x.new_ones(x.shape[1], x.shape[1]).tril()  # (T, T), ones up to the diagonal
     return past / past.sum(dim=1, keepdim=True) @ x  # (T, T) @ (B, T, C) -> (B, T, C)
 
 
 def average_by_softmax(x: Tensor) -> Tensor:
-    """The same from scores: 0 for the past, minus infinity for the future. A head learns the scores."""
+    """Compute the same from scores: 0 for the past, minus infinity for the future. A head learns its scores."""
     future = x.new_ones(x.shape[1], x.shape[1]).triu(1).bool()  # (T, T), true above the diagonal
     scores = x.new_zeros(x.shape[1], x.shape[1]).masked_fill(future, float("-inf"))
     return F.softmax(scores, dim=-1) @ x
@@ -64,7 +64,7 @@ def average_by_softmax(x: Tensor) -> Tensor:
 class Head(nn.Module):
     """One head of causal self-attention (Vaswani et al., 2017): (B, T, C) -> (B, T, D).
 
-    adapt_query, adapt_key: what is done to them before they meet; nothing, up to the rotary rung.
+    adapt_query, adapt_key: transforms of queries and keys, identity by default; used from the rotary rung on.
     """
 
     def __init__(
@@ -85,22 +85,22 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.adapt_query(self.query(x)), self.adapt_key(self.key(x)), self.value(x)  # (B, T, D)
-        scores = q @ k.transpose(-2, -1) / self.head_size**0.5  # (B, T, T), made to spread by 1
+        scores = q @ k.transpose(-2, -1) / self.head_size**0.5  # (B, T, T), standard deviation about 1
         future = torch.ones_like(scores[0], dtype=torch.bool).triu(1)  # (T, T)
-        scores = scores.masked_fill(future, float("-inf"))  # nobody sees what comes later
+        scores = scores.masked_fill(future, float("-inf"))  # no position sees a later one
         weights = F.softmax(scores, dim=-1)  # (B, T, T), each row sums to 1
         return self.dropout(weights) @ v
 
 
 class Parallel(nn.ModuleList):
-    """Parts that read the same and whose outputs are joined: (B, T, C) -> (B, T, the sum of their widths)."""
+    """Modules with the same input, whose outputs are concatenated: (B, T, C) -> (B, T, sum of widths)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([part(x) for part in self], dim=-1)
 
 
 class Residual(nn.Module):
-    """Parts whose result is added to what they were given (He et al., 2015): (B, T, C) -> (B, T, C)."""
+    """Modules in sequence with a residual connection around them (He et al., 2015): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, *parts: nn.Module) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Residual(nn.Module):
 
 
 class TiedHead(nn.Module):
-    """Scores from the embedding: how like each token is x? (Press & Wolf, 2017): (B, T, C) -> (B, T, V)."""
+    """An output head that shares the embedding's weights (Press & Wolf, 2017): (B, T, C) -> (B, T, V)."""
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
@@ -122,9 +122,10 @@ class TiedHead(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Pairs of numbers turn by angles that grow with the position (Su et al., 2021): (B, T, D) -> (B, T, D).
+    """Rotary positions (Su et al., 2021): (B, T, D) -> (B, T, D).
 
-    A query and a key that both are turned meet by their distance, wherever they stand.
+    Pairs of features rotate by angles proportional to the position, so that the product of a query and a key depends
+    on their distance only.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,11 +138,11 @@ class Rotary(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Widen twice, let one copy gate the other, narrow (Shazeer, 2020): (B, T, C) -> (B, T, C)."""
+    """A gated feed-forward layer, down(silu(gate(x)) * up(x)) (Shazeer, 2020): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, n_embd: int) -> None:
         super().__init__()
-        inside = 8 * n_embd // 3  # three matrices of this width weigh as much as two of 4 C
+        inside = 8 * n_embd // 3  # three matrices of this width have as many weights as two of 4 C
         self.gate, self.up = (nn.Linear(n_embd, inside, bias=False) for _ in range(2))
         self.down = nn.Linear(inside, n_embd, bias=False)
 

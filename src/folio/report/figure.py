@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Save figures as PNG files."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG that replaces `path` in one step. Raises UserError where it cannot be written."""
+    """Write a PNG, replacing `path` atomically. Raises UserError if it cannot be written."""
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
 def check_picture_path(path: Path) -> None:
-    """Raise UserError, before any work is done, unless a picture can be written to `path`."""
+    """Raise UserError unless `path` is a PNG in an existing folder; call it before any work is done."""
     if path.suffix.lower() != ".png":
-        raise UserError(f"--png {path}: the name of the picture must end in .png.")
+        raise UserError(f"--png {path}: the file name must end in .png.")
     if not os.path.isdir(path.parent):
-        raise UserError(f"--png {path}: there is no folder {path.parent}; make it first.")
+        raise UserError(f"--png {path}: there is no folder {path.parent}; create it first.")
     if os.path.isdir(path):
-        raise UserError(f"--png {path} is a folder: choose another name.")
+        raise UserError(f"--png {path} is a folder: choose another file name.")

@@ -1,25 +1,23 @@
-"""The picture of a run: loss.png."""
+"""Draw a run's loss curves: loss.png."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from folio.report.figure import save_figure
 from folio.report.reference import Reference
-
-if TYPE_CHECKING:
-    pass
 
 
 def plot_losses(
     records: Sequence[dict[str, Any]], total_tokens: int, path: Path, reference: Reference | None
 ) -> None:
-    """Training and validation loss over tokens, with the recipe's measured band and others' landmarks.
+    """Draw training and validation loss over tokens, with the reference's band and landmarks if there is one.
 
-    records: the lines of metrics.jsonl. total_tokens: those of the whole planned run. The image replaces `path` at once, never half-written.
+    records: the lines of metrics.jsonl. total_tokens: training tokens of the whole planned run. The image replaces
+    `path` atomically.
     """
     import matplotlib as mpl
 
@@ -64,7 +62,7 @@ def plot_losses(
 
 
 def _smooth(values: Sequence[float], memory: float = 0.9) -> list[float]:
-    """Exponential moving average without a start-up bias: single steps are too noisy to see a line."""
+    """Return the bias-corrected exponential moving average; losses of single steps are too noisy to read."""
     average, weight, smoothed = 0.0, 0.0, []
     for value in values:
         average = memory * average + (1 - memory) * value

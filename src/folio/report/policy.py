@@ -1,28 +1,28 @@
-"""The result of PPO and GRPO."""
+"""Show the result of PPO and GRPO."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from folio.log import figure
+from folio.log import format_number
 from folio.report.tables import evaluations, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 
 METRICS = {
     "val_reward": "reward",
     "val_gold": "gold reward",
-    "val_kl": "KL (nats an answer)",
-    "val_length": "tokens an answer",
-    "val_stop_share": "share that stops",
+    "val_kl": "KL (nats per answer)",
+    "val_length": "tokens per answer",
+    "val_stop_share": "share of answers that stop",
     "val_distinct_2": "distinct-2",
 }
 
 
 def show_result(run: RunDirectory, console: Console) -> None:
-    """Print held-out metrics before and after, and what to do next."""
+    """Print held-out metrics before and after training, and the next commands."""
     before, after = run.read_info()["before"], evaluations(run, "val_reward")[-1]
     metrics = {
-        words: f"{figure(before[name])} before, {figure(after[name])} after"
+        words: f"{format_number(before[name])} before, {format_number(after[name])} after"
         for name, words in METRICS.items()
         if name in after
     }

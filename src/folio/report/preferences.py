@@ -1,4 +1,4 @@
-"""The results of the stages that learn from preferences."""
+"""Show the results of the stages that train on preferences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from folio.runs.directory import RunDirectory
 
 
 def show_reward_result(run: RunDirectory, console: Console) -> None:
-    """Print a reward model's accuracy on held-out pairs, and what to do next."""
+    """Print a reward model's accuracy on held-out pairs, and the next command."""
     info, best = run.read_info(), best_evaluation(run)
     console.print()
     show_table(
@@ -29,7 +29,7 @@ def show_reward_result(run: RunDirectory, console: Console) -> None:
 
 
 def show_dpo_result(run: RunDirectory, console: Console) -> None:
-    """Print how often the implied reward is right about held-out pairs, and what to do next."""
+    """Print the accuracy of the implied reward on held-out pairs, and the next command."""
     best = best_evaluation(run)
     console.print()
     show_table(

@@ -1,4 +1,4 @@
-"""What pretraining prints before and after training."""
+"""Show the plan and the result of pretraining."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from folio.config import flatten
 from folio.data.corpora import Corpus
 from folio.files import read_lines
-from folio.log import clock, size
+from folio.log import format_duration, format_size
 from folio.model.architectures import architecture_of
 from folio.report.reference import Reference
 from folio.report.tables import best_evaluation, evaluations, show_next, show_table, training_cost
@@ -19,22 +19,23 @@ from folio.runs.samples import continue_text
 from folio.runs.state import Training
 from folio.runtime import describe, peak_memory
 
-SCENE = 5
-"""Length of the sample at the end, in samples along the way."""
+FINAL_SAMPLE = 5
+"""Length of the sample at the end, as a multiple of those during training."""
 
 
 def show_choices(corpus: Corpus, training: Training, n_tokens: int, why: str, console: Console) -> None:
-    """Print what is about to be trained, on what, and where. n_tokens: of the training text."""
+    """Print text, machine and model. n_tokens: tokens of the training text. why: the reasons for the chosen sizes."""
     model = training.plan.model
     grouped = "" if model.n_kv_head == model.n_head else f" ({model.n_kv_head} for keys and values)"
     dropout = f", dropout {model.dropout}" if model.dropout else ""
     lines = {
-        "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} different: {corpus.origin}",
-        "tokens": f"{training.tokenizer.vocab_size:,} different, {n_tokens:,} for training, "
+        "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} distinct: {corpus.origin}",
+        "tokens": f"vocabulary of {training.tokenizer.vocab_size:,}, {n_tokens:,} for training, "
         f"{len(corpus.split()[0].encode()) / n_tokens:.2f} bytes each",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-        "model": f"{architecture_of(model).model_type}, {model.n_layer} layers, {model.n_embd} wide, heads {model.n_head} x {model.head_size}{grouped}, "
-        f"context {model.block_size}{dropout}: {training.model.n_parameters / 1e6:.2f} M weights",
+        "model": f"{architecture_of(model).model_type}, {model.n_layer} layers, width {model.n_embd}, "
+        f"heads {model.n_head} x {model.head_size}{grouped}, context {model.block_size}{dropout}: "
+        f"{training.model.n_parameters / 1e6:.2f} M parameters",
     }
     if why:
         lines["why"] = why
@@ -42,38 +43,38 @@ def show_choices(corpus: Corpus, training: Training, n_tokens: int, why: str, co
 
 
 def show_estimate(training: Training, n_tokens: int, seconds: float, console: Console) -> None:
-    """Print how much training there will be, and its estimated time and memory. n_tokens: of the training text."""
+    """Print the amount of training, its estimated time and memory. n_tokens: tokens of the training text."""
     plan = training.plan
     lines = {
         "training": f"{plan.steps:,} steps of {plan.micro_batch_size * plan.accumulation} x {plan.model.block_size} "
-        f"{training.tokenizer.unit}s, the text {plan.total_tokens / n_tokens:.1f} times",
-        "estimate": f"{clock(seconds)} and {size(peak_memory(training.runtime.device))}",
+        f"{training.tokenizer.unit}s, {plan.total_tokens / n_tokens:.1f} epochs",
+        "estimate": f"{format_duration(seconds)} and {format_size(peak_memory(training.runtime.device))}",
     }
     show_table(lines, console)
     console.print()
 
 
 def show_result(run: RunDirectory, console: Console) -> None:
-    """Print a sample, the validation loss beside others', a verdict on the curve, and what to do next."""
+    """Print a sample, the validation loss, a comparison with the recipe's reference, and the next commands."""
     info, records = run.read_info(), read_lines(run.metrics_file)
     evaluated, best = evaluations(run, "val_loss"), best_evaluation(run)
     model, tokenizer = load_for_inference(run.path)
     settings = flatten(info["config"])
     console.print()
-    scene = continue_text(model, tokenizer, settings["prompt"], SCENE * settings.get("sample_tokens", 100))
-    console.print(scene.strip(), soft_wrap=True)
+    n_tokens = FINAL_SAMPLE * settings.get("sample_tokens", 100)
+    console.print(continue_text(model, tokenizer, settings["prompt"], n_tokens).strip(), soft_wrap=True)
     console.print()
     lines = {
-        "validation loss": f"{best['val_loss']:.4f} nats a {tokenizer.unit}, at step {best['step']:,}: "
-        f"{best['val_bpb']:.4f} bits a byte, which compares tokenizers"
+        "validation loss": f"{best['val_loss']:.4f} nats per {tokenizer.unit}, at step {best['step']:,}; "
+        f"{best['val_bpb']:.4f} bits per byte, comparable across tokenizers"
     }
     reference = reference_of(run)
     mismatch = reference.mismatch(info) if reference else None
     if mismatch:
-        lines["verdict"] = f"none, for the recipe's measured runs had {mismatch}"
+        lines["verdict"] = f"none: the recipe's measured runs had {mismatch}"
     elif reference:
         landmarks = [f"{loss} ({name})" for name, loss in reference.landmarks.items()]
-        lines["elsewhere"] = ", ".join(landmarks)
+        lines["published"] = ", ".join(landmarks)
         curve = [(record["step"] / info["plan"]["steps"], record["val_loss"]) for record in evaluated]
         lines["verdict"] = reference.verdict(curve)
     speed = records[-1]["tokens"] / records[-1]["train_seconds"]
@@ -82,12 +83,12 @@ def show_result(run: RunDirectory, console: Console) -> None:
     lines["curve"] = str(run.plot)
     show_table(lines, console)
     show_next(
-        [f'folio sample {run.path} --prompt "..." --num 3', "folio pretrain --data a-text-of-yours.txt"],
+        [f'folio sample {run.path} --prompt "..." --num 3', "folio pretrain --data your-text.txt"],
         console,
     )
 
 
 def reference_of(run: RunDirectory) -> Reference | None:
-    """Return the measured curves of the recipe that a run was started with, if there are any."""
+    """Return the reference curves of the run's recipe, or None if it has none."""
     recipe = run.read_info().get("recipe")
     return Reference.beside(Path(recipe)) if recipe else None

@@ -1,4 +1,4 @@
-"""Readings of a text as a picture file."""
+"""Draw readings of a text to an image file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from folio.report.figure import save_figure
 from folio.report.reading import (
     CALM_TO_RED,
     DARK_TO_BRIGHT,
-    MANY_NATS,
     MAP_POSITIONS,
+    MAX_NATS,
     REPLACEMENT,
     Reading,
     Stops,
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 CELLS = 28
-"""Characters in a line of text."""
+"""Characters per line of text."""
 INCHES = 0.28
-"""The side of a character's square."""
+"""Side of a character's square."""
 FONT = "DejaVu Sans Mono"
-"""It comes with matplotlib."""
-MOST_LINES = 40
-"""Of a longer text only the last are drawn: no picture may be higher than 65,535 dots."""
+"""The monospace font that comes with matplotlib."""
+MAX_LINES = 40
+"""Only the last lines of a longer text are drawn, as matplotlib limits images to 65,535 pixels."""
 LONGEST_NAME = 48
 PALE: Stops = ((240, 240, 240), (240, 240, 240))
 
 ALONE = [["tokens", "attention"], ["next", "attention"], ["losses", "attention"]]
 STACKED = [["tokens"], ["next"], ["attention"], ["losses"]]
-"""Where the four panels of a reading stand: in a picture of its own, and beside another."""
+"""Layouts of the four panels of a reading: alone in the figure, and beside another reading."""
 
 
 class Cell(NamedTuple):
-    """A character, what stands small below it, and how far its colour is along a scale, 0 to 1."""
+    """A character, the small text below it, and its position on the color scale, 0 to 1."""
 
     letter: str
     below: str
@@ -50,9 +50,9 @@ class Cell(NamedTuple):
 
 
 def draw_readings(readings: Sequence[Reading], n_top: int, path: Path) -> None:
-    """What the terminal shows, two readings side by side. The image replaces `path` at once, never half-written.
+    """Draw readings side by side, with the same panels as in the terminal. The image replaces `path` atomically.
 
-    Raises UserError where it cannot be written.
+    Raises UserError if it cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def draw_readings(readings: Sequence[Reading], n_top: int, path: Path) -> None:
         INCHES * (CELLS + 2) * max(2, len(readings)),
         INCHES * (3 + max(sum(ratios), heights["attention"])),
     )
-    # Text is what people and models wrote: a dollar sign begins no formula.
+    # A dollar sign in a text must not begin a formula.
     with mpl.rc_context(
         {"font.family": FONT, "font.size": 9, "axes.titlelocation": "left", "text.parse_math": False}
     ):
@@ -91,22 +91,22 @@ def draw_readings(readings: Sequence[Reading], n_top: int, path: Path) -> None:
 
 
 def token_rows(reading: Reading) -> Sequence[Sequence[Cell]]:
-    """What the model read, with ids."""
+    """Return the cells of the tokens with their ids."""
     cells = [Cell(sign, str(i), 0.0) for sign, i in zip(reading.signs, reading.ids, strict=True)]
-    return rows_of(cells, CELLS)[-MOST_LINES:]
+    return rows_of(cells, CELLS)[-MAX_LINES:]
 
 
 def loss_rows(reading: Reading) -> Sequence[Sequence[Cell]]:
-    """The text with its losses."""
+    """Return the cells of the text with its losses."""
     cells = [
-        Cell(letter, number(loss), loss / MANY_NATS)
+        Cell(letter, format_loss(loss), loss / MAX_NATS)
         for letter, loss in zip(reading.letters, reading.losses, strict=True)
     ]
-    return [[cells[i] for i in line] for line in list(reading.lines(CELLS))[-MOST_LINES:]]
+    return [[cells[i] for i in line] for line in list(reading.lines(CELLS))[-MAX_LINES:]]
 
 
 def draw_cells(axes: Axes, rows: Sequence[Sequence[Cell]], stops: Stops) -> None:
-    """Characters in coloured squares; a square without a share stays white."""
+    """Draw characters in colored squares; a NaN share leaves the square white."""
     grid = [[cell.share for cell in row] + [math.nan] * (CELLS - len(row)) for row in rows]
     axes.imshow(grid, cmap=colors(stops), vmin=0, vmax=1)
     for y, row in enumerate(rows):
@@ -118,7 +118,7 @@ def draw_cells(axes: Axes, rows: Sequence[Sequence[Cell]], stops: Stops) -> None
 
 
 def draw_expectations(axes: Axes, reading: Reading, n_top: int, longest: float) -> None:
-    """The likeliest next tokens as bars, the likeliest on top. longest: the probability of a bar of full length."""
+    """Draw the most likely next tokens as bars, the likeliest on top. longest: probability of a full bar."""
     signs, probabilities = zip(*reading.expected(-1, n_top), strict=True)
     bars = axes.barh(range(len(signs)), probabilities, color="tab:green")
     axes.bar_label(bars, fmt=percent, padding=3)
@@ -128,11 +128,14 @@ def draw_expectations(axes: Axes, reading: Reading, n_top: int, longest: float) 
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.set_title("What comes next")
+    axes.set_title("Next token")
 
 
 def draw_attention(axes: Axes, reading: Reading) -> None:
-    """The map of one head: rows look, columns are looked at. Colours follow the root, for most weights are small."""
+    """Draw the attention weights of one head, queries as rows and keys as columns.
+
+    Colors follow the square root, as most weights are small.
+    """
     from matplotlib.colors import PowerNorm
 
     first = max(0, len(reading.ids) - MAP_POSITIONS)
@@ -148,25 +151,25 @@ def draw_attention(axes: Axes, reading: Reading) -> None:
     axes.spines[:].set_visible(False)
     axes.set_title(
         f"Attention of layer {reading.layer}, head {reading.head}\n"
-        f"how much each row takes from each column{reading.cut(first)}"
+        f"weight of each column's token for each row's{reading.cut_note(first)}"
     )
     axes.figure.colorbar(image, ax=axes, shrink=0.5, format=lambda weight, _: f"{weight:.0%}")
 
 
 def colors(stops: Stops) -> Colormap:
-    """A scale as matplotlib has it."""
+    """Return a scale as a matplotlib colormap."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("stops", [tuple(part / 255 for part in stop) for stop in stops])
 
 
-def number(loss: float) -> str:
-    """A loss in nats, or nothing where there is none."""
+def format_loss(loss: float) -> str:
+    """Format a loss in nats; "" for NaN."""
     return "" if math.isnan(loss) else f"{loss:.1f}"
 
 
 def drawable(text: str) -> str:
-    """The text with a stand-in for what the font does not have: matplotlib would warn."""
+    """Replace characters that the font lacks, about which matplotlib would warn."""
     from matplotlib.font_manager import findfont, get_font
 
     font = get_font(findfont(FONT))

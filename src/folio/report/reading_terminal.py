@@ -1,4 +1,4 @@
-"""Readings of a text in the terminal: with colours where there are any, and readable without."""
+"""Print readings of a text, in colors where the terminal has them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rich.text import Text
 from folio.report.reading import (
     CALM_TO_RED,
     DARK_TO_BRIGHT,
-    MANY_NATS,
     MAP_POSITIONS,
+    MAX_NATS,
     Reading,
     Stops,
     longest_bar,
@@ -30,17 +30,17 @@ from folio.report.reading import (
 
 GAP = 4
 """Columns between two readings."""
-NARROWEST = 46
-"""Columns that a reading needs to stand beside another."""
-WIDEST = 100
-"""Longer lines are hard to read."""
-WIDEST_BARS = 60
+MIN_WIDTH = 46
+"""Columns that a reading needs beside another."""
+MAX_WIDTH = 100
+"""Columns of a reading, as longer lines are hard to read."""
+MAX_BAR_WIDTH = 60
 N_SURPRISES = 5
 CONTEXT = 10
 """Characters shown before a surprising one."""
 SHADES = "·░▒▓█"
 LEVELS = (0.0, 0.04, 0.16, 0.36, 0.64)
-"""The attention from which on each shade is used. Squares, for most weights are small."""
+"""Lowest attention weight of each shade; squares, as most weights are small."""
 DIM, BOLD = Style(dim=True), Style(bold=True)
 
 BLACK = Color.from_rgb(0, 0, 0)
@@ -48,24 +48,24 @@ BLACK = Color.from_rgb(0, 0, 0)
 
 @dataclass(frozen=True)
 class Page:
-    """What a part needs to know to draw itself."""
+    """Display settings shared by all sections."""
 
     width: int
     """Columns."""
     has_colors: bool
     n_top: int
-    """How many of the likeliest tokens to show."""
+    """Number of next tokens to show."""
     longest: float
-    """The probability of a bar of full length."""
+    """Probability of a full bar."""
 
 
 def show_readings(readings: Sequence[Reading], n_top: int, console: Console) -> None:
-    """The readings side by side, or one below the other where the console is too narrow for that."""
+    """Print readings side by side, or one below the other if the console is too narrow."""
     room = (console.width + GAP) // len(readings) - GAP
-    rows = [readings] if room >= NARROWEST else [[reading] for reading in readings]
+    rows = [readings] if room >= MIN_WIDTH else [[reading] for reading in readings]
     page = Page(
-        width=min(WIDEST, room if room >= NARROWEST else console.width),
-        # 16 colours have no shades.
+        width=min(MAX_WIDTH, room if room >= MIN_WIDTH else console.width),
+        # 16 colors have no shades.
         has_colors=console.color_system in ("256", "truecolor") and not console.no_color,
         n_top=n_top,
         longest=longest_bar(readings),
@@ -81,12 +81,12 @@ def show_readings(readings: Sequence[Reading], n_top: int, console: Console) -> 
 
 
 def heading(reading: Reading, page: Page) -> RenderableType:
-    """Which model this is."""
+    """Return the model's name and shape."""
     return Group(Text(reading.name, "bold reverse"), Text(reading.shape, DIM))
 
 
 def tokens(reading: Reading, page: Page) -> RenderableType:
-    """What the model reads: signs above, ids below."""
+    """Return the tokens with their ids below them."""
     cells = [(sign, str(i)) for sign, i in zip(reading.signs, reading.ids, strict=True)]
     size = 1 + max(cell_len(part) for cell in cells for part in cell)
     lines = [Text("Tokens and their ids", BOLD)]
@@ -97,20 +97,20 @@ def tokens(reading: Reading, page: Page) -> RenderableType:
 
 
 def expectations(reading: Reading, page: Page) -> RenderableType:
-    """The likeliest next tokens, as bars."""
+    """Return the most likely next tokens as bars."""
     table = Table.grid(padding=(0, 1))
-    table.width = min(WIDEST_BARS, page.width)
+    table.width = min(MAX_BAR_WIDTH, page.width)
     table.add_column(justify="right")
     table.add_column(ratio=1)
     table.add_column(justify="right")
     for sign, probability in reading.expected(-1, page.n_top):
         bar = Bar(page.longest, 0, probability, color="green")
         table.add_row(Text(sign, BOLD), bar, percent(probability))
-    return Group(Text("What comes next", BOLD), table)
+    return Group(Text("Next token", BOLD), table)
 
 
 def attention(reading: Reading, page: Page) -> RenderableType:
-    """Who looks at whom, as a triangle: each row a position that looks, each column one that is looked at."""
+    """Return the attention map as a triangle, queries as rows and keys as columns."""
     signs, is_wide = reading.signs, any(cell_len(sign) > 1 for sign in reading.signs)
     room = max(2, page.width - 3)
     n = min(MAP_POSITIONS, len(signs))
@@ -118,7 +118,7 @@ def attention(reading: Reading, page: Page) -> RenderableType:
     first = len(signs) - min(n, room // size)
     lines = [
         Text(f"Attention of layer {reading.layer}, head {reading.head}", BOLD),
-        Text("how much each row takes from each column" + reading.cut(first), DIM),
+        Text("weight of each column's token for each row's" + reading.cut_note(first), DIM),
     ]
     for row, weights in enumerate(reading.attention(first)):
         cells = (shade(weight, size, page) for weight in weights[: row + 1])
@@ -129,7 +129,7 @@ def attention(reading: Reading, page: Page) -> RenderableType:
 
 
 def losses(reading: Reading, page: Page) -> RenderableType:
-    """The text, each character as red as it was surprising; without colours, its loss stands below it."""
+    """Return the text colored by loss, or with losses below it where there are no colors."""
     lines = [Text("Loss per character", BOLD)]
     show = colored_losses if page.has_colors else numbered_losses
     for positions in reading.lines(page.width):
@@ -138,12 +138,12 @@ def losses(reading: Reading, page: Page) -> RenderableType:
 
 
 def colored_losses(row: Sequence[tuple[str, float]]) -> list[Text]:
-    """One line: black on its colour each character, and as it is where nothing predicted it."""
+    """Return a line of characters on the colors of their losses; one without a loss is left plain."""
     return [Text.assemble(*((sign, Style() if math.isnan(loss) else redness(loss)) for sign, loss in row))]
 
 
 def numbered_losses(row: Sequence[tuple[str, float]]) -> list[Text]:
-    """Two lines: the characters, and below them whole nats."""
+    """Return two lines: characters, and their losses in whole nats."""
     numbers = (" " if math.isnan(loss) else str(min(9, round(loss))) for _, loss in row)
     return [
         Text("".join(sign for sign, _ in row)),
@@ -152,19 +152,19 @@ def numbered_losses(row: Sequence[tuple[str, float]]) -> list[Text]:
 
 
 def loss_legend(page: Page) -> Text:
-    """What colours or digits mean."""
+    """Return the legend of the colors or digits."""
     if not page.has_colors:
         return Text("in nats; 9 is 9 or more", DIM)
-    scale = (("  ", redness(nats)) for nats in range(round(MANY_NATS) + 1))
-    return Text.assemble("0 ", *scale, f" {MANY_NATS:.0f} nats or more", style=DIM)
+    scale = (("  ", redness(nats)) for nats in range(round(MAX_NATS) + 1))
+    return Text.assemble("0 ", *scale, f" {MAX_NATS:.0f} nats or more", style=DIM)
 
 
 def surprises(reading: Reading, page: Page) -> RenderableType:
-    """The characters with the highest losses, after what, and what was expected instead."""
+    """Return the characters with the highest losses, with their context and the model's prediction."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("nats", "after", "read", "expected", style=DIM)
+    table.add_row("nats", "after", "actual", "predicted", style=DIM)
     for position in reading.surprises(N_SURPRISES):
         before = "".join(reading.signs[max(0, position - CONTEXT) : position])
         (sign, probability), *_ = reading.expected(position - 1, 1)
@@ -178,29 +178,29 @@ def surprises(reading: Reading, page: Page) -> RenderableType:
 
 
 def right(text: str, size: int) -> str:
-    """At the right of `size` columns; a sign may be two columns wide."""
+    """Align right in `size` columns; a sign may be two columns wide."""
     return " " * (size - cell_len(text)) + text
 
 
 def left(text: str, size: int) -> str:
-    """At the left of `size` columns."""
+    """Align left in `size` columns."""
     return text + " " * (size - cell_len(text))
 
 
 def shade(weight: float, size: int, page: Page) -> tuple[str, Style]:
-    """A weight as a square: a colour where there are any, else a shade."""
+    """Return a weight as a square of a color, or of a shading character where there are no colors."""
     if page.has_colors:
         return " " * size, Style(bgcolor=blend(DARK_TO_BRIGHT, math.sqrt(weight)))
     return SHADES[bisect_right(LEVELS, weight) - 1] * size, Style()
 
 
 def redness(loss: float) -> Style:
-    """Black on the colour of a loss."""
-    return Style(color=BLACK, bgcolor=blend(CALM_TO_RED, min(1.0, loss / MANY_NATS)))
+    """Return black text on the color of a loss."""
+    return Style(color=BLACK, bgcolor=blend(CALM_TO_RED, min(1.0, loss / MAX_NATS)))
 
 
 def blend(stops: Stops, share: float) -> Color:
-    """The colour at a share, 0 to 1, of the way along the stops."""
+    """Interpolate the color at a position, 0 to 1, along the stops."""
     place = share * (len(stops) - 1)
     stop = min(int(place), len(stops) - 2)
     colors = (ColorTriplet(*stops[stop]), ColorTriplet(*stops[stop + 1]))

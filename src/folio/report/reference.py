@@ -1,4 +1,4 @@
-"""Is my curve normal? A run's validation losses beside those of measured runs of the same recipe."""
+"""Compare a run's validation losses with those of measured runs of the same recipe."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from folio.errors import UserError
 
 MARGIN = 0.02
-"""Nats around the measured curves that still count as normal: another machine rounds differently."""
+"""Nats around the measured curves that still count as normal, since other machines round differently."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """Validation losses of a recipe's measured runs.
 
-    text_sha256, plan: what they were runs of, as in run.json.
-    shares:  how far into the run each evaluation was, from 0 to 1.
-    losses:  for each share the loss of every seed.
-    landmarks: final losses that others published, by name.
+    text_sha256, plan: the text and the sizes of those runs, as in run.json.
+    shares: the share of the run, from 0 to 1, at which each evaluation was made.
+    losses: for each share the loss of every seed.
+    landmarks: published final losses of others, by name.
     """
 
     hardware: str
@@ -32,11 +32,14 @@ class Reference:
 
     def __post_init__(self) -> None:
         if len(self.shares) != len(self.losses) or not all(self.losses):
-            raise ValueError("every share needs its losses")
+            raise ValueError("every share needs losses")
 
     @classmethod
     def beside(cls, recipe: Path) -> Reference | None:
-        """`pretrain.reference.json` beside `pretrain.toml`, if there is one. Raises UserError if it is broken."""
+        """Load `pretrain.reference.json` beside `pretrain.toml`; None if there is none.
+
+        Raises UserError if it is invalid.
+        """
         path = recipe.with_suffix(".reference.json")
         if not path.exists():
             return None
@@ -46,7 +49,7 @@ class Reference:
             raise UserError(f"{path} is not a reference ({error}).") from None
 
     def mismatch(self, info: dict[str, Any]) -> str | None:
-        """Why a run, given as its run.json, cannot be compared with these, or None if it can."""
+        """Return why a run, given as its run.json, is not comparable, or None if it is."""
         if info["data_sha256"] != self.text_sha256:
             return "another text"
         if info["plan"] != self.plan:
@@ -54,20 +57,20 @@ class Reference:
         return None
 
     def band(self, share: float) -> tuple[float, float] | None:
-        """Lowest and highest normal loss at the evaluation made at `share`, or None if none was made there."""
+        """Return the lowest and highest normal loss at `share`, or None if no evaluation was made there."""
         for known, losses in zip(self.shares, self.losses, strict=True):
             if abs(known - share) < 0.01:
                 return min(losses) - MARGIN, max(losses) + MARGIN
         return None
 
     def verdict(self, curve: list[tuple[float, float]]) -> str:
-        """One sentence on a curve of (share of the run, validation loss)."""
-        seen = [(share, loss, band) for share, loss in curve if (band := self.band(share))]
-        if not seen:
+        """Judge a curve of (share of the run, validation loss) in one sentence."""
+        compared = [(share, loss, band) for share, loss in curve if (band := self.band(share))]
+        if not compared:
             return "No evaluation of this run can be compared with the recipe's measured runs."
-        above = [share for share, loss, (_, high) in seen if loss > high]
-        below = [share for share, loss, (low, _) in seen if loss < low]
-        *_, (_, final, (low, high)) = seen
+        above = [share for share, loss, (_, high) in compared if loss > high]
+        below = [share for share, loss, (low, _) in compared if loss < low]
+        *_, (_, final, (low, high)) = compared
         place = f"{final:.4f} at the end, where {low + MARGIN:.4f} to {high - MARGIN:.4f} was measured"
         if final > high:
             return f"Your curve is not normal: {place}. It left the band at {min(above):.0%} of the run."

@@ -1,4 +1,4 @@
-"""The picture of a run of PPO or GRPO: rl.png."""
+"""Draw the metrics of a PPO or GRPO run: rl.png."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AA4499"
-"""Okabe and Ito (2008) and Tol (2021): told apart by the colour-blind as well."""
+"""Okabe and Ito (2008) and Tol (2021): distinguishable with color blindness."""
 COLUMNS = 3
 PANEL_INCHES = (4.1, 2.7)
 DPI = 100
-GREY = "0.45"
+GRAY = "0.45"
 OTHER_SCALE = 3.0
-"""Times as wide as the gold reward's range: then one axis would flatten one of them."""
+"""Ratio of value ranges above which gold reward and reward get separate axes."""
 LEGEND_ROOM = 0.18
-"""Of the height: no place is free of curves for sure where two axes share a panel."""
+"""Share of a panel's height kept free for the legend where two axes share the panel."""
 STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
@@ -31,7 +31,7 @@ STYLE: Any = {
     "axes.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": GREY,
+    "axes.edgecolor": GRAY,
     "axes.grid": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
@@ -42,7 +42,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A line in a panel. series: where it comes from. marker: for what is measured now and then."""
+    """A line in a panel. series: gets its points. marker: drawn at each point, for sparse evaluations."""
 
     label: str
     series: Callable[[History], Series]
@@ -53,7 +53,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """unit: of the values. level: a value to compare with. within: what the axis shows at least."""
+    """A plot of related curves. level: a value to mark. within: the range that the axis shows at least."""
 
     title: str
     unit: str
@@ -63,22 +63,22 @@ class Panel:
 
 
 def in_training(name: str, label: str = "in training", **look: str) -> Curve:
-    """A figure of the rollouts."""
+    """Return the curve of a metric's mean over each rollout's steps."""
     return Curve(label, lambda history: history.over_rollouts(name), **{"color": BLUE, **look})
 
 
 def at_first(name: str) -> Curve:
-    """A figure of the first step on each rollout."""
+    """Return the curve of a metric in the first step on each rollout."""
     return Curve(name, lambda history: history.over_rollouts(name, first), BLUE)
 
 
 def at_last(name: str) -> Curve:
-    """A figure of the last step on each rollout."""
+    """Return the curve of a metric in the last step on each rollout."""
     return Curve(name, lambda history: history.over_rollouts(name, last), BLUE)
 
 
 def held_out(name: str, label: str = "on held-out prompts", **look: str) -> Curve:
-    """A figure of the evaluations."""
+    """Return the curve of a metric on held-out prompts."""
     return Curve(
         label, lambda history: history.held_out(name), **{"color": VERMILLION, "marker": "o", **look}
     )
@@ -90,7 +90,7 @@ PANELS: Sequence[Panel] = (
     Panel("Reward", "mean over answers", (in_training("reward"), held_out("reward"), GOLD)),
     Panel(
         "KL to the reference",
-        "nats an answer",
+        "nats per answer",
         (
             in_training("kl", "k1"),
             in_training("kl_k3", "k3", color=PURPLE, line="--"),
@@ -98,30 +98,30 @@ PANELS: Sequence[Panel] = (
         ),
         level=0,
     ),
-    Panel("Entropy", "nats a token", (in_training("entropy"),), within=(0, 0.1)),
-    Panel("Length", "tokens an answer", (in_training("length"), held_out("length")), within=(0, 1)),
+    Panel("Entropy", "nats per token", (in_training("entropy"),), within=(0, 0.1)),
+    Panel("Length", "tokens per answer", (in_training("length"), held_out("length")), within=(0, 1)),
     Panel("Answers that stop", "share", (in_training("stop_share"), held_out("stop_share")), within=SHARE),
     Panel("Ratio", "first step on a rollout", (at_first("ratio"),), level=1, within=(0.98, 1.02)),
     Panel("Clip fraction", "last step on a rollout", (at_last("clip_fraction"),), within=(0, 0.05)),
-    Panel("Step size", "approx_kl, nats a token, last step", (at_last("approx_kl"),), within=(0, 0.001)),
+    Panel("Step size", "approx_kl, nats per token, last step", (at_last("approx_kl"),), within=(0, 0.001)),
     Panel("Critic", "explained variance", (in_training("explained_variance"),), level=0, within=(0, 1)),
     Panel("Equal groups", "share", (in_training("equal_groups"),), within=SHARE),
     Panel("Distinct-2", "held out", (held_out("distinct_2"),), within=(0, 0.1)),
-    Panel("Gradient norm", "before it is shortened", (in_training("gradient_norm"),), within=(0, 0.1)),
+    Panel("Gradient norm", "before clipping", (in_training("gradient_norm"),), within=(0, 0.1)),
 )
 
 
 def draw_history(history: History, name: str, path: Path) -> None:
-    """All that a run has measured, over its rollouts. The image replaces `path` at once, never half-written.
+    """Draw a run's metrics over its rollouts, titled `name`. The image replaces `path` atomically.
 
-    name: above the picture. Raises UserError where it cannot be written.
+    Raises UserError if it cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     panels = [panel for panel in PANELS if any(curve.series(history) for curve in panel.curves)]
-    # The first panel is what it is all about, and takes two places.
+    # The first panel, the reward, is the most important one and takes two places.
     rows = -(-(len(panels) + 1) // COLUMNS)
     width, height = PANEL_INCHES
     with mpl.rc_context(STYLE):
@@ -135,18 +135,18 @@ def draw_history(history: History, name: str, path: Path) -> None:
             axes.set_xlim(-0.02 * history.n_rollouts, 1.02 * history.n_rollouts)
             if place + COLUMNS > len(panels):
                 axes.set_xlabel("rollouts")
-        figure.suptitle(f"{name}: {history.stage}", fontsize=10, color=GREY)
+        figure.suptitle(f"{name}: {history.stage}", fontsize=10, color=GRAY)
         save_figure(figure, path)
 
 
 def draw_panel(axes: Axes, panel: Panel, history: History) -> None:
-    """The curves that there are, with a legend where there is more than one."""
+    """Draw the curves that have data, with a legend if there are several."""
     from matplotlib.ticker import MaxNLocator
 
     series = {curve: points for curve in panel.curves if (points := curve.series(history))}
     if panel.level is not None:
-        axes.axhline(panel.level, color=GREY, linewidth=1, linestyle=":")
-    twin = beside(axes, GOLD.color) if GOLD in series and needs_own_axis(series) else None
+        axes.axhline(panel.level, color=GRAY, linewidth=1, linestyle=":")
+    twin = right_axis(axes, GOLD.color) if GOLD in series and needs_own_axis(series) else None
     lines = []
     for curve, points in series.items():
         target = twin if twin is not None and curve is GOLD else axes
@@ -154,13 +154,13 @@ def draw_panel(axes: Axes, panel: Panel, history: History) -> None:
             target, curve, points, f"{curve.label} (right)" if target is twin else curve.label
         )
         if curve is GOLD:
-            highest = points.values.index(max(points.values))  # what follows it may be over-optimisation
+            highest = points.values.index(max(points.values))  # a fall after it may be overoptimization
             draw_ring(target, points.rollouts[highest], points.values[highest], curve.color)
     if panel.within is not None:
         axes.update_datalim([(0, value) for value in panel.within])
         axes.autoscale_view()
     axes.set_title(panel.title)
-    axes.set_title(panel.unit, loc="right", fontsize=9, fontweight="normal", color=GREY)
+    axes.set_title(panel.unit, loc="right", fontsize=9, fontweight="normal", color=GRAY)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if twin is not None:
         for each in (axes, twin):
@@ -172,12 +172,12 @@ def draw_panel(axes: Axes, panel: Panel, history: History) -> None:
 
 
 def draw_ring(axes: Axes, x: float, y: float, color: str) -> None:
-    """Around the highest of a curve."""
+    """Draw a ring around a point, such as the maximum of a curve."""
     axes.plot([x], [y], "o", color=color, markersize=13, markerfacecolor="none", markeredgewidth=1.5)
 
 
 def draw_curve(axes: Axes, curve: Curve, points: Series, label: str) -> list[Line2D]:
-    """One line; single points are marked in any case."""
+    """Draw a line; a single point gets a marker in any case."""
     return axes.plot(
         points.rollouts,
         points.values,
@@ -191,7 +191,7 @@ def draw_curve(axes: Axes, curve: Curve, points: Series, label: str) -> list[Lin
 
 
 def needs_own_axis(series: Mapping[Curve, Series]) -> bool:
-    """Whether the gold reward and the others would flatten one another on one axis."""
+    """Return whether the gold reward and the other curves differ too much in scale to share an axis."""
     gold = series[GOLD].values
     others = [value for curve, points in series.items() if curve is not GOLD for value in points.values]
     together = span([*gold, *others])
@@ -199,12 +199,12 @@ def needs_own_axis(series: Mapping[Curve, Series]) -> bool:
 
 
 def span(values: Sequence[float]) -> float:
-    """From the lowest to the highest."""
+    """Return the difference between the highest and the lowest value."""
     return max(values, default=0.0) - min(values, default=0.0)
 
 
-def beside(axes: Axes, color: str) -> Axes:
-    """A second axis on the right, in the colour of what it is for."""
+def right_axis(axes: Axes, color: str) -> Axes:
+    """Return a second vertical axis on the right, in a color."""
     twin = axes.twinx()
     twin.spines["right"].set(visible=True, color=color)
     twin.tick_params(axis="y", colors=color)

@@ -1,4 +1,4 @@
-"""What a run of PPO or GRPO has measured so far, as series over its rollouts."""
+"""The metrics of a PPO or GRPO run as series over its rollouts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from operator import itemgetter
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from folio.config import flatten
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.runs.directory import RunDirectory
 
-STAGES = ("ppo", "grpo")
 EDGE_SHARE = 0.2
-"""Of a run, at each end: the mean over several rollouts is steadier than one, and a fifth is still the end."""
+"""Share of a run that counts as its start and as its end: a mean over several rollouts is less noisy than one."""
 
-Take = Callable[[Sequence[float]], float]
-"""Makes one value of those of a rollout's steps."""
+Reduction = Callable[[Sequence[float]], float]
+"""Reduces the values of a rollout's steps to one."""
 first, last = itemgetter(0), itemgetter(-1)
 
 
 class Series(NamedTuple):
-    """A figure over the rollouts at which it was measured."""
+    """The values of a metric and the rollouts at which it was measured."""
 
     rollouts: Sequence[int]
     values: Sequence[float]
@@ -33,29 +33,32 @@ class Series(NamedTuple):
 
     @property
     def edge(self) -> int:
-        """How many values are a fifth of the series, at least one."""
+        """Number of values in a fifth of the series, at least one."""
         return max(1, round(EDGE_SHARE * len(self.values)))
 
     @property
     def early(self) -> float:
-        """The mean of the first fifth."""
+        """Mean of the first fifth."""
         return fmean(self.values[: self.edge])
 
     @property
     def late(self) -> float:
-        """The mean of the last fifth."""
+        """Mean of the last fifth."""
         return fmean(self.values[-self.edge :])
 
     def first_where(self, holds: Callable[[float], bool]) -> int:
-        """The first rollout whose value is such; the last one where none is."""
+        """Return the first rollout whose value satisfies a condition, or the last rollout if none does."""
         pairs = zip(self.rollouts, self.values, strict=True)
         return next((rollout for rollout, value in pairs if holds(value)), self.rollouts[-1])
 
 
 @dataclass(frozen=True)
 class History:
-    """records: the lines of metrics.jsonl, at least one. before: held-out figures before the first step, if they
-    were measured. config: the settings of the run. Rollouts count from 1, and 0 is before the first."""
+    """The metrics of a PPO or GRPO run, finished or not.
+
+    records: the lines of metrics.jsonl, at least one. before: held-out metrics before the first step, if measured.
+    config: the run's settings by name. Rollouts count from 1; 0 is before the first.
+    """
 
     stage: str
     status: str
@@ -64,78 +67,83 @@ class History:
     config: Mapping[str, Any]
 
     @classmethod
-    def of(cls, run: RunDirectory) -> History:
-        """What a run has written, finished or not. Raises UserError where it is no such run, where nothing has been
-        measured yet, and where its files are damaged."""
+    def from_run(cls, run: RunDirectory) -> History:
+        """Read the history of a run.
+
+        Raises UserError if it is not a PPO or GRPO run, has no metrics yet, or is damaged.
+        """
         if not run.exists:
             raise UserError(f"{run.path}: no such run.")
         info = run.read_info()
-        if info["stage"] not in STAGES:
+        records = read_lines(run.metrics_file)
+        if records and isinstance(records[0], dict) and "rollout" not in records[0]:
             raise UserError(
                 f"{run.path} was made by folio {info['stage']}: rl-report reads runs of ppo and grpo."
             )
         before = info.get("before") or {}
-        if not is_measured(before):
-            raise UserError(f"{run.info_file} is damaged: before does not hold figures.")
-        return cls(info["stage"], info["status"], read_records(run), before, info["config"])
+        if not is_metrics(before):
+            raise UserError(f"{run.info_file} is damaged: before does not hold metrics.")
+        check_records(run, records)
+        return cls(info["stage"], info["status"], records, before, flatten(info["config"]))
 
     @property
     def n_rollouts(self) -> int:
-        """Rollouts made."""
+        """Number of rollouts so far."""
         return round(self.records[-1]["rollout"])
 
-    def over_rollouts(self, name: str, take: Take = fmean) -> Series:
-        """A figure of training, one value for each rollout: the mean of its steps, or what `take` makes of them.
+    def over_rollouts(self, name: str, reduce: Reduction = fmean) -> Series:
+        """Return a training metric with one value per rollout, by default the mean over its steps.
 
-        take=first: the first step, made with the weights that wrote the rollout. take=last: the one furthest from them.
+        reduce=first takes the step made with the weights that sampled the rollout, reduce=last the most off-policy one.
         """
         kept = [record for record in self.records if name in record]
         by_rollout = [(rollout, list(steps)) for rollout, steps in groupby(kept, key=itemgetter("rollout"))]
         return Series(
             [round(rollout) for rollout, _ in by_rollout],
-            [take([step[name] for step in steps]) for _, steps in by_rollout],
+            [reduce([step[name] for step in steps]) for _, steps in by_rollout],
         )
 
     @property
     def evaluations(self) -> Sequence[Mapping[str, float]]:
-        """The records with figures on held-out prompts, of which `before` is the first."""
+        """The records with held-out metrics; the first is `before`, if it was measured."""
         records = [{"rollout": 0, **self.before}, *self.records]
         return [record for record in records if {"val_reward", "val_kl"} <= record.keys()]
 
     def held_out(self, name: str) -> Series:
-        """A figure on held-out prompts, from before the first rollout on."""
+        """Return a held-out metric over the evaluations, including the one before the first rollout."""
         name = f"val_{name}"
         kept = [record for record in self.evaluations if name in record]
         return Series([round(record["rollout"]) for record in kept], [record[name] for record in kept])
 
     def setting(self, name: str, default: float) -> float:
-        """A number among the settings."""
+        """Return a numeric setting, or `default` if it is missing or not a number."""
         value = self.config.get(name, default)
         return value if is_number(value) else default
 
 
-def read_records(run: RunDirectory) -> Sequence[Mapping[str, float]]:
-    """The lines of metrics.jsonl without a last one that is still being written. Raises UserError as above."""
-    records = read_lines(run.metrics_file)
+def check_records(run: RunDirectory, records: Sequence[Any]) -> None:
+    """Raise UserError unless there is a record, and each whole line of metrics.jsonl is a step on a rollout.
+
+    The last line may be incomplete, as the run may be writing it.
+    """
     n_whole = run.metrics_file.read_bytes().count(b"\n") if run.metrics_file.exists() else 0
     bad = next((n for n, record in enumerate(records, 1) if not is_record(record)), len(records) + 1)
     if bad <= max(n_whole, len(records)):
-        raise UserError(f"{run.metrics_file} is damaged: line {bad} is not a step of a rollout.")
+        raise UserError(f"{run.metrics_file} is damaged: line {bad} is not a step on a rollout.")
     if not records:
-        raise UserError(f"{run.path} has measured nothing yet: wait for its first step.")
-    return records
+        raise UserError(f"{run.path} has no metrics yet: wait for its first step.")
 
 
 def is_record(value: object) -> bool:
-    """Whether this can be a line of such a run."""
-    return is_measured(value) and isinstance(value, dict) and {"step", "rollout"} <= value.keys()
+    """Return whether a value is a line of a PPO or GRPO run's metrics.jsonl."""
+    return is_metrics(value) and isinstance(value, dict) and {"step", "rollout"} <= value.keys()
 
 
-def is_measured(value: object) -> bool:
-    """Whether these are named figures."""
+def is_metrics(value: object) -> bool:
+    """Return whether a value is a table of numbers by name."""
     return isinstance(value, dict) and all(map(is_number, value.values()))
 
 
 def is_number(value: object) -> bool:
-    """Whether this is a number; JSON's true is not."""
+    """Return whether a value is a number, which a bool is not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""The result of fine-tuning."""
+"""Show the result of fine-tuning."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from folio.tokenizer.directory import load_tokenizer
 
 
 def show_result(run: RunDirectory, console: Console) -> None:
-    """Print the loss before and after, and what to do next."""
+    """Print the validation loss before and after training, and the next command."""
     info, best = run.read_info(), best_evaluation(run)
     unit = load_tokenizer(run.best).unit
     console.print()
     show_table(
         {
-            "validation loss": f"{best['val_loss']:.4f} nats a {unit} of the answers, at step {best['step']:,}; "
+            "validation loss": f"{best['val_loss']:.4f} nats per {unit} of the answers, at step {best['step']:,}; "
             f"{info['before']['val_loss']:.4f} before",
             "training": training_cost(run),
             "model": str(run.best),

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions
+from folio.data.order import visit
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 from folio.model.shared_prefix import SharedPrefixBatch
@@ -39,13 +41,9 @@ class PromptOrder:
         self.seed = seed
 
     def take(self, iteration: int, size: int) -> list[Prompt]:
-        """Return the prompts of a rollout, which is given by its number from 0."""
-        first, last = iteration * size, (iteration + 1) * size
-        n = len(self.prompts)
-        epochs = range(first // n, (last - 1) // n + 1)
-        order = np.concatenate([np.random.default_rng((self.seed, epoch)).permutation(n) for epoch in epochs])
-        start = first - epochs[0] * n
-        return [self.prompts[i] for i in order[start : start + size]]
+        """Return the prompts of a rollout."""
+        positions = np.arange(iteration * size, (iteration + 1) * size)
+        return [self.prompts[i] for i in visit(positions, len(self.prompts), self.seed)]
 
 
 def sample_completions(
@@ -66,10 +64,12 @@ def sample_completions(
     end = tokenizer.special_ids["<|end|>"]
     completions = Engine(model).generate(
         [prompt.ids for prompt in prompts],
-        max_new_tokens=max_new_tokens,
-        sampling=SamplingConfig(temperature=temperature),
-        seed=seed,
-        stop_ids=[end],
+        GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            sampling=SamplingConfig(temperature=temperature),
+            seed=seed,
+            stop_ids=(end,),
+        ),
     )
     special = set(tokenizer.special_ids.values())
     return [

@@ -23,9 +23,9 @@ from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES
 
 
 def find_model(path: Path) -> Path:
-    """Return the model directory meant by `path`: itself, or a run's best, or its newest valid checkpoint.
+    """Return the model directory for `path`: itself, a run's best model, or its newest valid checkpoint.
 
-    Damaged ones are passed over with a FolioWarning. Raises UserError if there is none.
+    Damaged ones are skipped with a FolioWarning. Raises UserError if there is none.
     """
     if os.path.exists(path / "config.json"):
         return path
@@ -38,24 +38,24 @@ def find_model(path: Path) -> Path:
         return best
     if recipes := sorted(recipe.name for recipe in path.glob("*.toml")):
         raise UserError(
-            f"{path} is a folder of recipes, not a model: it has {', '.join(recipes)}. A recipe comes before the flags."
+            f"{path} is a folder of recipes, not a model: it has {', '.join(recipes)}. Give a recipe as the first argument."
         )
     checkpoint, problems = newest_valid(path / "checkpoints")
     for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
         warnings.warn(line, FolioWarning, stacklevel=2)
     if checkpoint is None and stage_of(path) == "ladder":
         raise UserError(
-            f"{path} is a ladder: it keeps losses, not models. `folio pretrain` makes a model to keep."
+            f"{path} is a ladder, which keeps losses but no models; `folio pretrain` trains a model."
         )
     if checkpoint is None:
         raise UserError(
-            f"{path} holds no model yet: let `folio {stage_of(path) or 'pretrain'} --run {path} --resume` run on."
+            f"{path} has no model yet: resume with `folio {stage_of(path) or 'pretrain'} --run {path} --resume`."
         )
     return checkpoint
 
 
 def stage_of(path: Path) -> str:
-    """Return the stage that made a run, or "" where there is no run.json."""
+    """Return the stage of a run, or "" if it has no valid run.json."""
     with suppress(UserError):
         return str(RunDirectory(path).read_info()["stage"])
     return ""
@@ -69,14 +69,14 @@ def load(
     Args:
         path: a run directory (its best model), a checkpoint in it, or any GPT-2, Llama or Qwen3 model directory in Hugging
             Face's format.
-        device: where to put the model.
-        dropout: other than the model's own. Reinforcement learning and DPO want 0.
+        device: device of the model.
+        dropout: replaces the model's own. Use 0 for reinforcement learning and DPO.
 
     Returns:
         The model, in evaluation mode, and its tokenizer.
 
     Raises:
-        UserError: where there is no model, it is damaged, or of an architecture that folio does not have.
+        UserError: if there is no model, it is damaged, or its architecture is not supported.
     """
     model, tokenizer = load_for_inference(Path(path).expanduser(), dropout=dropout)
     return model.to(device), tokenizer
@@ -97,22 +97,22 @@ def add_chat_tokens(model: GPT, tokenizer: Tokenizer) -> tuple[GPT, Tokenizer]:
 def save(model: Transformer, tokenizer: Tokenizer, path: str | Path) -> None:
     """Write a model and its tokenizer as a Hugging Face model directory, which `load` and `transformers` read.
 
-    The directory is written under a temporary name and then put in its place; one that folio wrote before is replaced.
-    Raises UserError where the path holds other files, or cannot be written.
+    The directory is written atomically and replaces an earlier one that folio wrote. Raises UserError if the path
+    contains other files or cannot be written.
     """
     directory = Path(path).expanduser()
     if directory.is_file() or (directory.is_dir() and has_other_files(directory)):
-        raise UserError(f"{directory} holds other files: name a new directory.")
+        raise UserError(f"{directory} contains other files; choose a new directory.")
     write_directory(directory, lambda temporary: save_model_and_tokenizer(model, tokenizer, temporary))
 
 
 def has_other_files(directory: Path) -> bool:
-    """Return whether a directory has files and was not written by `write_directory`, which would replace it."""
+    """Return whether a directory has files that `write_directory` did not write, and so must not replace."""
     return any(directory.iterdir()) and not (directory / CHECKSUMS).exists()
 
 
 def save_model_and_tokenizer(model: Transformer, tokenizer: Tokenizer, directory: Path) -> None:
-    """Write both into a directory."""
+    """Write a model and its tokenizer into an existing directory."""
     special_ids = {
         name: tokenizer.special_ids[token]
         for name, token in STANDARD_NAMES.items()
@@ -123,25 +123,28 @@ def save_model_and_tokenizer(model: Transformer, tokenizer: Tokenizer, directory
 
 
 def load_for_inference(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
-    """Return the model and the tokenizer of a run or a model directory. dropout: other than the model's own."""
+    """Load a model, in evaluation mode, and its tokenizer. dropout: replaces the model's own.
+
+    Raises UserError if the tokenizer does not fit the model.
+    """
     directory = find_model(path)
     model, tokenizer = load_model(directory, dropout=dropout).eval(), load_tokenizer(directory)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise UserError(
-            f"{directory} has a tokenizer of {tokenizer.vocab_size:,} tokens and a model of "
+            f"{directory} has a tokenizer with {tokenizer.vocab_size:,} tokens but a model with "
             f"{model.config.vocab_size:,}: they do not belong together."
         )
     return model, tokenizer
 
 
 def load_for_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
-    """Return the same for a model that has the chat template's tokens. Raises UserError where it lacks one."""
+    """Load a chat model and its tokenizer. Raises UserError if it lacks tokens of the chat template."""
     model, tokenizer = load_for_inference(path, dropout=dropout)
     if not tokenizer.special_ids.keys() >= set(SPECIAL_TOKENS):
-        raise UserError(f"{path} has no chat tokens: `folio sft {path}` teaches it to answer.")
+        raise UserError(f"{path} has no chat tokens; fine-tune it with `folio sft {path}` first.")
     return model, tokenizer
 
 
 def load_to_teach_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
-    """Return the same with the chat template's tokens, which are added where they are missing."""
+    """Load a model and its tokenizer, adding the tokens of the chat template that are missing."""
     return add_chat_tokens(*load_for_inference(path, dropout=dropout))

@@ -1,7 +1,6 @@
-"""Recipes: a TOML file for each run, named after its stage, in a folder for each way from a text to an assistant.
+"""Find recipes: folders with a TOML file of settings for each stage.
 
-A recipe is named by a path to its file or folder, or by the name of a folder that comes with folio. What exists in the
-current folder comes first.
+A recipe is given as the path of its file or folder, or as the name of a packaged folder. Paths that exist come first.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from folio.config import PACKAGED_RECIPES
 
 
 def take_recipe(stage: str, arguments: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
-    """Split off a leading recipe: a TOML file, a folder with one that is named after the stage, or the name of a
-    packaged folder."""
+    """Split off a leading recipe: a TOML file, or a folder, possibly packaged, that has one for the stage."""
     if not arguments or arguments[0].startswith("-"):
         return None, arguments
     folder = find_recipes(Path(arguments[0]))
@@ -26,19 +24,16 @@ def take_recipe(stage: str, arguments: Sequence[str]) -> tuple[Path | None, Sequ
 
 
 def find_recipes(path: Path) -> Path:
-    """Return the folder of recipes meant by `path`: itself where it exists, or else the packaged folder of that name.
-
-    Returns `path` unchanged where there is neither.
-    """
+    """Return `path` if it exists, else the packaged folder of that name if there is one, else `path`."""
     if os.path.exists(path):
         return path
     return packaged_recipes("*").get(path.as_posix(), path)
 
 
 def find_recipe_file(spec: str) -> str:
-    """Return `file.py:name` with the file's place on this machine, where it is one of a packaged recipe.
+    """Return `file.py:name` with the path of a packaged file if `file.py` names one and does not exist itself.
 
-    `shakespeare/rubric.py:score` means the packaged rubric unless the current folder has such a file.
+    `shakespeare/rubric.py:score` is the packaged rubric unless the current folder has such a file.
     """
     file, colon, name = spec.rpartition(":")
     packaged = PACKAGED_RECIPES / file
@@ -46,12 +41,12 @@ def find_recipe_file(spec: str) -> str:
 
 
 def packaged_recipes(stage: str) -> dict[str, Path]:
-    """Return the folders that come with folio and have a recipe for a stage, by name."""
+    """Return the packaged folders that have a recipe for a stage, by name."""
     found = {path.parent for path in PACKAGED_RECIPES.glob(f"**/{stage}.toml")}
     return {folder.relative_to(PACKAGED_RECIPES).as_posix(): folder for folder in sorted(found)}
 
 
 def known_recipes(stage: str) -> str:
-    """Return the recipes for a stage as a list to read: the packaged ones, and those below ./recipes."""
+    """Return the names of the recipes for a stage as text: packaged ones, then those in ./recipes."""
     own = (str(found.parent) for found in sorted(Path("recipes").glob(f"*/{stage}.toml")))
     return ", ".join([*packaged_recipes(stage), *own])

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from folio.checkpoint import saved_steps
 from folio.files import append_line, write_directory
-from folio.log import Progress, clock
+from folio.log import Progress, format_duration
 from folio.runs.directory import RunDirectory
 from folio.runs.samples import SampleSource
 from folio.runs.state import Training
@@ -99,7 +99,10 @@ class Recorder:
         newest = list(self._evaluations.values())[-1] if self._evaluations else {}
         known = {"loss": report.loss, **report.metrics, **newest}
         metrics = {name: f"{known[name]:.3f}" for name in self.shown if name in known}
-        metrics |= {f"{self.training.tokenizer.unit}s/s": f"{tokens_per_second:,.0f}", "left": clock(left)}
+        metrics |= {
+            f"{self.training.tokenizer.unit}s/s": f"{tokens_per_second:,.0f}",
+            "left": format_duration(left),
+        }
         self.progress.update(report.step, metrics)
 
     def sample(self, report: StepReport) -> None:

@@ -1,4 +1,4 @@
-"""Load what --reward names: reward models, functions, and weighted sums of them."""
+"""Load rewards: reward models, functions, and weighted sums of them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,29 @@ from folio.tokenizer.protocol import Tokenizer
 
 
 def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> WeightedSum:
-    """What `--reward` names. Raises UserError where one of them is missing or has another tokenizer."""
+    """Load reward models and functions as a weighted sum.
+
+    Raises UserError if one is missing or a model has another tokenizer than the policy.
+    """
     parts = []
     for spec in specs:
         name, weight = split_weight(spec)
-        make = load_function_reward if is_function(name) else load_model_reward
-        parts.append((make(name, tokenizer, seconds), weight))
+        source: RewardSource = (
+            FunctionReward(name, load_function(find_recipe_file(name)), seconds)
+            if is_function(name)
+            else load_model_reward(name, tokenizer)
+        )
+        parts.append((source, weight))
     return WeightedSum(parts)
 
 
 def models_in(rewards: WeightedSum) -> list[ScoreModel]:
-    """The reward models among the sources."""
+    """Return the reward models among the sources."""
     return [source.model for source, _ in rewards.parts if isinstance(source, ModelReward)]
 
 
 def split_weight(spec: str) -> tuple[str, float]:
-    """A source and its weight, 1 where none is given. Raises UserError for a weight that is no number."""
+    """Split `SOURCE=WEIGHT`; the weight is 1 by default. Raises UserError for a weight that is not a number."""
     name, equals, weight = spec.rpartition("=")
     if not equals:
         return spec, 1.0
@@ -42,26 +49,21 @@ def split_weight(spec: str) -> tuple[str, float]:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"{spec}: {weight!r} is no weight; write a number after =.")
+        raise UserError(f"{spec}: the weight {weight!r} is not a number.")
     return name, number
 
 
 def is_function(name: str) -> bool:
-    """Whether a source is file.py:name."""
+    """Return whether a source is `file.py:name`, not a model."""
     return re.search(r"\.py(:|$)", name) is not None
 
 
-def load_function_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
-    """A reward from a function."""
-    return FunctionReward(name, load_function(find_recipe_file(name)), seconds)
-
-
-def load_model_reward(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
-    """A reward from a model. Raises UserError where it reads other tokens than the policy writes."""
+def load_model_reward(name: str, tokenizer: Tokenizer) -> RewardSource:
+    """Load a reward model. Raises UserError if its tokenizer is not the policy's."""
     directory = find_model(Path(name))
     model = load_score_model(directory, dropout=0.0).eval().requires_grad_(False)
     if load_tokenizer(directory) != tokenizer:
         raise UserError(
-            f"{name} has another tokenizer than the policy: train the reward model from the same model."
+            f"{name} has another tokenizer than the policy; train the reward model from the same model."
         )
     return ModelReward(model, tokenizer.special_ids["<|pad|>"])

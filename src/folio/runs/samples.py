@@ -10,6 +10,7 @@ import torch
 
 from folio.config import Count, Settings
 from folio.inference.engine import Engine
+from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
@@ -60,7 +61,7 @@ class Answers:
     def _answer(self, prompt: str, model: GPT, tokenizer: Tokenizer) -> str:
         question, _ = tokenizer.drop_unknown(prompt)
         ids = chat_template.prompt_ids(tokenizer, [{"role": "user", "content": question}])
-        room = min(self.max_new_tokens, model.config.block_size - len(ids))
+        room = max(0, min(self.max_new_tokens, model.config.block_size - len(ids)))
         answer = _generate(model, tokenizer, ids, room, [tokenizer.special_ids["<|end|>"]])
         return f"> {question}\n{answer}"
 
@@ -78,10 +79,12 @@ def _generate(
         Engine(model),
         tokenizer,
         [ids],
-        max_new_tokens=max_new_tokens,
-        sampling=SamplingConfig(temperature=0.8),
-        seed=1,
-        stop_ids=stop_ids,
+        GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            sampling=SamplingConfig(temperature=0.8),
+            seed=1,
+            stop_ids=tuple(stop_ids),
+        ),
     )
     with torch.compiler.set_stance("force_eager"):
         return "".join(piece for step in steps for piece in step)

@@ -17,7 +17,7 @@ from folio.data.known import find_prompts
 from folio.data.prompts import sample_questions
 from folio.data.records import spread
 from folio.errors import UserError
-from folio.log import times
+from folio.log import format_times
 from folio.model.directory import weights_digest
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History
@@ -92,7 +92,7 @@ class Policy:
             **self.facts,
             "machine": f"{describe(training.runtime.device)}; {training.runtime}",
             "training": f"{rollout.rollouts:,} rollouts of {rollout.rollout_size} answers, each learned from "
-            f"{times(rollout.epochs)}: {training.task.steps:,} steps",
+            f"{format_times(rollout.epochs)}: {training.task.steps:,} steps",
         }
         return Prepared(
             training=training,
@@ -186,4 +186,4 @@ def digest_of(rewards: RewardsConfig, prompts: Sequence[object], start: Path) ->
 
 def draw_rollouts(run: RunDirectory) -> None:
     """Draw rl.png."""
-    draw_history(History.of(run), str(run.path), run.rl_plot)
+    draw_history(History.from_run(run), str(run.path), run.rl_plot)

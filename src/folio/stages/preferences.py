@@ -17,7 +17,7 @@ from folio.data.preferences import Pair, Preference, pair_batch, read_preference
 from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
-from folio.log import times
+from folio.log import format_times
 from folio.model.directory import weights_digest
 from folio.runs.state import Training
 from folio.runtime import describe
@@ -92,5 +92,5 @@ def facts_of(
         "preferences": f"{len(pairs):,} pairs for training, {len(held_out):,} held out: {origin}",
         "length alone": f"right about {longer_wins(lengths):.1%} of the held-out pairs: the baseline",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-        "training": f"{training.task.steps:,} steps, each pair {times(epochs)}",
+        "training": f"{training.task.steps:,} steps, each pair {format_times(epochs)}",
     }

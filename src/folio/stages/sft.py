@@ -19,7 +19,7 @@ from folio.data.known import find_conversations
 from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
 from folio.evaluation.loss import HeldOut
-from folio.log import clock, times
+from folio.log import format_duration, format_times
 from folio.report.sft import show_result
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_to_teach_chat
@@ -105,7 +105,7 @@ def prepare(config: SFTRunConfig, run: RunDirectory, console: Console) -> Prepar
             "conversations": f"{len(conversations.train):,} for training, {len(conversations.validation):,} held out: "
             f"{conversations.origin}",
             "machine": f"{describe(runtime.device)}; {training.runtime}",
-            "training": f"{decided.steps:,} steps, each conversation {times(settings.epochs)}: {clock(seconds)}",
+            "training": f"{decided.steps:,} steps, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
         },
         before=metrics_before(training, run),
     )

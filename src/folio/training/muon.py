@@ -1,4 +1,4 @@
-"""Muon: momentum, orthogonalised, for the matrices inside a network."""
+"""Muon: SGD with orthogonalized momentum for the weight matrices of hidden layers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.optim import Optimizer
 
 
 def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
-    """Bring all singular values of each matrix near 1 and keep its singular vectors.
+    """Replace each matrix by an approximately orthogonal one with the same singular vectors.
 
     matrices: (N, rows, columns). Newton-Schulz iteration with the quintic 3.4445 x - 4.7750 x^3 + 2.0315 x^5,
-    whose steep slope at 0 lifts small singular values fast; they end in about 0.7 .. 1.2, not at 1
+    whose steep slope at 0 grows small singular values fast; they end within about 0.7 to 1.2, not at 1
     (Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks").
     """
     is_tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if is_tall else matrices  # the smaller side first: its Gram matrix is the cheap one
+    x = matrices.mT if is_tall else matrices  # rows <= columns, so that the Gram matrix is small
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
@@ -29,14 +29,14 @@ def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
 
 
 class Muon(Optimizer):
-    """SGD with Nesterov momentum whose update is orthogonalised (Jordan et al., 2024).
+    """SGD with Nesterov momentum and orthogonalized updates (Jordan et al., 2024).
 
-    Each update is scaled by sqrt(max(1, rows / columns)), as in the authors' code and `torch.optim.Muon`, from
-    which this differs in two ways that make it faster: matrices of one shape go through the iteration
-    together, and in `dtype`, which need not be bfloat16 (float32 is the faster one on some CPUs; benchmarks/).
+    Each update is scaled by sqrt(max(1, rows / columns)), as in the authors' code and `torch.optim.Muon`. Unlike
+    these, it orthogonalizes matrices of equal shape in one batch, and in any `dtype`, as float32 is faster than
+    bfloat16 on some CPUs (benchmarks/).
 
-    steps: iterations, 4 where the authors take 5: no worse in the Shakespeare recipe, and a fifth less work.
-    params: 2-D parameters only. weight_decay is decoupled (Loshchilov & Hutter, 2019).
+    params: 2-D parameters only. weight_decay: decoupled (Loshchilov & Hutter, 2019). steps: Newton-Schulz iterations;
+    4 instead of the authors' 5 is no worse in the Shakespeare recipe.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Muon(Optimizer):
         self.dtype = dtype
         for group in self.param_groups:
             if any(parameter.ndim != 2 for parameter in group["params"]):
-                raise ValueError("Muon is for matrices; give vectors and tables to AdamW.")
+                raise ValueError("Muon takes 2-D parameters only; use AdamW for the others.")
 
     def __getstate__(self) -> dict[str, Any]:
-        # What copies see. Unlike state_dict(), it must hold the precision, which is the machine's and not the run's.
+        # Used by copy and pickle. state_dict() leaves out the precision, which belongs to the machine, not the run.
         return {**super().__getstate__(), "dtype": self.dtype}
 
     @torch.no_grad()
@@ -72,7 +72,7 @@ class Muon(Optimizer):
                 self._update(parameters, group)
 
     def _update(self, parameters: list[Tensor], group: dict[str, float]) -> None:
-        """One step for parameters of one shape."""
+        """Update parameters of equal shape."""
         for parameter in parameters:
             if "momentum" not in self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)

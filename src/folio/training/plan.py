@@ -1,36 +1,39 @@
-"""Sizes for a run, from how much text there is, how fast the machine is, and how long it may take."""
+"""Choose model and batch sizes for a run from the amount of text, the machine's speed and the time limit."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Lt
 
 from folio.config import Count, Settings
 from folio.errors import UserError
 from folio.model.config import GPTConfig
 
 WIDTHS = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
-"""Widths to choose from; depth follows. The numbers below are choices that have worked, not optima: only the
-Shakespeare recipe has been measured (benchmarks/README.md)."""
+"""Widths to choose from; the depth follows. The constants below work well but are not tuned, except for the
+Shakespeare recipe (benchmarks/README.md)."""
 TOKENS_PER_PARAMETER = 0.7
-"""Training tokens for each weight, as in the Shakespeare recipe (1.9 M and 2.7 M). Far below the 20 of large
-models (Hoffmann et al., 2022): in minutes, a wide model learns more from each character than it costs."""
+"""Training tokens per parameter, as in the Shakespeare recipe (1.9 M and 2.7 M). This is far below the 20 that are
+optimal for large models (Hoffmann et al., 2022): in minutes, a wider model is worth its cost per character."""
 PARAMETERS_PER_TOKEN_OF_TEXT = 3.0
-"""No more weights than this for each token of training text: more only memorise it sooner."""
+"""Maximum number of parameters per token of training text; larger models only memorize it sooner."""
 TOKENS_PER_STEP = {"cpu": 2048, "mps": 8192, "cuda": 32768}
-"""By device: small steps learn more from each token, and large ones keep a GPU busy. Only that of the CPU was measured."""
+"""By device: small steps learn more per token, large ones keep a GPU busy. Only the value for the CPU was measured."""
 MLP_WIDTHS = {"swiglu": 8 / 3, "gelu": 4.0}
-"""Insides of a feed-forward layer, in widths: both come to 8 C^2 weights."""
+"""Hidden size of a feed-forward layer as a multiple of the width C; both give 8 C^2 parameters."""
 EFFICIENCY = 0.5
-"""Share of a matrix product's speed that a training step reaches, until it has been measured."""
-LONGEST_BLOCK = 256
+"""Assumed speed of a training step relative to a matrix product, until it has been measured."""
+MAX_BLOCK_SIZE = 256
 MAX_EPOCHS = 40
-"""A text is read no more often than this, however many minutes there are: it would be learned by heart."""
+"""Maximum number of epochs, whatever the time limit; more would memorize the text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeConfig(Settings):
-    """Sizes of model and batch. What is left out is chosen from the text, the machine and the minutes."""
+    """Sizes of model and batch; those not given are chosen from the text, the machine and the time limit."""
 
     n_layer: Count | None = None
     """Transformer blocks."""
@@ -44,26 +47,26 @@ class SizeConfig(Settings):
     """Width inside the feed-forward layers."""
     block_size: Count | None = None
     """Context length in tokens."""
-    dropout: float | None = None
+    dropout: Annotated[float, Ge(0), Lt(1)] | None = None
     """Dropout on the residual stream."""
     micro_batch_size: Count | None = None
     """Sequences per forward pass; fewer need less memory."""
     tokens_per_step: Count | None = None
-    """Tokens per optimizer step, in several micro-batches where need be."""
+    """Tokens per optimizer step, in several micro-batches if necessary."""
     steps: Count | None = None
     """Optimizer steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run's sizes, decided."""
+    """The chosen sizes of a run."""
 
     model: GPTConfig
     micro_batch_size: int
     accumulation: int
-    """Micro-batches in a step."""
+    """Micro-batches per step."""
     steps: int = 0
-    """Steps of the run; 0 as long as nobody knows how long one takes."""
+    """Optimizer steps; 0 until the duration of a step is known."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -74,10 +77,10 @@ class Plan:
         return self.steps * self.tokens_per_step
 
     def memory(self) -> int:
-        """Estimated peak bytes of training, on top of what Python and torch take.
+        """Estimate the peak memory of training in bytes, without Python and torch themselves.
 
-        Weights, gradients and two moments in float32; what a block keeps for the backward pass (some
-        12 C + 4 M numbers a token); logits, their gradient and softmax.
+        Counts weights, gradients and two moments in float32; activations kept for the backward pass, about
+        12 C + 4 M per token and block; logits, their gradient and softmax.
         """
         config = self.model
         per_layer = 2 * config.n_embd * (config.n_head + config.n_kv_head) * config.head_size
@@ -99,11 +102,10 @@ def choose_plan(
     free_memory: float,
     device_type: str = "cpu",
 ) -> Plan:
-    """Fill in what `size` leaves open.
+    """Return a plan with the sizes that are given, and choose the others.
 
-    parts: further GPTConfig fields (an architecture's). n_train, n_validation: tokens of text. flops:
-    operations that the run may spend. free_memory: bytes it may use. device_type:
-    a key of TOKENS_PER_STEP.
+    parts: GPTConfig fields of the architecture. n_train, n_validation: tokens of text. flops: floating-point operations
+    in the time limit. free_memory: in bytes. device_type: a key of TOKENS_PER_STEP.
     """
     block_size = size.block_size or _block_size(n_train, n_validation)
     # C = 6 P D and D = r P, so P = sqrt(C / 6 r).
@@ -142,37 +144,39 @@ def choose_plan(
 
 
 def explain_plan(size: SizeConfig, plan: Plan, n_train: int, flops: float) -> str:
-    """Why the sizes that were left open are what they are, in words."""
-    why = []
+    """Return the reasons for the chosen sizes as text, or "" if all were given."""
+    reasons = []
     if size.n_embd is None:
         bound = PARAMETERS_PER_TOKEN_OF_TEXT * n_train
         paid = math.sqrt(flops * EFFICIENCY / 6 / TOKENS_PER_PARAMETER)
-        limit = "the time would pay for more" if paid > bound else "the text would carry more"
-        why.append(
-            f"some {min(paid, bound) / 1e6:.2g} M weights, as {limit} "
+        limit = "text" if paid > bound else "time"
+        reasons.append(
+            f"about {min(paid, bound) / 1e6:.2g} M parameters, limited by the {limit} "
             f"({paid / 1e6:.2g} M for the time, {bound / 1e6:.2g} M for the text)"
         )
     if size.dropout is None:
-        reads = f"the text is read some {flops * EFFICIENCY / (6 * _weights(plan.model.n_embd)) / n_train:.0f} times"
-        why.append(f"dropout {plan.model.dropout:g}, as {reads}, and {MAX_EPOCHS} at most")
-    if size.block_size is None and plan.model.block_size < LONGEST_BLOCK:
-        why.append(f"context {plan.model.block_size}, as the validation text is short")
-    return "; ".join(why)
+        epochs = flops * EFFICIENCY / (6 * _weights(plan.model.n_embd)) / n_train
+        reasons.append(
+            f"dropout {plan.model.dropout:g} for about {epochs:.0f} epochs, and {MAX_EPOCHS} at most"
+        )
+    if size.block_size is None and plan.model.block_size < MAX_BLOCK_SIZE:
+        reasons.append(f"context {plan.model.block_size}, as the text is short")
+    return "; ".join(reasons)
 
 
 def choose_steps(plan: Plan, n_train: int, seconds: float, step_seconds: float) -> int:
-    """Steps that fit into `seconds`, but no more than MAX_EPOCHS readings of the text."""
-    readings = math.ceil(MAX_EPOCHS * n_train / plan.tokens_per_step)
-    return max(1, int(min(seconds / step_seconds, readings)))
+    """Return the number of steps that fit into `seconds`, at most MAX_EPOCHS epochs."""
+    max_steps = math.ceil(MAX_EPOCHS * n_train / plan.tokens_per_step)
+    return max(1, int(min(seconds / step_seconds, max_steps)))
 
 
 def _weights(width: int) -> int:
-    """Weights in the blocks of a Llama-shaped model of that width."""
+    """Return the number of parameters in the blocks of a Llama-like model of a width."""
     return _depth(width) * 12 * width * width
 
 
 def _depth(width: int) -> int:
-    """Blocks for a width: 2 at 64, 6 at 192, 12 at 768."""
+    """Return the number of blocks for a width: 2 at 64, 6 at 192, 12 at 768."""
     return max(2, min(round(width / 32), 6 + width // 128))
 
 
@@ -185,13 +189,13 @@ def _head_size(width: int, n_head: int | None) -> int:
 
 
 def _block_size(n_train: int, n_validation: int) -> int:
-    """256, or for a short text the power of two that leaves a few windows to train and validate on."""
+    """Return MAX_BLOCK_SIZE, or for a short text a power of two that leaves several windows in each part."""
     longest = min(n_train // 8, n_validation // 2)
-    return max(8, min(LONGEST_BLOCK, 2 ** int(math.log2(max(8, longest)))))
+    return max(8, min(MAX_BLOCK_SIZE, 2 ** int(math.log2(max(8, longest)))))
 
 
 def _dropout(epochs: float) -> float:
-    """None for a text that is read a few times, more for one that is read often."""
+    """Return the dropout for a number of epochs: none for few, more for many."""
     return 0.0 if epochs < 5 else 0.1 if epochs < 12 else 0.2
 
 

@@ -1,4 +1,4 @@
-"""A reward that can be verified: whether a sum is right. Nobody has to be asked, and nothing can fool it."""
+"""A verifiable reward: whether the answer to a sum is correct."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ PROBLEM = re.compile(r"(\d+)\+(\d+)", re.ASCII)
 
 
 def score(prompt: str, completion: str) -> float:
-    """1 if the last word of the completion is the sum that the prompt asks for, else 0.
+    """Return 1 if the last word of the completion is the sum in the prompt, else 0, also for a prompt without a sum.
 
-    Only the answer counts: how it was found is up to who answers. 0 where the prompt asks for no sum.
+    The working is not checked.
     """
     asked = PROBLEM.search(prompt)
     words = completion.split()

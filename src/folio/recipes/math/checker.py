@@ -1,4 +1,4 @@
-"""A reward that can be verified: whether a word problem of GSM8K has the right number after ####, as its solutions do."""
+"""A verifiable reward: whether the number after #### is the solution of a GSM8K word problem."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ ANSWER = re.compile(r"####\s*\$?\s*(-?)\$?(\d[\d,]*(?:\.\d+)?)", re.ASCII)
 
 
 def score(prompt: str, completion: str) -> float:
-    """1 if the last number after #### is that of the problem's own solution, else 0.
+    """Return 1 if the last number after #### is that of the reference solution, else 0; the working is not checked.
 
-    Only the number counts: how it was found is up to who answers. Raises LookupError where the prompt is none of
-    GSM8K's problems, for which there is no solution.
+    Raises LookupError if the prompt is not a problem of GSM8K.
     """
     right = right_answers().get(prompt)
     if right is None:
@@ -25,13 +24,13 @@ def score(prompt: str, completion: str) -> float:
 
 @cache
 def right_answers() -> dict[str, Decimal | None]:
-    """The number that solves each problem, of those to learn from and of those to measure on."""
+    """Return the solution of each problem, training and held-out."""
     found = word_problems()
     return {talk[0]["content"]: answer_in(talk[1]["content"]) for talk in (*found.train, *found.validation)}
 
 
 def answer_in(text: str) -> Decimal | None:
-    """The last number after ####, in whichever way it is written: 1080, $1,080, 1080.00. None where there is none."""
+    """Return the last number after ####, in any notation (1080, $1,080, 1080.00), or None if there is none."""
     written = ANSWER.findall(text)
     if not written:
         return None

@@ -1,6 +1,6 @@
-"""What makes a good reply, as a rule: it plays the people who compare answers (docs/rubric.md).
+"""A rule-based judge of replies, in place of human raters (docs/rubric.md).
 
-`score` is what folio calls. To change what is good, change CRITERIA, or write another function like `score`.
+folio calls `score`. To change the judgment, change CRITERIA or write another function like `score`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from folio.errors import UserError
 
 
 def score(prompt: str, completion: str) -> float:
-    """How good a reply is, from 0 to 1: the weighted sum of CRITERIA. One without any word is worth 0.
+    """Return the quality of a reply, 0 to 1: the weighted sum of CRITERIA, or 0 if it has no words.
 
-    Raises UserError where the plays cannot be had.
+    Raises UserError if the plays are not available.
     """
     if not words(completion):
         return 0.0
@@ -30,20 +30,20 @@ def score(prompt: str, completion: str) -> float:
 
 
 def vocabulary(prompt: str, completion: str) -> float:
-    """The plays know its words: who writes letter by letter makes words up. 0 where a fifth of them are unknown."""
+    """Score the share of words that occur in the plays, 0 if a fifth do not: a character model makes words up."""
     said = words(completion)
     return ramp(sum(word in plays().words for word in said) / len(said), 0.8, 1.0)
 
 
 def phrasing(prompt: str, completion: str) -> float:
-    """The plays know its pairs of neighbours, or any order would do. A pair that was said before earns nothing."""
+    """Return the share of word pairs that occur in the plays, so that word order counts; repeated pairs do not count."""
     said = words(completion)
     new = set(pairwise(said)) - set(pairwise(words(prompt)))
     return len(new & plays().pairs) / max(len(said) - 1, 1)
 
 
 def sentences(prompt: str, completion: str) -> float:
-    """It begins with a capital, and comes to an end: 0 where it was cut off, a half where only the beginning is bad."""
+    """Return 1 for a capital at the beginning and punctuation at the end, 0.5 without the capital, 0 without the end."""
     text = completion.strip()
     if not re.search(r"[.!?]'?$", text):
         return 0.0
@@ -51,25 +51,25 @@ def sentences(prompt: str, completion: str) -> float:
 
 
 def novelty(prompt: str, completion: str) -> float:
-    """It repeats neither itself nor the prompt: three words in a row should be new. 0 where half of them are not."""
+    """Score the share of word triples that repeat neither the reply nor the prompt, 0 if half of them do."""
     said = triples(completion)
     return ramp(len(set(said) - set(triples(prompt))) / len(said), 0.5, 1.0)
 
 
 def length(prompt: str, completion: str) -> float:
-    """At least a line of verse, 40 characters, and at most 90, or a safe word would win, or a flood of them."""
+    """Score the length: best from 40 characters, a line of verse, to 90, so that neither extreme is exploited."""
     n_characters = len(completion.strip())
     return ramp(n_characters, 0, 40) * ramp(n_characters, 150, 90)
 
 
 def verse(prompt: str, completion: str) -> float:
-    """Its lines begin with a capital and are no longer than a verse. The plays have prose too: the weight is small."""
+    """Return the share of lines that look like verse; the plays also have prose, so the weight is small."""
     lines = completion.strip().split("\n")
     return sum(bool(re.match(CAPITAL, line)) and len(line) <= 55 for line in lines) / len(lines)
 
 
 def relevance(prompt: str, completion: str) -> float:
-    """It takes up a word of the prompt, not one that everybody says: or one sentence would do for all prompts."""
+    """Return 1 if the reply shares an uncommon word with the prompt, so that no reply fits all prompts."""
     shared = set(words(prompt)) & set(words(completion))
     return float(bool(shared - plays().common))
 
@@ -83,16 +83,16 @@ CRITERIA: dict[str, tuple[float, Callable[[str, str], float]]] = {
     "verse": (0.10, verse),
     "relevance": (0.05, relevance),
 }
-"""What counts, and how much."""
+"""The weight and function of each criterion."""
 
 
-# What they are made of
+# Helpers
 
 CAPITAL = r"'?[A-Z]"
 
 
 class Plays(NamedTuple):
-    """What the plays know: their words, which of them stand side by side, and the hundred that they say most."""
+    """The words of the plays, their adjacent pairs, and the hundred most common words."""
 
     words: frozenset[str]
     pairs: frozenset[tuple[str, str]]
@@ -101,26 +101,26 @@ class Plays(NamedTuple):
 
 @cache
 def plays() -> Plays:
-    """Read once, when first asked. Only the training text: the rest is for measuring."""
+    """Read the training part of the plays, once; the rest is held out."""
     corpus = load_corpus("shakespeare")
     if corpus.name != "shakespeare":
-        raise UserError(f"{corpus.notices[-1]} The rubric knows its words from the plays alone.")
+        raise UserError(f"{corpus.notices[-1]} The rubric needs the plays.")
     said = words(corpus.split()[0])
     common = [word for word, _ in Counter(said).most_common(100)]
     return Plays(frozenset(said), frozenset(pairwise(said)), frozenset(common))
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters, in lower case: hang'd is two words, hang and d, and good-night as well."""
+    """Return the runs of letters in lower case: hang'd and good-night are two words each."""
     return re.findall(r"[a-z]+", text.lower())
 
 
 def triples(text: str) -> list[tuple[str, ...]]:
-    """Every three words in a row, or all of fewer."""
+    """Return all runs of three words, or one of all words if there are fewer."""
     said = words(text)
     return [tuple(said[i : i + 3]) for i in range(max(len(said) - 2, 1))]
 
 
 def ramp(value: float, bad: float, good: float) -> float:
-    """0 at `bad` and 1 at `good`, a straight line from one to the other, and level beyond them."""
+    """Interpolate linearly from 0 at `bad` to 1 at `good`, clipped beyond them."""
     return min(1.0, max(0.0, (value - bad) / (good - bad)))

@@ -1,0 +1,27 @@
+"""How to continue prompts: how far, with which draws, and where to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge
+
+from folio.config import Settings
+from folio.inference.sampling import SamplingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(Settings):
+    """Settings of a generation. Raises UserError for a value outside its range."""
+
+    max_new_tokens: Annotated[int, Ge(0)]
+    """Maximum number of tokens to write after each prompt."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """How to draw each token."""
+    seed: Annotated[int, Ge(0)] = 1
+    """The same seed gives the same tokens."""
+    stop_ids: tuple[int, ...] = ()
+    """A row ends with the first of these tokens."""
+    stop: tuple[str, ...] = ()
+    """A row's text ends before the first of these strings; `Engine`, which knows no text, refuses them."""
