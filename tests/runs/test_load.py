@@ -148,7 +148,7 @@ def test_without_a_token_to_begin_with_it_needs_a_prompt(folio, foreign):
     content = json.loads((foreign / "tokenizer.json").read_text())
     content["post_processor"], content["added_tokens"] = None, []
     (foreign / "tokenizer.json").write_text(json.dumps(content))
-    assert "no token to begin a text with: give it a prompt" in folio("sample", foreign).mistake
+    assert "no token to begin a text with: give a prompt" in folio("sample", foreign).mistake
     assert folio("sample", foreign, "--prompt", "a", "--tokens", 2).code == 0
 
 

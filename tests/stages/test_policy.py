@@ -280,7 +280,7 @@ def test_a_reward_model_is_no_policy_and_a_stranger_no_reward_model(
 PROMPT_FILES = {
     "broken": ('{"prompt": "cat"}\n{"prompt": \n', "line 2: not valid JSON"),
     "empty": ("\n", "holds no prompts"),
-    "one": ('{"prompt": "cat"}\n', "holds but one record: give at least two, or others with --validation"),
+    "one": ('{"prompt": "cat"}\n', "holds only one record: give at least two, or name validation data"),
     "unknown character": (
         '{"prompt": "cat"}\n{"prompt": "ξ"}\n',
         "the prompt 'ξ': The tokenizer does not know 'ξ'",

@@ -171,7 +171,7 @@ GOOD, LONG = (
 )
 FILES = {
     "none fits": (lines(LONG, LONG), "none of 1 pairs fits into 16 tokens"),
-    "only one pair": (lines(GOOD), "holds but one record: give at least two, or others with --validation"),
+    "only one pair": (lines(GOOD), "holds only one record: give at least two, or name validation data"),
     "broken JSON": (lines(GOOD, GOOD) + "{", "line 3: not valid JSON"),
     "equal sides": (lines(GOOD, {**GOOD, "chosen": "ran"}), "line 2: chosen and rejected are the same"),
     "unknown character in an answer": (lines(GOOD, {**GOOD, "chosen": "ξ"}), "a pair with the prompt 'cat': The tokenizer does not know 'ξ'"),

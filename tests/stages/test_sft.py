@@ -103,7 +103,7 @@ def test_the_plays_are_conversations(tune, run, talk, monkeypatch, has_own):
 def test_what_stands_in_for_a_play_is_no_conversation(tune, run, monkeypatch):
     corpus = Corpus("python", "text", "a manual", ("shakespeare is not here.",))
     monkeypatch.setattr("folio.data.known.load_corpus", lambda _: corpus)
-    assert "There are no speeches in that" in tune("--data", "shakespeare").mistake
+    assert "It has no speeches" in tune("--data", "shakespeare").mistake
     assert not run.exists()
 
 

@@ -192,7 +192,7 @@ def test_the_own_tokens_are_found_wherever_they_are_named(tmp_path, files, promp
     assert tokenizer.end_ids == ends
     assert tokenizer.prompt("a") == tokenizer.encode("a").tolist()
     if prompt is None:
-        with pytest.raises(UserError, match="no token to begin a text with: give it a prompt"):
+        with pytest.raises(UserError, match="no token to begin a text with: give a prompt"):
             tokenizer.prompt("")
     else:
         assert tokenizer.prompt("") == prompt

@@ -60,7 +60,7 @@ def test_special_tokens_in_text_are_characters():
     ("unknown", "shown"), [("z", "'z'"), ("😀", "'😀'"), ("\r", r"'\\r'"), ("\ud83d", r"'\\ud83d'")]
 )
 def test_an_unknown_character_is_named_with_its_place(unknown, shown):
-    with pytest.raises(UserError, match=rf"does not know {shown} \(character 5, line 2\): take it out"):
+    with pytest.raises(UserError, match=rf"does not know {shown} \(character 5, line 2\): remove it"):
         CharTokenizer("abc\n").encode(f"ab\nc{unknown}{unknown}a")
 
 

@@ -72,7 +72,7 @@ def test_transformers_give_the_same_ids(tmp_path, messages, asks):
 MISTAKES = {
     "nothing": ([], "empty"),
     "unknown role": ([turn("user"), turn("robot")], "turn 2 has the role 'robot'"),
-    "two users": ([turn("user"), turn("user")], "turn 2 is the user's, where the assistant's should be"),
+    "two users": ([turn("user"), turn("user")], "turn 2 is the user's: it must be the assistant's"),
     "begins with an answer": ([turn("assistant")], "turn 1 is the assistant's"),
     "late system": ([turn("user"), turn("system")], "turn 2 is the system's"),
     "empty content": ([turn("user", "")], r"turn 1 \(user\) has no content"),

@@ -1,4 +1,4 @@
-"""Whether a model says many things or always the same."""
+"""Diversity of generated texts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def distinct_n(texts: Sequence[str], n: int = 2) -> float:
-    """Share of different ones among the n-grams of words in all texts together (Li et al., 2016); 0 where there is none.
+    """Return the share of distinct n-grams of words in all texts together (Li et al., 2016); 0 where there are none.
 
-    It falls as there is more text, so compare only equally many texts of like length.
+    More text lowers it: compare only equally many texts of similar length.
     """
     grams = [tuple(words[i : i + n]) for words in map(str.split, texts) for i in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else 0.0

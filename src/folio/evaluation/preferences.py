@@ -1,4 +1,4 @@
-"""How well a model tells the better of two answers."""
+"""Evaluation of preferences: how often a model prefers the chosen answer, and how well calibrated it is."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ N_BINS = 10
 
 @dataclass(frozen=True)
 class HeldOutPairs:
-    """Pairs that no step learns from. margins: of a model and a batch, by how much it prefers each chosen answer (B)."""
+    """Evaluation on held-out pairs. margins: (model, batch) -> how much the model prefers each chosen answer (B)."""
 
     batches: Sequence[Completions]
     margins: Callable[[Any, Completions], Tensor]
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Figures over all pairs with dropout off; `preference_metrics` says which."""
+        """Return `preference_metrics` over all pairs, with dropout off and names that begin with val_."""
         device = next(model.parameters()).device
         with evaluating(model):
             margins = torch.cat([self.margins(model, batch.to(device)).float() for batch in self.batches])
@@ -33,8 +33,10 @@ class HeldOutPairs:
 
 
 def preference_metrics(margins: Tensor) -> dict[str, float]:
-    """loss: -ln sigmoid(margin), the Bradley-Terry loss; accuracy: share of positive margins, ties counting half;
-    margin: their mean; calibration_error: see there. margins: (N) of the chosen over the rejected answers.
+    """Return metrics of margins of chosen over rejected answers: (N) in nats.
+
+    loss: mean of -ln sigmoid(margin), the Bradley-Terry loss; accuracy: share of positive margins, ties counting half;
+    margin: the mean; calibration_error: that of sigmoid(|margin|).
     """
     wins = (margins > 0).float() + 0.5 * (margins == 0).float()
     return {
@@ -46,8 +48,8 @@ def preference_metrics(margins: Tensor) -> dict[str, float]:
 
 
 def calibration_error(confidences: Tensor, hits: Tensor) -> float:
-    """How far a judge's confidence is from how often it is right: the mean over bins, weighted by what is in them
-    (expected calibration error; Guo et al., 2017). confidences: (N) in 0.5..1; hits: (N), 1 where it was right.
+    """Return the expected calibration error (Guo et al., 2017): the gap between confidence and accuracy in each of
+    N_BINS bins, weighted by the bin's size. confidences: (N) in 0.5..1; hits: (N), 1 where the choice was right.
     """
     bins = ((confidences - 0.5) * 2 * N_BINS).long().clamp(0, N_BINS - 1)
     gaps = torch.zeros(N_BINS, device=bins.device).index_add(0, bins, confidences - hits)
@@ -55,7 +57,7 @@ def calibration_error(confidences: Tensor, hits: Tensor) -> float:
 
 
 def longer_wins(lengths: Sequence[tuple[int, int]]) -> float:
-    """Accuracy of a judge who sees only lengths, (chosen, rejected): what a reward model has to beat."""
+    """Return the accuracy of always choosing the longer answer, a baseline. lengths: (chosen, rejected) pairs."""
     return sum((chosen > rejected) + 0.5 * (chosen == rejected) for chosen, rejected in lengths) / len(
         lengths
     )

@@ -1,7 +1,7 @@
-"""Byte-level BPE: tokens are pieces of words that are frequent, down to single bytes, so that every text has some.
+"""Byte-level BPE: tokens are frequent pieces of words, down to single bytes, so that every text can be encoded.
 
-Merges of the most frequent pairs (Sennrich et al., 2016) over bytes instead of characters (Radford et al., 2019). The
-`tokenizers` library trains and applies them; here is what folio asks of it.
+BPE merges the most frequent pairs (Sennrich et al., 2016), here of bytes instead of characters (Radford et al., 2019).
+The `tokenizers` library trains and applies the merges.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from folio.tokenizer.special_tokens import SETTINGS, SPECIAL_TOKENS, STANDARD_NA
 
 FILE = "tokenizer.json"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-"""GPT-2's vocabulary and merges, as Hugging Face and OpenAI once named them."""
+"""Files of GPT-2's vocabulary and merges, as once named by Hugging Face and by OpenAI."""
 GPT2_END = "<|endoftext|>"
 
 
 @dataclass(frozen=True)
 class BPETokenizer:
-    """A byte-level BPE tokenizer. Two with the same content are equal.
+    """A byte-level BPE tokenizer. Tokenizers with the same content are equal.
 
     content:  the text of a `tokenizer.json`, as the library writes it.
-    bos, eos: the special tokens at the beginning and at the end of a text, by name, if there are any.
+    bos, eos: the names of the special tokens that begin and end a text, if there are any.
     """
 
     content: str = field(repr=False)
@@ -42,10 +42,10 @@ class BPETokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
-        """Learn merges until there are vocab_size tokens, those of conversations included; fewer where the texts have
-        no more pairs. Pieces are cut before merging as GPT-2 does it: a word takes the space before it.
+        """Train a tokenizer of vocab_size tokens, chat tokens included; of fewer where the texts have no more pairs.
 
-        Raises UserError where not even the bytes have room.
+        Texts are split before merging as in GPT-2: a word takes the space before it. Raises UserError where vocab_size is
+        too small for the bytes and the chat tokens.
         """
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         smallest = len(alphabet) + len(SPECIAL_TOKENS)
@@ -68,7 +68,7 @@ class BPETokenizer:
 
     @cached_property
     def vocab_size(self) -> int:
-        """The highest id and one (V)."""
+        """Highest id plus one (V)."""
         return max(self._library.get_vocab(with_added_tokens=True).values()) + 1
 
     @cached_property
@@ -81,17 +81,17 @@ class BPETokenizer:
         return [self.special_ids[self.eos]] if self.eos else []
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """The ids of a text, with nothing added: (n) int32.
+        """Return the ids of a text, with nothing added: (n) int32.
 
-        Text never turns into special tokens: "<|end|>" gives the ids of its pieces, so nobody can end a turn by typing.
-        (The saved tokenizer.json, read with `transformers`, does turn it into the special token.)
+        Text never becomes a special token: "<|end|>" gives the ids of its pieces, so nobody can end a turn by typing.
+        (The saved tokenizer.json, read with `transformers`, does make it the special token.)
 
-        Raises UserError at the first code point that UTF-8 cannot hold.
+        Raises UserError for a code point that UTF-8 cannot hold.
         """
         return np.array(self._ids(text, add_special_tokens=False), dtype=np.int32)
 
     def prompt(self, text: str) -> list[int]:
-        """The ids of a text with what the model expects before it, as Llama 3 does; bos or eos if that is nothing.
+        """Return the ids of a text after the tokens that the model expects before it, as Llama 3 does; else bos or eos.
 
         Raises UserError for an empty text where the tokenizer has neither.
         """
@@ -99,11 +99,11 @@ class BPETokenizer:
         if ids:
             return ids
         if opening is None:
-            raise UserError("the model has no token to begin a text with: give it a prompt.")
+            raise UserError("the model has no token to begin a text with: give a prompt.")
         return [self.special_ids[opening]]
 
     def _ids(self, text: str, add_special_tokens: bool) -> list[int]:
-        # The library keeps this neither in the file nor in copies.
+        # The library saves this neither in the file nor in copies.
         self._library.encode_special_tokens = True
         try:
             text.encode()
@@ -111,23 +111,23 @@ class BPETokenizer:
             line = text.count("\n", 0, error.start) + 1
             raise UserError(
                 f"The tokenizer does not know {text[error.start]!r} (character {error.start + 1}, line {line}), "
-                "which is half a character: take it out."
+                "which is half a character: remove it."
             ) from None
         return self._library.encode(text, add_special_tokens=add_special_tokens).ids
 
     def drop_unknown(self, text: str) -> tuple[str, str]:
-        """For where a person is typing: the text without half characters, which a terminal may send, and those."""
+        """Return the text without lone surrogates, which a terminal may send, and those: for text that a user types."""
         known = text.encode(errors="ignore").decode()
         return known, "".join(dict.fromkeys(c for c in text if "\ud800" <= c <= "\udfff"))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids, special tokens by name. An id without a token, as in a padded embedding, gives none."""
+        """Return the text of ids, special tokens by name. An id without a token, as in a padded embedding, adds nothing."""
         return self._library.decode([int(i) for i in ids], skip_special_tokens=False)
 
     def with_chat_tokens(self) -> BPETokenizer:
-        """This tokenizer with all special tokens of a conversation; those that are missing get the next ids.
+        """Return this tokenizer with all tokens of the chat template; missing ones get the next ids.
 
-        From then on it adds nothing of its own before a text: the template says where `<|bos|>` stands.
+        The result adds nothing before a text: the template places `<|bos|>`.
         """
         library = tokenizers.Tokenizer.from_str(self.content)
         library.add_special_tokens(
@@ -137,7 +137,7 @@ class BPETokenizer:
         return replace(self, content=library.to_str(), bos=STANDARD_NAMES["bos"], eos=STANDARD_NAMES["eos"])
 
     def save(self, directory: Path) -> None:
-        """Write `tokenizer.json`, its settings and, where it has the tokens for it, the chat template."""
+        """Write `tokenizer.json`, its settings and, where all its tokens are there, the chat template."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILE).write_text(self.content, encoding="utf-8")
         is_for_chat = self.special_ids.keys() >= set(SPECIAL_TOKENS)
@@ -149,20 +149,20 @@ class BPETokenizer:
 
     @classmethod
     def load(cls, directory: Path) -> BPETokenizer:
-        """The tokenizer of a model directory: its `tokenizer.json`, or GPT-2's vocabulary and merges.
+        """Load the tokenizer of a model directory: `tokenizer.json`, or GPT-2's vocabulary and merges.
 
         Raises UserError where the files are missing, damaged, or hold another kind of tokenizer.
         """
         pair = old_pair(directory)
         library = _read_pair(*pair) if pair else _read(directory / FILE)
-        library.no_truncation()  # some files keep how their last user cut and padded batches
+        library.no_truncation()  # some files keep the settings of their last user
         library.no_padding()
         own = {name: _own_token(directory, library, name) for name in ("bos", "eos")}
         return cls(library.to_str(), **own)
 
 
 def old_pair(directory: Path) -> tuple[Path, Path] | None:
-    """The two files of a tokenizer from before there was `tokenizer.json`; None where that is there."""
+    """Return the two files that preceded `tokenizer.json`, or None where that exists or they do not."""
     if (directory / FILE).exists():
         return None
     found = ((directory / vocab, directory / merges) for vocab, merges in PAIRS)
@@ -170,7 +170,7 @@ def old_pair(directory: Path) -> tuple[Path, Path] | None:
 
 
 def _byte_level(model: models.BPE) -> tokenizers.Tokenizer:
-    """A tokenizer around the model that cuts texts as GPT-2 does."""
+    """Return a tokenizer that splits texts as GPT-2 does, then applies the model."""
     library = tokenizers.Tokenizer(model)
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = decoders.ByteLevel()
@@ -186,7 +186,7 @@ def _read(path: Path) -> tokenizers.Tokenizer:
         raise _damaged(path) from error
     try:
         library = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing more special
+    except Exception as error:  # the library raises nothing more specific
         raise _damaged(path) from error
     if not isinstance(library.model, models.BPE):
         kind = type(library.model).__name__
@@ -194,8 +194,8 @@ def _read(path: Path) -> tokenizers.Tokenizer:
     decoder = json.loads(text).get("decoder") or {}
     if "ByteLevel" not in [each.get("type") for each in (decoder, *decoder.get("decoders", ()))]:
         raise UserError(
-            f"{path} holds a BPE tokenizer that is not byte-level, as those of the first Llamas: "
-            "folio reads byte-level ones, as of GPT-2, Llama 3 and Qwen3."
+            f"{path} holds a BPE tokenizer that is not byte-level, like those of the first Llamas: "
+            "folio reads byte-level ones, like those of GPT-2, Llama 3 and Qwen3."
         )
     return library
 
@@ -203,9 +203,9 @@ def _read(path: Path) -> tokenizers.Tokenizer:
 def _read_pair(vocab: Path, merges: Path) -> tokenizers.Tokenizer:
     try:
         library = _byte_level(models.BPE.from_file(str(vocab), str(merges)))
-    except Exception as error:  # the library raises nothing more special
+    except Exception as error:  # the library raises nothing more specific
         raise _damaged(vocab, merges) from error
-    if library.token_to_id(GPT2_END) is None:  # others cut texts in other ways, which stand in neither file
+    if library.token_to_id(GPT2_END) is None:  # others split texts in ways that neither file tells
         raise UserError(
             f"{vocab} is not GPT-2's: it has no {GPT2_END}. Load the tokenizer with transformers and save_pretrained."
         )
@@ -223,7 +223,7 @@ def _special_ids(library: tokenizers.Tokenizer) -> dict[str, int]:
 
 
 def _own_token(directory: Path, library: tokenizers.Tokenizer, name: str) -> str | None:
-    """The special token that begins ("bos") or ends ("eos") a text, from whichever file tells."""
+    """Return the special token that begins ("bos") or ends ("eos") a text, from whichever file names it."""
     special = _special_ids(library)
     told = _settings(directory / SETTINGS).get(f"{name}_token")
     told = told.get("content") if isinstance(told, dict) else told
@@ -235,7 +235,7 @@ def _own_token(directory: Path, library: tokenizers.Tokenizer, name: str) -> str
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """A file of settings, or nothing where there is none to be read: what it would tell is of use, not needed."""
+    """Return a file's settings, or {} where it cannot be read: they are optional."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The lecture's tokenizer: every character is a token."""
+"""The lecture's tokenizer, in which each character is a token."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES, save_
 
 @dataclass(frozen=True)
 class CharTokenizer:
-    """One id for each Unicode code point: characters in sorted order, then the special tokens.
+    """A tokenizer with one id for each Unicode code point: characters in sorted order, then the special tokens.
 
-    A character is one code point: "\\r\\n", a letter with a combining accent and a joined emoji are several. The
-    special tokens are reserved from the start, so that a model of plain text can go on to chat with the embedding it
-    has. Two tokenizers with the same characters are equal.
+    "\\r\\n", a letter with a combining accent and a joined emoji are several characters. The special tokens are reserved
+    from the start, so that a model of plain text can learn to chat without a larger embedding. Tokenizers with the same
+    characters are equal.
 
     characters: single characters in any order; repeats count once.
     """
@@ -36,7 +36,7 @@ class CharTokenizer:
 
     @classmethod
     def train(cls, text: str) -> CharTokenizer:
-        """The tokenizer that knows every character of `text`."""
+        """Return the tokenizer of the characters of `text`."""
         return cls(tuple(set(text)))
 
     @property
@@ -45,7 +45,7 @@ class CharTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Characters and special tokens together (V)."""
+        """Number of characters and special tokens (V)."""
         return len(self.characters) + len(SPECIAL_TOKENS)
 
     @cached_property
@@ -73,10 +73,10 @@ class CharTokenizer:
         return self._table[np.minimum(codes, len(self._table) - 1)]
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """The id of each character: (len(text)) int32.
+        """Return the id of each character: (len(text)) int32.
 
-        Text never turns into special tokens: "<|end|>" gives seven characters' ids, so nobody can end a turn
-        by typing. (The saved tokenizer.json, read with `transformers`, does turn it into the special token.)
+        Text never becomes a special token: "<|end|>" gives the ids of seven characters, so nobody can end a turn
+        by typing. (The saved tokenizer.json, read with `transformers`, does make it the special token.)
 
         Raises UserError at the first character that the tokenizer does not know.
         """
@@ -86,33 +86,32 @@ class CharTokenizer:
             at = int(unknown.argmax())
             raise UserError(
                 f"The tokenizer does not know {text[at]!r} (character {at + 1}, line {text.count(chr(10), 0, at) + 1}): "
-                "take it out, or train a new model on a text that has it."
+                "remove it, or train a new model on a text that has it."
             )
         return ids
 
     def prompt(self, text: str) -> list[int]:
-        """What a model reads to continue a text: its ids, or `<|bos|>` where it is empty."""
+        """Return the ids for a model to continue a text: its own, or `<|bos|>` where it is empty."""
         return self.encode(text).tolist() or [self.special_ids[STANDARD_NAMES["bos"]]]
 
     def drop_unknown(self, text: str) -> tuple[str, str]:
-        """For where a person is typing: the text without unknown characters, and those, each once, in order."""
+        """Return the text without unknown characters, and those, each once, in order: for text that a user types."""
         codes = _code_points(text)
         known = self._lookup(codes) >= 0
         return _text(codes[known]), "".join(dict.fromkeys(_text(codes[~known])))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids, special tokens by name. Raises KeyError for an id that is no token."""
+        """Return the text of ids, special tokens by name. Raises KeyError for an id without a token."""
         return "".join(self._tokens[int(i)] for i in ids)
 
     def with_chat_tokens(self) -> CharTokenizer:
-        """Itself: it has them."""
+        """Return self: it always has them."""
         return self
 
     def save(self, directory: Path) -> None:
         """Write `tokenizer.json`, its settings and the chat template, as `transformers.AutoTokenizer` reads them.
 
-        It gives the same ids, except that it finds special tokens in text (see `encode`), and adds no
-        beginning-of-text of its own.
+        There it gives the same ids, except for special tokens in text (see `encode`). It adds no `<|bos|>`.
         """
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -130,9 +129,9 @@ class CharTokenizer:
 
     @classmethod
     def load(cls, directory: Path) -> CharTokenizer:
-        """Read back what `save` wrote; `tokenizer.json` is enough.
+        """Load a tokenizer that `save` wrote; `tokenizer.json` is enough.
 
-        Raises UserError where the file is missing, damaged or holds another kind of tokenizer.
+        Raises UserError where the file is missing, damaged, or holds another kind of tokenizer.
         """
         path = directory / "tokenizer.json"
         try:
@@ -146,18 +145,18 @@ class CharTokenizer:
             raise UserError(f"{path} is damaged: copy it again, or save the model again.") from error
         if kind != "WordLevel":
             raise UserError(
-                f"{path} holds a tokenizer of kind {kind}, not one of characters: load it as that kind."
+                f"{path} holds a tokenizer of kind {kind}, not a character tokenizer: load it as that kind."
             )
         characters = [token for token in vocab if token not in SPECIAL_TOKENS]
         if all(len(character) == 1 for character in characters):
             tokenizer = cls(characters)
             if {token: i for i, token in tokenizer._tokens.items()} == vocab:
                 return tokenizer
-        raise UserError(f"{path} is not a character tokenizer of folio's: its tokens or their ids differ.")
+        raise UserError(f"{path} is not a character tokenizer of folio: its tokens or their ids differ.")
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:
-    # Half surrogates reach us only from a terminal; let them through, to be reported as unknown characters.
+    # Lone surrogates come only from a terminal; let them through, to be reported as unknown characters.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 

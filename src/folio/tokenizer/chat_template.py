@@ -1,9 +1,9 @@
-"""The chat template: how a conversation becomes tokens.
+"""The chat template, which turns a conversation into tokens.
 
     <|bos|>system text<|end|><|user|>question<|end|><|assistant|>answer<|end|><|user|> ...
 
-The system turn needs no token of its own: it is what stands between `<|bos|>` and the first `<|end|>`. Special tokens
-come from the template alone. What people typed is encoded as text, so nobody can end a turn by typing "<|end|>".
+The system turn needs no token of its own: it is the text between `<|bos|>` and the first `<|end|>`. Special tokens
+come only from the template. Content is encoded as text, so nobody can end a turn by typing "<|end|>".
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-"""The same in Jinja, which `transformers` and others read."""
+"""The template in Jinja, for `transformers` and others."""
 
 Message = Mapping[str, str]
 """`role`, one of ROLES, and `content`."""
 
 
 def check_messages(messages: Sequence[Message]) -> None:
-    """Raise UserError unless this is a conversation: a system turn or none, then user and assistant in turn."""
+    """Raise UserError unless messages are an optional system turn, then user and assistant in alternation."""
     if not messages:
         raise UserError("the conversation is empty.")
     expected: tuple[str, ...] = ("user", "system")
@@ -45,14 +45,14 @@ def check_messages(messages: Sequence[Message]) -> None:
                 f"turn {number} has the role {role!r}: it must be {', '.join(ROLES[:-1])} or {ROLES[-1]}."
             )
         if role not in expected:
-            raise UserError(f"turn {number} is the {role}'s, where the {expected[0]}'s should be.")
+            raise UserError(f"turn {number} is the {role}'s: it must be the {expected[0]}'s.")
         if not isinstance(content, str) or not content:
             raise UserError(f"turn {number} ({role}) has no content.")
         expected = ("assistant",) if role == "user" else ("user",)
 
 
 def turns(tokenizer: Tokenizer, messages: Sequence[Message]) -> Iterator[tuple[NDArray[np.int32], bool]]:
-    """The ids of each turn from its role's token to its `<|end|>`, and whether it is the assistant's."""
+    """Yield the ids of each turn, from its role's token to its `<|end|>`, and whether it is the assistant's."""
     special = tokenizer.special_ids
     for message in messages:
         role = message["role"]
@@ -62,7 +62,7 @@ def turns(tokenizer: Tokenizer, messages: Sequence[Message]) -> Iterator[tuple[N
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """What the assistant is given to answer: all turns, and the beginning of its own."""
+    """Return the prompt for an answer: all turns, and the token that opens the assistant's."""
     special = tokenizer.special_ids
     ids = [special["<|bos|>"]]
     for turn, _ in turns(tokenizer, messages):
@@ -71,10 +71,10 @@ def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
 
 
 def completion_ids(tokenizer: Tokenizer, content: str) -> list[int]:
-    """What the assistant should write after `prompt_ids`: an answer and its `<|end|>`."""
+    """Return the completion of a prompt: the ids of an answer, and `<|end|>`."""
     return [*tokenizer.encode(content).tolist(), tokenizer.special_ids["<|end|>"]]
 
 
 def save_template(directory: Path) -> None:
-    """Write the template beside the tokenizer, where `transformers` looks for it."""
+    """Write the template to a model directory, where `transformers` looks for it."""
     (directory / FILE).write_text(TEMPLATE, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The tokenizer of a model directory, of whatever kind it is."""
+"""Load the tokenizer of a model directory, whatever its kind."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ KINDS: Mapping[str, Callable[[Path], Tokenizer]] = {
     "BPE": BPETokenizer.load,
     "WordLevel": CharTokenizer.load,
 }
-"""By what `tokenizer.json` calls them."""
+"""Loaders by the kind that `tokenizer.json` names."""
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """Read the tokenizer of a model directory: byte-level BPE, or folio's own of characters.
+    """Load the tokenizer of a model directory: byte-level BPE, or folio's character tokenizer.
 
-    Raises UserError where there is none, it is damaged, or of another kind.
+    Raises UserError where it is missing, damaged, or of another kind.
     """
     kind = "BPE" if old_pair(directory) else _kind(directory / FILE)
     if kind not in KINDS:
         raise UserError(
-            f"{directory / FILE} holds a tokenizer of kind {kind}: folio reads byte-level BPE, and its own of characters."
+            f"{directory / FILE} holds a tokenizer of kind {kind}: folio reads byte-level BPE and its own character tokenizer."
         )
     return KINDS[kind](directory)
 
@@ -34,7 +34,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 def _kind(path: Path) -> str:
     try:
         model = json.loads(path.read_text(encoding="utf-8"))["model"]
-        # GPT-2's file is older than the entry.
+        # GPT-2's file predates the entry.
         return str(model.get("type") or ("BPE" if "merges" in model else None))
     except OSError as error:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What every tokenizer can do, whatever its tokens are."""
+"""The interface of all tokenizers."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from numpy.typing import NDArray
 
 
 class Tokenizer(Protocol):
-    """Text to token ids, and back."""
+    """Turns text into token ids, and back."""
 
     @property
     def unit(self) -> str:
-        """What a token of text is called where a person reads of it: "character" or "token"."""
+        """What messages call a token: "character" or "token"."""
 
     @property
     def vocab_size(self) -> int:
-        """The highest id and one (V). The model may have more rows than that."""
+        """Highest id plus one (V). A model may have more rows than that."""
 
     @property
     def special_ids(self) -> dict[str, int]:
-        """The id of each special token, by name. Text never turns into one."""
+        """The id of each special token, by name. `encode` never returns one."""
 
     @property
     def end_ids(self) -> list[int]:
-        """The tokens after which a text is over; none where the tokenizer does not tell."""
+        """The tokens that end a text; empty where the tokenizer names none."""
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """The ids of a text: (n) int32. Raises UserError for what the tokenizer cannot hold."""
+        """Return the ids of a text: (n) int32. Raises UserError for a character that the tokenizer does not know."""
 
     def prompt(self, text: str) -> list[int]:
-        """What a model reads in order to continue a text: at least one id, also where the text is empty.
+        """Return the ids for a model to continue a text: at least one, also for an empty text.
 
-        Raises UserError for an empty text where nothing is known to begin one with.
+        Raises UserError for an empty text where the tokenizer has no token to begin with.
         """
 
     def drop_unknown(self, text: str) -> tuple[str, str]:
-        """The text without what `encode` refuses, and that, each character once."""
+        """Return the text without the characters that `encode` refuses, and those, each once."""
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids, special tokens by name; U+FFFD stands for bytes that are no character, or not yet."""
+        """Return the text of ids, special tokens by name. Bytes that are not (yet) a character become U+FFFD."""
 
     def save(self, directory: Path) -> None:
-        """Write `tokenizer.json` and what belongs to it, as `transformers.AutoTokenizer` reads them."""
+        """Write `tokenizer.json` and the files beside it that `transformers.AutoTokenizer` reads."""
 
     def with_chat_tokens(self) -> Tokenizer:
-        """This tokenizer with all the tokens of the chat template; those that are missing get the next ids."""
+        """Return this tokenizer with all tokens of the chat template; missing ones get the next ids."""

@@ -1,4 +1,4 @@
-"""The special tokens of a conversation, and the file that tells others which begins and which ends a text."""
+"""The special tokens of a conversation, and the file that tells `transformers` what they do."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SPECIAL_TOKENS = ("<|bos|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
-"""What a conversation needs beside text."""
+"""The tokens of the chat template, and padding."""
 STANDARD_NAMES = {"bos": "<|bos|>", "eos": "<|end|>", "pad": "<|pad|>"}
-"""Some of them by the names that `transformers` has for what they do."""
+"""Special tokens by their role in `transformers`."""
 SETTINGS = "tokenizer_config.json"
 
 
 def save_settings(directory: Path, names: Mapping[str, str]) -> None:
-    """Write `tokenizer_config.json`. names: tokens by what they do, as in STANDARD_NAMES.
+    """Write `tokenizer_config.json`. names: tokens by role, as in STANDARD_NAMES.
 
-    The class is the one that takes `tokenizer.json` as it is; those named after models build parts of their own.
+    Of the classes, PreTrainedTokenizerFast takes `tokenizer.json` as it is; those of models build parts of their own.
     """
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
