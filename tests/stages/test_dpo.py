@@ -23,7 +23,7 @@ def dpo(folio, finished, tmp_path, run):
 
 
 def test_it_learns_what_is_preferred_and_begins_as_its_reference(dpo, run):
-    outcome = dpo(*RATES, "--epochs", 3, "--beta", 0.5)
+    outcome = dpo(*RATES, "--epochs", 4, "--beta", 0.5)
     assert outcome.code == 0, outcome.err
     info, records = json.loads((run / "run.json").read_text()), read_lines(run / "metrics.jsonl")
     before, after = info["before"], records[-1]
