@@ -92,7 +92,7 @@ def test_best_is_the_best(finished):
 def test_what_is_shown(pretrain, run):
     done = pretrain()
     assert (done.code, done.err) == (0, "")
-    for words in ("characters", "22 different", "2 layers, 16 wide", "estimate", f"step {STEPS}/{STEPS}", "val_loss",
+    for words in ("characters", "22 distinct", "2 layers, width 16", "estimate", f"step {STEPS}/{STEPS}", "val_loss",
                   "characters/s", "left 0:00", "validation loss", "nats per character", "loss.png", "Next"):  # fmt: skip
         assert words in done.out, words
     assert "\x1b" not in done.out, "no terminal, no colours"

@@ -73,8 +73,8 @@ def test_it_is_shown_in_tokens(pretrain, run):
     assert (done.code, done.err) == (0, "")
     out = " ".join(done.out.split())
     n_tokens = len(load_for_inference(run)[1].encode(halves()[0]))
-    passes = STEPS * 64 / n_tokens
-    for words in (f"290 different, {n_tokens:,} for training", f"16 tokens, the text {passes:.1f} times", "tokens/s",
+    epochs = STEPS * 64 / n_tokens
+    for words in (f"vocabulary of 290, {n_tokens:,} for training", f"16 tokens, {epochs:.1f} epochs", "tokens/s",
                   "nats per token", "bits per byte"):  # fmt: skip
         assert words in out, words
     assert "characters/s" not in out
@@ -144,13 +144,14 @@ def test_another_text_is_refused_before_it_is_tokenized(pretrain, run, text_file
     assert "is not the text that" in pretrain(*flags, "--steps", "2", "--resume").mistake
 
 
-def test_a_long_validation_text_is_measured_on_in_part(pretrain, run):
-    assert pretrain(*BPE, "--validation-tokens", 50).code == 0
+def test_a_long_validation_text_is_measured_on_in_part(pretrain, run, monkeypatch):
+    monkeypatch.setattr("folio.stages.pretrain.VALIDATION_TOKENS", 50)
+    assert pretrain(*BPE).code == 0
     _, tokenizer = load_for_inference(run)
     ids = tokenizer.encode(halves()[1])[:51]
     last = read_lines(run / "metrics.jsonl")[-1]
     model = load_for_inference(run / "checkpoints" / f"step-{STEPS}")[0]
-    measured = HeldOut(list(validation_windows(torch.from_numpy(ids), 16, 32)), n_bytes=1)(model)
+    measured = HeldOut(list(validation_windows(torch.from_numpy(ids), 16, 32)))(model)
     assert last["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-5)
     n_bytes = len(tokenizer.decode(ids[1:]).encode())
     assert last["val_bpb"] == pytest.approx(last["val_loss"] * 50 / math.log(2) / n_bytes)
