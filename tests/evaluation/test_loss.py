@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from folio.data.windows import validation_windows
-from folio.evaluation.loss import HeldOut
+from folio.errors import UserError
+from folio.evaluation.loss import HeldOut, evaluate
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 
@@ -51,3 +52,8 @@ def test_the_model_is_left_as_it_was(model, training):
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, state[name])
         assert parameter.grad is None
+
+
+def test_without_targets_there_is_nothing_to_evaluate(model):
+    with pytest.raises(UserError, match="nothing to evaluate"):
+        evaluate(model, [])

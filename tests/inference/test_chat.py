@@ -1,6 +1,7 @@
 """A conversation without a terminal."""
 
 import pytest
+import torch
 from random_models import TOKENIZER, random_gpt
 
 from folio.errors import UserError
@@ -8,7 +9,19 @@ from folio.inference.chat import ChatSession
 from folio.inference.sampling import SamplingConfig
 from folio.tokenizer.char import CharTokenizer
 
-MODEL = random_gpt().eval()
+
+def talkative(tokenizer):
+    """A model that writes every character equally often, and never ends its answer."""
+    model = random_gpt(vocab_size=tokenizer.vocab_size, norm="layer_norm", bias=True, tied_embeddings=False)
+    with torch.no_grad():
+        model.norm.weight.zero_()
+        model.norm.bias.fill_(1.0)
+        model.head.weight.zero_()
+        model.head.weight[len(tokenizer.characters) :] = -10.0
+    return model.eval()
+
+
+MODEL = talkative(TOKENIZER)
 
 
 @pytest.fixture
@@ -104,7 +117,7 @@ def test_undo_removes_the_last_answer_alone(session):
 
 def test_another_session_takes_over_what_it_knows_of_the_conversation(session, notices):
     tokenizer = CharTokenizer(tuple("abc"))
-    other = ChatSession(random_gpt(seed=2, vocab_size=tokenizer.vocab_size), tokenizer, notify=notices.append)
+    other = ChatSession(talkative(tokenizer), tokenizer, notify=notices.append)
     session.set_system("fa")
     ask(session, "abd")
     other.sync_with(session)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from folio.batch import Batch, Loss
+from folio.errors import UserError
 from folio.model.mode import evaluating
 from folio.objectives.next_token import next_token_loss
 
@@ -28,6 +29,9 @@ def evaluate(
 
     Returns:
         `loss` and the metrics of the loss function, each a mean over everything that counts in the batches.
+
+    Raises:
+        UserError: where nothing counts, as without a batch.
     """
     device = next(model.parameters()).device
     sums: dict[str, float] = {"loss": 0.0}
@@ -38,6 +42,8 @@ def evaluate(
             count += loss.count.item()
             for name, value in {"loss": loss.total, **loss.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + value.item()
+    if not count:
+        raise UserError("the batches have no targets: there is nothing to evaluate.")
     return {name: value / count for name, value in sums.items()}
 
 
