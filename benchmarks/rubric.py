@@ -36,11 +36,11 @@ BROKEN: dict[str, Callable[[str, str, random.Random], str]] = {
     "letters of each word shuffled": lambda _, reply, dice: re.sub(
         WORD, lambda word: "".join(dice.sample(word[0], len(word[0]))), reply
     ),
-    "cut after 60 %": lambda _, reply, dice: reply[: len(reply) * 6 // 10],
-    "first words five times over": lambda _, reply, dice: f"{(reply.rstrip('.!?,-')[:20] + ', ') * 5}ay.",
-    "the prompt given back": lambda prompt, reply, dice: prompt,
-    "my lord, five times over": lambda _, reply, dice: "My lord, my lord, my lord, my lord, my lord.",
-    "random letters, as many": lambda _, reply, dice: "".join(dice.choices(LETTERS, k=len(reply))) + ".",
+    "truncated after 60 %": lambda _, reply, dice: reply[: len(reply) * 6 // 10],
+    "first words repeated five times": lambda _, reply, dice: f"{(reply.rstrip('.!?,-')[:20] + ', ') * 5}ay.",
+    "the prompt repeated": lambda prompt, reply, dice: prompt,
+    '"my lord" five times': lambda _, reply, dice: "My lord, my lord, my lord, my lord, my lord.",
+    "random letters of the same length": lambda _, reply, dice: "".join(dice.choices(LETTERS, k=len(reply))) + ".",
 }
 """Ways to spoil a reply: of prompt, reply and dice."""
 
@@ -58,7 +58,7 @@ def main(model: Path = Path("runs/shakespeare-sft"), seed: int = 1) -> None:
     print(row("real replies", real))
     print(row("better of the model's two", [own[max(two, key=scores.__getitem__)] for two in twos]))
     print(row("the model's", own))
-    print(row("the model's, cut off", [each for each, ended in zip(own, ends, strict=True) if not ended]))
+    print(row("the model's, truncated", [each for each, ended in zip(own, ends, strict=True) if not ended]))
     for name in BROKEN:
         print(row(name, broken(name, real)))
     real_wins = [scores[len(own) + i // 2] > scores[i] for i in range(len(own))]

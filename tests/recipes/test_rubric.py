@@ -171,11 +171,11 @@ def test_the_table_of_the_page_is_what_its_command_prints(full, replies):
         ("words shuffled", 0.85, 0.15),
         ("the same, punctuation kept", 0.85, 0.1),
         ("letters of each word shuffled", 0.95, 0.25),
-        ("cut after 60 %", 0.95, 0.25),
-        ("first words five times over", 0.95, 0.2),
-        ("the prompt given back", 0.75, 0.1),
-        ("my lord, five times over", 0.6, 0.03),
-        ("random letters, as many", 0.95, 0.35),
+        ("truncated after 60 %", 0.95, 0.25),
+        ("first words repeated five times", 0.95, 0.2),
+        ("the prompt repeated", 0.75, 0.1),
+        ('"my lord" five times', 0.6, 0.03),
+        ("random letters of the same length", 0.95, 0.35),
     ],
 )
 def test_a_broken_reply_scores_lower(full, replies, name, wins, distance):
