@@ -138,7 +138,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def table_row(row: dict[str, Any]) -> str:
-    """A line of the table on the page."""
+    """Return a line of the table on the page."""
     figures = [f"{100 * row[stage][name]:.1f}" for name in TEMPERATURES for stage in ("sft", "grpo")]
     seconds = [f"{row[stage][clock]:.0f}" for stage in STAGES for clock in ("processor", "wall")]
     return f"| {' | '.join([str(row['seed']), *figures, *seconds])} |"

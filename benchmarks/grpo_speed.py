@@ -90,7 +90,7 @@ class Step:
 
 
 def share_of_e(prompt: str, completion: str) -> float:
-    """A reward that costs nothing."""
+    """Return a reward that costs nothing."""
     return completion.count("e") / max(1, len(completion))
 
 
@@ -125,7 +125,7 @@ def folio_task(path: Path, settings: folio.GRPOConfig) -> tuple[Task, Tokenizer]
 
 
 def trl_settings(settings: folio.GRPOConfig, output: str) -> trl.GRPOConfig:
-    """The same, and all off that takes time and has no use here."""
+    """Return the same settings for TRL, with everything off that takes time and has no use here."""
     return trl.GRPOConfig(
         output_dir=output,
         max_steps=settings.rollout.rollouts,
@@ -197,7 +197,7 @@ class Turns(transformers.TrainerCallback):
         self.began = time.perf_counter()
 
     def reward(self, prompts: list[Any], completions: list[Any], **about: Any) -> list[float]:
-        """What TRL calls when completions are written, and the reference, if there is one, has read them."""
+        """Score completions, as TRL asks when they are written, and the reference, if there is one, has read them."""
         rewards = [share_of_e("", completion[-1]["content"]) for completion in completions]
         self.n_written = sum(map(len, about["completion_ids"]))
         self.n_read = self.n_written + sum(about["prompt_length"])
@@ -232,7 +232,7 @@ def trl_trainer(
 
 
 def as_trl(batch: GRPOBatch, pad_id: int) -> dict[str, Tensor]:
-    """The same in TRL's layout: prompts with padding on their left, beside completions with padding on their right."""
+    """Return the same in TRL's layout: prompts with padding on their left, beside completions with padding on their right."""
     starts, ends = batch.mask.argmax(dim=1).tolist(), (batch.last + 1).tolist()
 
     def cut(rows: Tensor, begin: Sequence[int], end: Sequence[int], side: str, fill: int = 0) -> Tensor:

@@ -29,7 +29,7 @@ class Arguments:
 
 
 def matrices() -> list[torch.nn.Parameter]:
-    """The weights that Muon moves, with random gradients."""
+    """Return the weights that Muon updates, with random gradients."""
     torch.manual_seed(0)
     found = [
         parameter for parameter in GPT(GPTConfig(vocab_size=70)).blocks.parameters() if parameter.ndim == 2

@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def train(config: Config, name: str, seed: int, run: RunDirectory) -> None:
-    """A reward model, in a process of its own."""
+    """Train a reward model, in a process of its own."""
     command = [sys.executable, "-m", "folio", "reward", str(RECIPE), str(config.model)]
     command += ["--data", f"{name}.train.jsonl", "--run", str(run.path), "--seed", str(seed)]
     command += ["--threads", str(config.threads)] if config.threads else []
@@ -102,7 +102,7 @@ def train(config: Config, name: str, seed: int, run: RunDirectory) -> None:
 
 
 def measured(name: str, seed: int, run: RunDirectory) -> Row:
-    """What the model that was kept makes of the test."""
+    """Evaluate the model that was kept on the test pairs."""
     model, tokenizer = load_score_model(run.best).eval(), load_tokenizer(run.best)
     found = find_parts(read_preferences, {}, f"{name}.train.jsonl", None)
     parts = (found.train, found.validation, read_preferences(f"{name}.test.jsonl"))
@@ -173,13 +173,13 @@ def counts(parts: Sequence[Sequence[Any]]) -> tuple[int, int, int]:
 
 
 def line(row: Row) -> str:
-    """A line of the table of all runs."""
+    """Return a line of the table of all runs."""
     figures = " | ".join(f"{row.figures[name]:.3f}" for name in FIGURES)
     return f"| {row.name} | {row.seed} | {figures} | {row.seconds:.0f} s |"
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """A line of the table: means over the seeds, and from where to where the accuracy goes."""
+    """Return a line of the table: means over the seeds, and from where to where the accuracy goes."""
     first, accuracies = rows[0], [row.figures["accuracy"] for row in rows]
     means = {name: statistics.mean(row.figures[name] for row in rows) for name in FIGURES}
     epochs = read_recipe(RewardRunConfig, RECIPE).training.pairs.epochs

@@ -40,7 +40,9 @@ BROKEN: dict[str, Callable[[str, str, random.Random], str]] = {
     "first words repeated five times": lambda _, reply, dice: f"{(reply.rstrip('.!?,-')[:20] + ', ') * 5}ay.",
     "the prompt repeated": lambda prompt, reply, dice: prompt,
     '"my lord" five times': lambda _, reply, dice: "My lord, my lord, my lord, my lord, my lord.",
-    "random letters of the same length": lambda _, reply, dice: "".join(dice.choices(LETTERS, k=len(reply))) + ".",
+    "random letters of the same length": lambda _, reply, dice: (
+        "".join(dice.choices(LETTERS, k=len(reply))) + "."
+    ),
 }
 """Ways to spoil a reply: of prompt, reply and dice."""
 
@@ -79,7 +81,7 @@ def main(model: Path = Path("runs/shakespeare-sft"), seed: int = 1) -> None:
 
 
 def held_out() -> list[tuple[list[Message], str]]:
-    """What is said, and the real reply, from the held-out text of the plays."""
+    """Return what is said, and the real reply, from the held-out text of the plays."""
     conversations = find_conversations("shakespeare").validation
     return [(messages[:-1], messages[-1]["content"]) for messages in conversations]
 
@@ -87,7 +89,7 @@ def held_out() -> list[tuple[list[Message], str]]:
 def answers(
     path: Path, asked: Sequence[list[Message]], seed: int
 ) -> tuple[list[tuple[str, str]], list[bool]]:
-    """The model's: prompts and answers, and which of them end by themselves."""
+    """Return the model's: prompts and answers, and which of them end by themselves."""
     model, tokenizer = load_for_chat(path)
     prompts = [Prompt(messages[-1]["content"], prompt_ids(tokenizer, messages)) for messages in asked]
     samples = []

@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def follow_kl(out: Path, seed: int) -> None:
-    """The same PPO with other prices for distance, and a picture of reward and gold reward against that distance."""
+    """Run the same PPO with other prices for distance, and a picture of reward and gold reward against that distance."""
     sft, reward = (out / f"{name}-{seed}" for name in ("sft", "reward"))
     runs = [out / f"ppo-{seed}"]
     for kl_coef in KL_COEFS:
@@ -77,7 +77,7 @@ def follow_kl(out: Path, seed: int) -> None:
 
 
 def folio(*words: str | Path) -> None:
-    """A command; the benchmark ends where it fails."""
+    """Run a command; the benchmark ends where it fails."""
     print("$ folio", *words, flush=True)
     code = cli.main([str(word) for word in words])
     if code:
@@ -143,7 +143,7 @@ class Measure:
         return kept | self.judged_by_rubric(samples, tokenizer)
 
     def best_of(self, path: Path) -> dict[str, float]:
-        """The best of N answers by the learned reward: what can be had without any training. Its KL to the model is
+        """Return the best of N answers by the learned reward: what can be had without any training. Its KL to the model is
         at most ln N - (N - 1) / N (Stiennon et al., 2020)."""
         model, tokenizer = load_for_chat(path)
         prompts = self.prompts(tokenizer)[:BEST_OF_PROMPTS]
@@ -178,7 +178,7 @@ class Measure:
         return samples
 
     def judged_by_rubric(self, samples: list[Sample], tokenizer: Tokenizer) -> dict[str, float]:
-        """The gold reward, and how much is said twice (of 64 answers, for it falls with their number)."""
+        """Return the gold reward, and how much is said twice (of 64 answers, for it falls with their number)."""
         rubric: WeightedSum = load_rewards([RUBRIC], tokenizer, seconds=10)
         gold = rubric(samples)
         texts = [sample.completion for sample in samples[:BEST_OF_PROMPTS]]
@@ -216,7 +216,7 @@ def read(run: Path) -> dict[str, dict[str, float]]:
 
 
 def best(run: Path) -> dict[str, float]:
-    """The evaluation with the lowest loss, whose model was kept."""
+    """Return the evaluation with the lowest loss, whose model was kept."""
     records = read_lines(RunDirectory(run).metrics_file)
     return min((record for record in records if "val_loss" in record), key=lambda record: record["val_loss"])
 

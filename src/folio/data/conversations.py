@@ -32,8 +32,8 @@ class Example:
     """A conversation as tokens.
 
     ids:      (n) int32, from `<|bos|>` to an `<|end|>`.
-    weights:  (n) float32, 1 for each token that the assistant should have written, its `<|end|>` too, else 0.
-    is_cut:   whether turns are missing at its end, for want of room.
+    weights:  (n) float32, 1 for each token of an answer, its `<|end|>` too, else 0.
+    is_cut:   whether turns at its end were left out for lack of room.
     """
 
     ids: NDArray[np.int32]
@@ -42,7 +42,7 @@ class Example:
 
 
 def read_conversations(data: str | Path) -> Records[Conversation]:
-    """The conversations of files or of a dataset of the Hub (see `read_records`), in any form of `columns.FORMS`.
+    """Return the conversations of files or of a dataset of the Hub (see `read_records`), in any form of `columns.FORMS`.
 
     Raises UserError, naming file and line, for what is not a conversation with an answer in it.
     """
@@ -57,12 +57,12 @@ def parse_conversation(record: Record, where: str) -> Conversation:
     messages = conversation_of(record)
     check_messages(messages)
     if all(message["role"] != "assistant" for message in messages):
-        raise UserError("no turn is the assistant's: there is nothing to learn from it.")
+        raise UserError("no turn is the assistant's: there is no answer to train on.")
     return Conversation(messages, where)
 
 
 def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:
-    """A conversation as tokens, cut after the last answer that fits whole; None if not even the first does."""
+    """Return a conversation as tokens, cut after the last answer that fits whole; None if not even the first does."""
     ids = [np.array([tokenizer.special_ids["<|bos|>"]], dtype=np.int32)]
     weights = [np.zeros(1, dtype=np.float32)]
     length, n_kept, is_cut = 1, 0, False
@@ -83,7 +83,7 @@ def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int)
 def tokenize_all(
     tokenizer: Tokenizer, conversations: Sequence[Conversation], block_size: int
 ) -> list[Example | None]:
-    """Conversations as tokens for a model that reads block_size of them; None for those that do not fit (see `tokenize`).
+    """Return conversations as tokens, each at most block_size + 1; None for those that do not fit (see `tokenize`).
 
     Raises UserError for a character that the model does not know, saying where, and where nothing fits.
     """
@@ -101,8 +101,8 @@ def tokenize_all(
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one row of a batch holds: (T) each, as in `Batch`. Its conversations stand one after another."""
+class PackedRow:
+    """A row of a batch, (T) each as in `Batch`: conversations one after another."""
 
     ids: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -110,7 +110,7 @@ class Row:
     segments: NDArray[np.int64]
 
 
-def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[Row]:
+def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[PackedRow]:
     """Rows of block_size that hold every conversation once and little padding.
 
     A conversation of n tokens takes n - 1 places, its last token being a target only. The longest go first, each
@@ -131,7 +131,7 @@ def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[Row]
     return [_row(held, block_size, pad_id) for held in bins]
 
 
-def _row(examples: Sequence[Example], block_size: int, pad_id: int) -> Row:
+def _row(examples: Sequence[Example], block_size: int, pad_id: int) -> PackedRow:
     ids = np.full(block_size, pad_id, dtype=np.int64)
     targets = np.full(block_size, pad_id, dtype=np.int64)
     weights = np.zeros(block_size, dtype=np.float32)
@@ -142,10 +142,10 @@ def _row(examples: Sequence[Example], block_size: int, pad_id: int) -> Row:
         ids[start:end], targets[start:end] = example.ids[:-1], example.ids[1:]
         weights[start:end], segments[start:end] = example.weights[1:], number
         start = end
-    return Row(ids, targets, weights, segments)
+    return PackedRow(ids, targets, weights, segments)
 
 
-def batch_of(rows: Sequence[Row]) -> Batch:
+def batch_of(rows: Sequence[PackedRow]) -> Batch:
     """Rows side by side."""
     return Batch(
         *(
@@ -161,7 +161,7 @@ class PackedConversations(OrderedSource[Batch]):
     Each epoch visits every row once, in a new order; a batch may cross from one epoch into the next.
     """
 
-    def __init__(self, rows: Sequence[Row], *, batch_size: int, seed: int) -> None:
+    def __init__(self, rows: Sequence[PackedRow], *, batch_size: int, seed: int) -> None:
         super().__init__(batch_size)
         self.rows = rows
         self.seed = seed

@@ -220,10 +220,10 @@ def _python_reference() -> str:
 
 def _no_such_data(data: str, path: Path) -> str:
     try:
-        neighbours = os.listdir(path.parent)
+        neighbors = os.listdir(path.parent)
     except (OSError, ValueError):
-        neighbours = []
-    close = get_close_matches(path.name, [*KNOWN_CORPORA, *neighbours], n=1)
+        neighbors = []
+    close = get_close_matches(path.name, [*KNOWN_CORPORA, *neighbors], n=1)
     guess = [name if name in KNOWN_CORPORA else path.with_name(name) for name in close]
     hint = f"; did you mean {guess[0]}?" if guess else "."
     return f"There is no file or folder {data!r}, and the corpora known by name are: {', '.join(KNOWN_CORPORA)}{hint}"

@@ -24,7 +24,10 @@ GROUPED_BATCHES = 16
 
 @dataclass(frozen=True)
 class Preference:
-    """prompt: the conversation up to a user's turn. chosen, rejected: two answers to it."""
+    """A preference between two answers.
+
+    prompt: the conversation up to a user's turn. chosen, rejected: two answers to it.
+    """
 
     prompt: Sequence[Message]
     chosen: str
@@ -32,7 +35,7 @@ class Preference:
 
 
 def read_preferences(data: str | Path) -> Records[Preference]:
-    """The preferences of files or of a dataset of the Hub (see `read_records`): `prompt`, `chosen` and `rejected`.
+    """Return the preferences of files or of a dataset of the Hub (see `read_records`): `prompt`, `chosen` and `rejected`.
 
     Each is a text, or a list of messages; chosen and rejected may be whole conversations, which need no prompt beside
     them (see `columns.answers_of`). Raises UserError, naming file and line, for what is no preference.
@@ -80,12 +83,12 @@ class Pair:
     rejected: Sequence[int]
 
     def __len__(self) -> int:
-        """Tokens of the longer side."""
+        """Return the tokens of the longer side."""
         return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
 
 def tokenize_pair(tokenizer: Tokenizer, preference: Preference) -> Pair:
-    """A preference as ids: both answers after the same prompt, each with its `<|end|>`.
+    """Return a preference as ids: both answers after the same prompt, each with its `<|end|>`.
 
     Raises UserError, naming the prompt, for a character that the tokenizer does not know.
     """
@@ -102,7 +105,7 @@ def tokenize_pair(tokenizer: Tokenizer, preference: Preference) -> Pair:
 
 
 def pair_batch(pairs: Sequence[Pair], pad_id: int) -> Completions:
-    """First all chosen answers, then all rejected ones, in the same order: (2B, T)."""
+    """Return a batch of all chosen answers, then all rejected ones, in the same order: (2B, T)."""
     chosen = [(pair.prompt, pair.chosen) for pair in pairs]
     rejected = [(pair.prompt, pair.rejected) for pair in pairs]
     return Completions.from_pairs([*chosen, *rejected], pad_id)

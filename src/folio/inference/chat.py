@@ -132,7 +132,7 @@ class ChatSession:
         return [{"role": "system", "content": self.system}] if self.system else []
 
     def _prompt(self) -> list[int]:
-        """The ids of the conversation, without its oldest turns if the context has no room for them and an answer."""
+        """Return the ids of the conversation, without its oldest turns if the context has no room for them and an answer."""
         if not self.messages or self.messages[-1]["role"] != "user":
             raise UserError("there is no question to answer.")
         block_size = self.model.config.block_size

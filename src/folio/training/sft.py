@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge
 
 from folio.config import Count, Positive, Seed, Settings, from_table
-from folio.data.conversations import PackedConversations, Row, pack, parse_conversation, tokenize_all
+from folio.data.conversations import PackedConversations, PackedRow, pack, parse_conversation, tokenize_all
 from folio.errors import FolioWarning
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
@@ -50,7 +50,7 @@ class SFTConfig(Settings):
         return max(1, round(self.epochs * n_rows / self.micro_batch_size))
 
 
-def sft_task(model: GPT, rows: Sequence[Row], config: SFTConfig) -> Task:
+def sft_task(model: GPT, rows: Sequence[PackedRow], config: SFTConfig) -> Task:
     """Return the task of fine-tuning `model` on packed rows (see `pack`)."""
     source = PackedConversations(rows, batch_size=config.micro_batch_size, seed=config.seed)
     return Task(
