@@ -1,59 +1,16 @@
-"""The losses of preferences and of reinforcement learning, against their equations written out."""
+"""PPO's losses, against the paper."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from completions import CLIP, PAIRS, one_by_one, random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.objectives.dpo import implied_reward_loss
-from folio.objectives.grpo import clipped_loss_with_kl, kl_k3
-from folio.objectives.logprobs import entropy, token_logprobs
-from folio.objectives.ppo import policy_loss, value_loss
-from folio.objectives.reward import bradley_terry_loss
-
-
-def random(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def test_logprobs_are_those_of_the_tempered_distribution():
-    logits, targets = random(2, 3, 5), torch.tensor([[0, 4, 2], [1, 1, 3]])
-    probabilities = (logits / 0.7).softmax(-1)
-    for b in range(2):
-        for t in range(3):
-            expected = probabilities[b, t, targets[b, t]].log()
-            torch.testing.assert_close(token_logprobs(logits, targets, 0.7)[b, t], expected)
-    expected = torch.distributions.Categorical(logits=logits / 0.7).entropy()
-    torch.testing.assert_close(entropy(logits, 0.7), expected)
-
-
-def test_bradley_terry_is_the_chance_of_the_better_one():
-    chosen, rejected = torch.tensor([1.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 2.0])
-    loss = bradley_terry_loss(chosen, rejected)
-    by_hand = sum(
-        -math.log(math.exp(c) / (math.exp(c) + math.exp(r))) for c, r in zip(chosen, rejected, strict=True)
-    )
-    assert loss.total.item() == pytest.approx(by_hand)
-    assert loss.count == 3
-    assert loss.metrics["accuracy"] == 1.5  # a win, a loss, a tie
-    assert loss.metrics["margin"] == 0.0
-
-
-def test_dpo_of_the_reference_itself_is_undecided():
-    chosen, rejected = random(4), random(4, seed=1)
-    loss = implied_reward_loss(chosen, rejected, chosen, rejected, beta=0.1)
-    assert loss.total.item() == pytest.approx(4 * math.log(2))
-    assert loss.metrics["accuracy"] == 2.0
-
-
-def test_dpo_is_bradley_terry_on_implied_rewards():
-    chosen, rejected, ref_chosen, ref_rejected = (random(6, seed=seed) for seed in range(4))
-    ours = implied_reward_loss(chosen, rejected, ref_chosen, ref_rejected, beta=0.3)
-    theirs = bradley_terry_loss(0.3 * (chosen - ref_chosen), 0.3 * (rejected - ref_rejected))
-    torch.testing.assert_close(ours.total, theirs.total)
-    torch.testing.assert_close(ours.metrics["margin"], theirs.metrics["margin"])
+from folio.objectives.grpo import clipped_loss_with_kl
+from folio.objectives.ppo import policy_loss, ppo_loss, value_loss
 
 
 def test_on_the_first_pass_the_ratio_is_one_and_nothing_is_clipped():
@@ -112,12 +69,40 @@ def test_the_value_is_held_near_what_it_was():
     assert loss.metrics["value_clip_fraction"] == 1
 
 
-def test_k3_estimates_the_kl():
-    torch.manual_seed(0)
-    policy, reference = random(6), random(6, seed=1)
-    p, q = policy.log_softmax(0), reference.log_softmax(0)
-    tokens = torch.multinomial(p.exp(), 200_000, replacement=True)
-    exact = (p.exp() * (p - q)).sum()
-    estimates = kl_k3(p[tokens][None], q[tokens][None])
-    assert (estimates >= 0).all()
-    torch.testing.assert_close(estimates.mean(), exact, rtol=0.03, atol=0.0)
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_ppo_is_the_paper_token_by_token(ppo_batch, learner, temperature):
+    total = policy_total = value_total = entropy_total = count = clipped = 0.0
+    for row, (prompt, completion) in enumerate(PAIRS):
+        ids = [*prompt, *completion]
+        logits, values = one_by_one(learner.policy, ids), one_by_one(learner.critic, ids)
+        for t in range(len(prompt) - 1, len(ids) - 1):  # predicts token t + 1
+            p = (logits[t] / temperature).softmax(-1)
+            old_value, target = ppo_batch.old_values[row, t].item(), ppo_batch.returns[row, t].item()
+            advantage, value = ppo_batch.advantages[row, t].item(), values[t].item()
+            ratio = p[ids[t + 1]].item() / math.exp(ppo_batch.old_logprobs[row, t])
+            surrogate = min(ratio * advantage, min(max(ratio, 0.8), 1.2) * advantage)
+            held = old_value + min(max(value - old_value, -0.3), 0.3)
+            error = max((value - target) ** 2, (held - target) ** 2)
+            policy_total -= surrogate
+            value_total += 0.5 * error
+            entropy_total -= (p * p.log()).sum().item()
+            clipped += surrogate < ratio * advantage - 1e-6
+            count += 1
+            total += -surrogate + 0.1 * 0.5 * error
+    loss = ppo_loss(learner, ppo_batch, **CLIP, temperature=temperature)
+    assert loss.total.item() == pytest.approx(total, rel=1e-4)
+    assert loss.count.item() == count == sum(len(completion) for _, completion in PAIRS)
+    assert loss.metrics["policy_loss"].item() == pytest.approx(policy_total, rel=1e-4)
+    assert loss.metrics["value_loss"].item() == pytest.approx(value_total, rel=1e-4)
+    assert loss.metrics["entropy"].item() == pytest.approx(entropy_total, rel=1e-4)
+    assert loss.metrics["clip_fraction"].item() == clipped > 0
+
+
+def test_a_critic_that_is_right_is_left_alone(ppo_batch, learner):
+    """Also where the values are far from 0: the critic's mean is part of what it says."""
+    learner.critic.score_mean = 3.0
+    with torch.no_grad():
+        values = learner.critic(ppo_batch.ids[:, :-1])
+    right = replace(ppo_batch, returns=values, old_values=values)
+    loss = ppo_loss(learner, right, **CLIP, temperature=1.0)
+    assert loss.metrics["value_loss"].item() == pytest.approx(0, abs=1e-6)
