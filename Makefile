@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/folio run shakespeare
 
 test: .venv/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ LECTURE = ROOT / "src" / "folio" / "lecture" / "pages"
 PAGES = sorted(LECTURE.glob("[0-9]*.md"))
 FILLED = [LECTURE / "README.md", *PAGES, ROOT / "benchmarks" / "ladder.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LITTLE = {"--block-size": "8", "--batch-size": "2"}
+LITTLE = {"--n-embd": "16", "--n-head": "2", "--n-layer": "1", "--block-size": "8", "--batch-size": "2"}
 """A command is run as it stands on the page, but for two steps, and with little where it does not say."""
 
 

@@ -104,9 +104,8 @@ def optimizer_steps(
     """
     device = next(model.parameters()).device
     model.train()
-    start = (
-        time.perf_counter()
-    )  # before the first group: in reinforcement learning making one takes most of a step
+    # Before the first group: in reinforcement learning, making one takes most of a step.
+    start = time.perf_counter()
     for step, group in zip(steps, groups, strict=False):
         sums = _backward(model, loss_function, (batch.to(device) for batch in group))
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
