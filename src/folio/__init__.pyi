@@ -1,15 +1,21 @@
 # The public names of folio, and the modules that hold them: read by type checkers, and by __init__.py.
 
 from .batch import Batch, Completions, Loss
+from .data.conversations import PackedConversations
 from .data.corpora import load_corpus
+from .data.preferences import PairBatches
 from .data.windows import RandomWindows, validation_windows
 from .errors import FolioWarning, UserError
 from .evaluation.loss import evaluate
 from .inference.api import chat, generate, logprobs, stream
 from .model.config import GPTConfig
 from .model.gpt import GPT
-from .model.score import ScoreModel
+from .model.score import ActorCritic, ScoreModel
+from .objectives.dpo import dpo_loss
+from .objectives.grpo import GRPOBatch, grpo_loss
 from .objectives.next_token import next_token_loss
+from .objectives.ppo import PPOBatch, ppo_loss
+from .objectives.reward import reward_loss
 from .rl.grpo import GRPOConfig, grpo
 from .rl.ppo import PPOConfig, ppo
 from .runs.load import add_chat_tokens, load, save
@@ -27,6 +33,7 @@ __version__: str
 
 __all__ = [
     "GPT",
+    "ActorCritic",
     "BPETokenizer",
     "Batch",
     "CharTokenizer",
@@ -34,12 +41,16 @@ __all__ = [
     "DPOConfig",
     "FolioWarning",
     "GPTConfig",
+    "GRPOBatch",
     "GRPOConfig",
     "Loss",
     "Muon",
     "NonFiniteLossError",
     "OptimizerConfig",
+    "PPOBatch",
     "PPOConfig",
+    "PackedConversations",
+    "PairBatches",
     "RandomWindows",
     "RewardConfig",
     "SFTConfig",
@@ -51,15 +62,19 @@ __all__ = [
     "build_optimizers",
     "chat",
     "dpo",
+    "dpo_loss",
     "evaluate",
     "generate",
     "grpo",
+    "grpo_loss",
     "load",
     "load_corpus",
     "logprobs",
     "next_token_loss",
     "ppo",
+    "ppo_loss",
     "reward",
+    "reward_loss",
     "save",
     "sft",
     "stream",

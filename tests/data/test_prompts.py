@@ -65,7 +65,7 @@ def test_a_file_without_prompts(write):
         read_prompts(write("", " "))
 
 
-def test_samples_answer_short_questions_from_all_over_or_else_the_shortest():
+def test_sample_questions_are_short_and_from_all_parts():
     def asked(*texts):
         return sample_questions([[{"role": "user", "content": text}] for text in texts])
 

@@ -34,7 +34,7 @@ def test_an_array_is_numbered_by_object(tmp_path):
     assert [row.where[-8:] for row in json_rows(tmp_path / "a.json")] == ["object 1", "object 2"]
 
 
-def test_bad_rows_of_a_table_are_not_errors_and_only_named_columns_are_read(tmp_path):
+def test_parquet_rows_read_named_columns_and_skip_bad_rows(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"n": [1, None], "m": [3, 4]}), path)
     assert [row.value for row in parquet_rows(path)] == [{"n": 1, "m": 3}, {"n": None, "m": 4}]

@@ -142,7 +142,7 @@ def test_validation_covers_every_target_once_in_order(n_tokens, block_size, batc
     assert targets == list(range(1, n_tokens))
 
 
-def test_an_opening_token_is_replaced_where_it_begins_a_window_and_nowhere_else():
+def test_an_opening_token_is_replaced_at_window_starts_only():
     ids = torch.arange(1000) % 5
     plain, marked = (
         RandomWindows(ids, block_size=8, batch_size=50, seed=1, opening=opening)

@@ -86,6 +86,12 @@ def test_logprobs_of_too_few_or_too_many(n):
         logprobs(model, [1] * n)
 
 
+def test_logprobs_of_an_unknown_id():
+    model, _ = make_chatty()
+    with pytest.raises(UserError, match="the ids range from 1 to 999"):
+        logprobs(model, [1, 999])
+
+
 def test_mistakes():
     model, tokenizer = make_chatty()
     with pytest.raises(UserError, match="does not know 'x'"):

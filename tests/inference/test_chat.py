@@ -79,7 +79,7 @@ def test_unknown_characters_are_left_out_with_a_notice(session, notices):
         session.add_user_message("ß")
 
 
-def test_the_oldest_messages_leave_a_full_context_and_stay_in_the_transcript(session, notices):
+def test_a_full_context_drops_the_oldest_messages(session, notices):
     for question in ("abc", "def", "fed", "cab"):
         ask(session, question)
     assert len(session.transcript()) == 8

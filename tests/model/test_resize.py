@@ -34,7 +34,7 @@ def test_old_rows_are_the_same_to_the_bit_and_new_ones_the_mean(model, vocab_siz
     assert (larger.head.weight is larger.embedding.weight) == model.config.tied_embeddings
 
 
-def test_scores_of_old_tokens_stay_and_a_new_one_is_no_likelier_than_the_average(model, ids):
+def test_logits_of_known_tokens_do_not_change(model, ids):
     larger = resize_vocab(model, N_KNOWN, 102)
     ids = ids % N_KNOWN
     with torch.inference_mode():

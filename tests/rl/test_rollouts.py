@@ -147,7 +147,7 @@ def test_metrics_are_their_definitions():
     assert 0 < metrics["stop_share"] < 1
 
 
-def test_an_answer_without_an_end_costs_a_penalty_that_is_no_part_of_the_reward():
+def test_the_penalty_for_a_missing_end_is_not_part_of_the_reward():
     rollout = sampler(missing_stop_penalty=0.5).sample(PROMPTS * 4, seed=1)
     taken = (rollout.rewards - rollout.scores).tolist()
     assert taken == [0.0 if sample.is_stopped else 0.5 for sample in rollout.samples]

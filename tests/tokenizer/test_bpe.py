@@ -112,7 +112,7 @@ def test_a_text_is_certain_at_some_id_and_half_before(text):
         assert part.endswith("\ufffd") or text.startswith(part)
 
 
-def test_special_ids_are_decoded_by_name_and_ids_without_a_token_to_nothing():
+def test_decoding_special_and_unknown_ids():
     assert TRAINED.decode([TRAINED.special_ids["<|end|>"], *TRAINED.encode("cat")]) == "<|end|>cat"
     assert TRAINED.decode([TRAINED.vocab_size + 5]) == ""
 

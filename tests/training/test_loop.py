@@ -279,7 +279,7 @@ def test_fit_saves_first_and_does_the_last_step_too():
     ]
 
 
-def test_fit_does_what_an_unfinished_step_still_needs_but_saves_it_no_more():
+def test_fit_completes_an_unfinished_step_without_saving_it():
     diary = Diary()
     diary.fit(range(3, 5), last_step=5, interval=2, unfinished=report(2))
     assert diary.entries == [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from folio.batch import Batch
 from folio.data.columns import Record, conversation_of
 from folio.data.order import OrderedSource, visit
 from folio.data.records import Records, read_records
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.tokenizer.chat_template import Message, check_messages, turns
 from folio.tokenizer.protocol import Tokenizer
 
@@ -131,6 +133,28 @@ def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[Pack
     return [_row(held, block_size, pad_id) for held in bins]
 
 
+def packed_rows(
+    conversations: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, block_size: int
+) -> list[PackedRow]:
+    """Return conversations, rows such as `{"messages": [...]}`, packed into rows of block_size tokens (see `pack`).
+
+    Warns with FolioWarning of those that are cut or left out, because a row has no room for them. Raises UserError for
+    a row that is no conversation, and for a character that the tokenizer does not know.
+    """
+    parsed = [parse_conversation(row, f"conversation {n}") for n, row in enumerate(conversations, 1)]
+    examples = tokenize_all(tokenizer, parsed, block_size)
+    kept = [example for example in examples if example is not None]
+    n_cut = sum(example.is_cut for example in kept)
+    if n_cut or len(kept) < len(examples):
+        warnings.warn(
+            f"the context is {block_size} tokens: {n_cut:,} conversations are cut after an answer, "
+            f"{len(examples) - len(kept):,} left out",
+            FolioWarning,
+            stacklevel=3,
+        )
+    return pack(kept, block_size, tokenizer.special_ids["<|pad|>"])
+
+
 def _row(examples: Sequence[Example], block_size: int, pad_id: int) -> PackedRow:
     ids = np.full(block_size, pad_id, dtype=np.int64)
     targets = np.full(block_size, pad_id, dtype=np.int64)
@@ -165,6 +189,19 @@ class PackedConversations(OrderedSource[Batch]):
         super().__init__(batch_size)
         self.rows = rows
         self.seed = seed
+
+    @classmethod
+    def from_conversations(
+        cls,
+        conversations: Sequence[Mapping[str, Any]],
+        tokenizer: Tokenizer,
+        *,
+        block_size: int,
+        batch_size: int,
+        seed: int,
+    ) -> Self:
+        """Return the source of these conversations, rows such as `{"messages": [...]}`; for warnings and errors see `packed_rows`."""
+        return cls(packed_rows(conversations, tokenizer, block_size), batch_size=batch_size, seed=seed)
 
     def batch(self, positions: NDArray[np.int64]) -> Batch:
         """Return the rows at these positions of the stream."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from folio.batch import Completions
 from folio.data.columns import Record, answers_of
 from folio.data.order import OrderedSource, permute, visit
 from folio.data.records import Records, read_records
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.hashing import hash64
 from folio.tokenizer.chat_template import Message, check_messages, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
@@ -104,6 +106,30 @@ def tokenize_pair(tokenizer: Tokenizer, preference: Preference) -> Pair:
         ) from None
 
 
+def tokenize_pairs(
+    preferences: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, block_size: int
+) -> list[Pair]:
+    """Return preferences, rows `{"prompt": ..., "chosen": ..., "rejected": ...}`, as ids.
+
+    Warns with FolioWarning of those longer than block_size, which are left out. Raises UserError for a row that is no
+    preference, for a character that the tokenizer does not know, and where no pair is left.
+    """
+    pairs = [
+        tokenize_pair(tokenizer, preference_of(row, f"preference {n}"))
+        for n, row in enumerate(preferences, 1)
+    ]
+    kept = [pair for pair in pairs if len(pair) <= block_size]
+    if not kept:
+        raise UserError(f"none of {len(pairs)} pairs fits into {block_size} tokens, the model's context.")
+    if len(kept) < len(pairs):
+        warnings.warn(
+            f"the context is {block_size} tokens: {len(pairs) - len(kept):,} of {len(pairs):,} pairs are left out",
+            FolioWarning,
+            stacklevel=3,
+        )
+    return kept
+
+
 def pair_batch(pairs: Sequence[Pair], pad_id: int) -> Completions:
     """Return a batch of all chosen answers, then all rejected ones, in the same order: (2B, T)."""
     chosen = [(pair.prompt, pair.chosen) for pair in pairs]
@@ -125,6 +151,20 @@ class PairBatches(OrderedSource[Completions]):
         self.pad_id = pad_id
         self.seed = seed
         self.batches_per_epoch = -(-len(pairs) // batch_size)
+
+    @classmethod
+    def from_preferences(
+        cls,
+        preferences: Sequence[Mapping[str, Any]],
+        tokenizer: Tokenizer,
+        *,
+        block_size: int,
+        batch_size: int,
+        seed: int,
+    ) -> Self:
+        """Return the source of these preferences, rows as in `tokenize_pairs`, which says what is warned of and raised."""
+        pairs = tokenize_pairs(preferences, tokenizer, block_size)
+        return cls(pairs, batch_size=batch_size, pad_id=tokenizer.special_ids["<|pad|>"], seed=seed)
 
     def batch(self, positions: NDArray[np.int64]) -> Completions:
         """Return the pairs of the batches at these positions of the stream."""

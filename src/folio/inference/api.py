@@ -181,11 +181,15 @@ def logprobs(model: GPT, ids: Ids) -> Tensor:
         (n - 1) float32 on the CPU, in nats.
 
     Raises:
-        UserError: for fewer than two tokens, or more than the model reads at once.
+        UserError: for fewer than two tokens, more than the model reads at once, or an id that it does not have.
     """
     read = torch.as_tensor(ids, dtype=torch.int64, device=model.embedding.weight.device)
     if not 2 <= len(read) <= model.config.block_size:
         raise UserError(
             f"there are {len(read)} tokens: logprobs takes 2 to {model.config.block_size}, the model's context."
+        )
+    if read.min() < 0 or read.max() >= model.config.vocab_size:
+        raise UserError(
+            f"the ids range from {read.min()} to {read.max()}: the model has 0 to {model.config.vocab_size - 1}."
         )
     return token_logprobs(model(read[None, :-1]), read[None, 1:])[0].cpu()

@@ -41,8 +41,9 @@ ConfigT = TypeVar("ConfigT", bound=StageConfig)
 class Prepared:
     """A run that is ready to begin, or to be resumed.
 
-    finish: what is left to do with the trained model, and the figure. facts: what to show first. origin, digest: what the run learns from, in words, and a SHA-256 of it. before: held-out
-    metrics of the model that the run starts from. shown: names of the metrics beside the progress bar.
+    finish: what is left to do with the trained model, such as the figure. origin, digest: what the run learns from, in
+    words, and a SHA-256 of it. facts: what to show first. before: held-out metrics of the model that the run starts
+    from. shown: names of the metrics beside the progress bar.
     """
 
     training: Training
@@ -57,11 +58,12 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Stage(Generic[ConfigT]):
-    """A command that trains, and all that there is to know of it.
+    """A command that trains, and all that the rest of folio knows of it.
 
-    output: the run directory that settings mean. prepare: loads and builds. show: the result, and what to do next. metrics: those that say how the stage went, by their
-    names in metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model. check: raises UserError for what
-    lies beside a recipe and is broken, before anything else is done.
+    output: returns the run directory for the settings. prepare: loads the data and the model, and builds the task. show:
+    prints the result and the next command. metrics: those that say how the stage went, by their names in metrics.jsonl.
+    makes_assistant: whether `folio chat` can talk with its model. check: raises UserError for a broken file beside a
+    recipe, before anything else is done.
     """
 
     name: str

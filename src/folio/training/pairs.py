@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +12,8 @@ from typing import Any
 import torch
 
 from folio.config import Count, NonNegative, Positive, Seed, Settings, from_table
-from folio.data.preferences import Pair, PairBatches, preference_of, tokenize_pair
-from folio.errors import FolioWarning, UserError
+from folio.data.preferences import Pair, PairBatches, tokenize_pairs
+from folio.errors import UserError
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.model.transformer import Transformer
@@ -125,7 +124,7 @@ def reward(
         UserError: for a row that is no preference, a character that the tokenizer does not know, or an unknown setting.
     """
     config = from_table(RewardConfig, settings, "reward")
-    pairs = _tokenized(preferences, tokenizer, model.config.block_size)
+    pairs = tokenize_pairs(preferences, tokenizer, model.config.block_size)
     torch.manual_seed(config.pairs.seed)
     return reward_task(model, pairs, tokenizer.special_ids["<|pad|>"], config).reports()
 
@@ -153,24 +152,7 @@ def dpo(
     config = from_table(DPOConfig, settings, "dpo")
     if model.config.dropout:
         raise UserError(f"the model has dropout {model.config.dropout}: load it with dropout=0.0.")
-    pairs = _tokenized(preferences, tokenizer, model.config.block_size)
+    pairs = tokenize_pairs(preferences, tokenizer, model.config.block_size)
     frozen = copy.deepcopy(model).requires_grad_(False) if reference is None else reference
     torch.manual_seed(config.pairs.seed)
     return dpo_task(model, frozen.eval(), pairs, tokenizer.special_ids["<|pad|>"], config).reports()
-
-
-def _tokenized(preferences: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, block_size: int) -> list[Pair]:
-    pairs = [
-        tokenize_pair(tokenizer, preference_of(row, f"preference {n}"))
-        for n, row in enumerate(preferences, 1)
-    ]
-    kept = [pair for pair in pairs if len(pair) <= block_size]
-    if not kept:
-        raise UserError(f"none of {len(pairs)} pairs fits into {block_size} tokens, the model's context.")
-    if len(kept) < len(pairs):
-        warnings.warn(
-            f"the context is {block_size} tokens: {len(pairs) - len(kept):,} of {len(pairs):,} pairs are left out",
-            FolioWarning,
-            stacklevel=3,
-        )
-    return kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -11,8 +10,7 @@ import torch
 from annotated_types import Ge
 
 from folio.config import Count, Positive, Seed, Settings, from_table
-from folio.data.conversations import PackedConversations, PackedRow, pack, parse_conversation, tokenize_all
-from folio.errors import FolioWarning
+from folio.data.conversations import PackedConversations, PackedRow, packed_rows
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.tokenizer.protocol import Tokenizer
@@ -80,17 +78,6 @@ def sft(
         UserError: for a row that is no conversation, a character that the tokenizer does not know, or an unknown setting.
     """
     config = from_table(SFTConfig, settings, "sft")
-    parsed = [parse_conversation(row, f"conversation {n}") for n, row in enumerate(conversations, 1)]
-    examples = tokenize_all(tokenizer, parsed, config.row_size(model))
-    kept = [example for example in examples if example is not None]
-    n_cut = sum(example.is_cut for example in kept)
-    if n_cut or len(kept) < len(examples):
-        warnings.warn(
-            f"the context is {config.row_size(model)} tokens: {n_cut:,} conversations are cut after an answer, "
-            f"{len(examples) - len(kept):,} left out",
-            FolioWarning,
-            stacklevel=2,
-        )
-    rows = pack(kept, config.row_size(model), tokenizer.special_ids["<|pad|>"])
+    rows = packed_rows(conversations, tokenizer, config.row_size(model))
     torch.manual_seed(config.seed)
     return sft_task(model, rows, config).reports()
