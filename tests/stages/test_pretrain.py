@@ -349,7 +349,7 @@ def test_resume_of_a_run_that_was_never_begun_begins_it(pretrain):
 
 def test_a_changed_text_is_refused(interrupted, pretrain, text_file):
     text_file.write_text(make_text() + "!", encoding="utf-8")
-    assert "is not the text that" in pretrain("--resume").mistake
+    assert "learned from other data" in pretrain("--resume").mistake
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(

@@ -178,4 +178,4 @@ def test_other_conversations_are_no_continuation(tune, talk, monkeypatch):
     assert tune().code == 130
     monkeypatch.undo()
     make_talk(talk, n=30)
-    assert "was started with other data" in tune("--resume").mistake
+    assert "learned from other data" in tune("--resume").mistake

@@ -1,16 +1,20 @@
 """reward, dpo, ppo and grpo resume exactly, too: in the middle of a rollout, and where a reward function fails."""
 
 import json
+import shutil
 import signal
 
 import pytest
+import torch
 from killing import at, in_a_process, interrupt, nth, run_until, without_times, wrap
-from tiny_rl import PAIRS, POLICY, RATES, make_function, make_pairs, make_prompts
+from tiny import TINY, make_text
+from tiny_rl import PAIRS, POLICY, QUICK, RATES, make_function, make_pairs, make_prompts, make_talk
 
 from folio.checkpoint import load_state, saved_steps
 from folio.files import read_lines
 from folio.rl import rollouts
 from folio.runs.directory import RunDirectory
+from folio.runs.load import load, save
 from folio.runs.recorder import Recorder
 from folio.runs.state import STATE_FILE
 
@@ -166,3 +170,52 @@ def test_a_reward_function_that_never_works_leaves_no_run(start, folder, tmp_pat
     assert "Traceback" not in output
     assert [line.startswith("folio: ") for line in output.strip().splitlines()].count(True) == 1
     assert not (tmp_path / "run").exists()
+
+
+def learned_from(folder, stage):
+    """Flags of a run of a stage, its data, and a model directory that it starts from."""
+    rewarded = ("--reward", f"{make_function(folder / 'share.py')}:f", "--rollouts", "1")
+    make = {
+        "sft": make_talk,
+        "reward": make_pairs,
+        "dpo": make_pairs,
+        "ppo": make_prompts,
+        "grpo": make_prompts,
+    }
+    flags = {
+        "sft": (*QUICK, "--sample-tokens", "4"),
+        "ppo": (*POLICY, *rewarded),
+        "grpo": (*POLICY, "--group-size", "4", *rewarded),
+    }
+    return make[stage](folder / "data.jsonl"), (*flags.get(stage, PAIRS), "--run", folder / "run")
+
+
+@pytest.mark.parametrize("stage", ["sft", *STAGES])
+def test_a_finished_run_is_refused_other_data_and_another_model(folio, finished, tmp_path, stage):
+    base = tmp_path / "base"
+    shutil.copytree(finished / "best", base)
+    data, flags = learned_from(tmp_path, stage)
+    assert folio(stage, base, "--data", data, *flags).code == 0
+    assert "is already finished" in folio(stage, base, "--data", data, *flags).out
+    rows = data.read_text()
+    data.write_text(rows + rows.splitlines()[0] + "\n")
+    assert (
+        "learned from other data, or from another model" in folio(stage, base, "--data", data, *flags).mistake
+    )
+    data.write_text(rows)
+    model, tokenizer = load(base)
+    with torch.no_grad():
+        model.norm.weight *= 1.01
+    save(model, tokenizer, base)
+    assert (
+        "learned from other data, or from another model" in folio(stage, base, "--data", data, *flags).mistake
+    )
+
+
+def test_a_finished_pretraining_run_is_refused_another_text(folio, tmp_path):
+    text = tmp_path / "words.txt"
+    text.write_text(make_text(), encoding="utf-8")
+    command = ("pretrain", "--data", text, "--run", tmp_path / "run", *TINY, "--steps", "2")
+    assert folio(*command).code == 0
+    text.write_text(make_text() + "!", encoding="utf-8")
+    assert "learned from other data" in folio(*command).mistake

@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from folio.config import Settings
+from folio.data.records import Parts
 from folio.report.policy import show_result
 from folio.rl.grpo import GRPOConfig, grpo_task
 from folio.runs.directory import RunDirectory
@@ -16,8 +17,15 @@ from folio.runs.samples import AnswersConfig
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import RuntimeConfig
-from folio.stages.policy import METRICS, PromptsConfig, RewardsConfig, prepare_policy
-from folio.stages.stage import Prepared, Stage, default_run
+from folio.stages.policy import (
+    METRICS,
+    PromptsConfig,
+    RewardsConfig,
+    prepare_policy,
+    read_prompt_inputs,
+)
+from folio.stages.stage import Inputs, Prepared, Stage, default_run
+from folio.tokenizer.chat_template import Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +42,25 @@ class GRPORunConfig(Settings):
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
 
-def prepare(config: GRPORunConfig, run: RunDirectory, console: Console) -> Prepared:
+def read(config: GRPORunConfig) -> Inputs[Parts[list[Message]]]:
+    """Read the prompts."""
+    return read_prompt_inputs(config.prompts, config.rewards, config.model)
+
+
+def prepare(
+    config: GRPORunConfig, inputs: Inputs[Parts[list[Message]]], run: RunDirectory, console: Console
+) -> Prepared:
     """Load the policy."""
     settings = config.training
     policy = prepare_policy(
-        config.model, config.prompts, config.rewards, settings.rollout, config.runtime, run, console
+        config.model,
+        inputs,
+        config.prompts,
+        config.rewards,
+        settings.rollout,
+        config.runtime,
+        run,
+        console,
     )
     training = Training(
         model=policy.sampler.policy,
@@ -56,6 +78,7 @@ STAGE = Stage(
     description=__doc__,
     config=GRPORunConfig,
     output=lambda config: config.output.run or default_run(config.model, "grpo"),
+    read=read,
     prepare=prepare,
     show=show_result,
     metrics=METRICS,

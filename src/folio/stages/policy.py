@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,9 @@ from folio.checkpoint import newest_valid
 from folio.config import Count, Positive, Settings
 from folio.data.known import find_prompts
 from folio.data.prompts import sample_questions
-from folio.data.records import spread
+from folio.data.records import Parts, spread
 from folio.errors import UserError
 from folio.log import format_times
-from folio.model.directory import weights_digest
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History
 from folio.rl.evaluation import PolicyEvaluation
@@ -31,7 +28,7 @@ from folio.runs.rewards import is_function, load_rewards, models_in, split_weigh
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.state import Training
 from folio.runtime import Runtime, RuntimeConfig, describe
-from folio.stages.stage import Prepared, choose_runtime_and_plan, metrics_before, without_compile
+from folio.stages.stage import Inputs, Prepared, choose_runtime, digest_of, metrics_before, without_compile
 from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.plan import Plan
@@ -70,16 +67,13 @@ class RewardsConfig(Settings):
 class Policy:
     """A policy with all that it learns from.
 
-    questions: what the samples along the way answer. digest: of prompts, reference and reward models. (A function may
-    be fixed between a run's parts.)
+    questions: what the samples along the way answer.
     """
 
     sampler: RolloutSampler
     order: PromptOrder
     evaluation: PolicyEvaluation
     questions: Sequence[str]
-    origin: str
-    digest: str
     facts: dict[str, str]
     runtime: Runtime
     plan: Plan
@@ -98,16 +92,27 @@ class Policy:
             training=training,
             samples=Answers(samples.prompt or self.questions, samples.sample_tokens),
             finish=draw_rollouts,
-            origin=self.origin,
-            digest=self.digest,
             facts=facts,
             before=metrics_before(training, run),
             shown=("reward", "kl", "val_reward", "val_gold"),
         )
 
 
+def read_prompt_inputs(
+    prompts: PromptsConfig, rewards: RewardsConfig, model: Path
+) -> Inputs[Parts[list[Message]]]:
+    """Read the prompts. Their digest covers the policy and reward models, but no function: it may be fixed in a run."""
+    if not rewards.reward:
+        raise UserError("--reward is required: name a reward model or file.py:name.")
+    parts = find_prompts(prompts.data, prompts.validation)
+    names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
+    models = [Path(name) for name in names if not is_function(name)]
+    return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], model, *models))
+
+
 def prepare_policy(
     model: Path,
+    inputs: Inputs[Parts[list[Message]]],
     prompts: PromptsConfig,
     rewards: RewardsConfig,
     rollout: RolloutConfig,
@@ -115,15 +120,13 @@ def prepare_policy(
     run: RunDirectory,
     console: Console,
 ) -> Policy:
-    """Load policy, reference, prompts and rewards. Raises UserError for what is missing or does not fit together."""
-    if not rewards.reward:
-        raise UserError("--reward is required: name a reward model or file.py:name.")
+    """Load policy, reference and rewards. Raises UserError for what is missing or does not fit together."""
     start = find_model(model)
     # No dropout: the policy that learns must be the one that sampled, or the first ratios are not 1.
-    checkpoint = newest_valid(run.checkpoints)[0] if run.exists else None
+    checkpoint = newest_valid(run.checkpoints)[0]
     policy, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
     reference, _ = load_for_chat(start, dropout=0.0)
-    found = find_prompts(prompts.data, prompts.validation)
+    found = inputs.data
     room = policy.config.block_size - rollout.max_new_tokens
     encoded, held_out = (
         encode_with_notice(part, tokenizer, room, console) for part in (found.train, found.validation)
@@ -133,17 +136,7 @@ def prepare_policy(
         load_rewards(each, tokenizer, rewards.reward_seconds) for each in (rewards.reward, rewards.gold)
     )
     sampler = build_sampler(policy, reference.requires_grad_(False), tokenizer, reward, rollout)
-    digest = digest_of(rewards, [found.train, found.validation], start)
-
-    def plan() -> Plan:
-        return Plan(
-            model=policy.config,
-            micro_batch_size=rollout.micro_batch_size,
-            accumulation=rollout.accumulation,
-            steps=rollout.steps,
-        )
-
-    chosen, decided = choose_runtime_and_plan(run, without_compile(runtime), digest, plan)
+    chosen = choose_runtime(without_compile(runtime), run)
     torch.manual_seed(rollout.seed)
     chosen.place(policy, reference, *models_in(reward), *models_in(gold))
     return Policy(
@@ -151,15 +144,18 @@ def prepare_policy(
         order=PromptOrder(encoded, rollout.seed),
         evaluation=PolicyEvaluation(sampler, held_out, gold if rewards.gold else None, rollout.seed),
         questions=sample_questions(found.validation),
-        origin=found.origin,
-        digest=digest,
         facts={
             "prompts": f"{len(encoded):,} for training, {len(held_out):,} held out: {found.origin}",
             "reward": ", ".join(rewards.reward)
             + (f"; gold: {', '.join(rewards.gold)}" if rewards.gold else ""),
         },
         runtime=chosen,
-        plan=decided,
+        plan=Plan(
+            model=policy.config,
+            micro_batch_size=rollout.micro_batch_size,
+            accumulation=rollout.accumulation,
+            steps=rollout.steps,
+        ),
     )
 
 
@@ -174,14 +170,6 @@ def encode_with_notice(
             soft_wrap=True,
         )
     return encoded
-
-
-def digest_of(rewards: RewardsConfig, prompts: Sequence[object], start: Path) -> str:
-    """Return a SHA-256 of prompts, of the weights of the model directory that a run starts from, and of reward models."""
-    parts = [json.dumps(prompts), weights_digest(start)]
-    names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
-    parts += [weights_digest(find_model(Path(name))) for name in names if not is_function(name)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def draw_rollouts(run: RunDirectory) -> None:

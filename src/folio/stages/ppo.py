@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from folio.config import Settings
+from folio.data.records import Parts
 from folio.report.policy import show_result
 from folio.rl.ppo import PPOConfig, build_critic, ppo_task
 from folio.runs.directory import RunDirectory
@@ -16,8 +17,15 @@ from folio.runs.samples import AnswersConfig
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import RuntimeConfig
-from folio.stages.policy import METRICS, PromptsConfig, RewardsConfig, prepare_policy
-from folio.stages.stage import Prepared, Stage, default_run
+from folio.stages.policy import (
+    METRICS,
+    PromptsConfig,
+    RewardsConfig,
+    prepare_policy,
+    read_prompt_inputs,
+)
+from folio.stages.stage import Inputs, Prepared, Stage, default_run
+from folio.tokenizer.chat_template import Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +42,25 @@ class PPORunConfig(Settings):
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
 
-def prepare(config: PPORunConfig, run: RunDirectory, console: Console) -> Prepared:
+def read(config: PPORunConfig) -> Inputs[Parts[list[Message]]]:
+    """Read the prompts."""
+    return read_prompt_inputs(config.prompts, config.rewards, config.model)
+
+
+def prepare(
+    config: PPORunConfig, inputs: Inputs[Parts[list[Message]]], run: RunDirectory, console: Console
+) -> Prepared:
     """Load the policy, and build its critic."""
     settings = config.training
     policy = prepare_policy(
-        config.model, config.prompts, config.rewards, settings.rollout, config.runtime, run, console
+        config.model,
+        inputs,
+        config.prompts,
+        config.rewards,
+        settings.rollout,
+        config.runtime,
+        run,
+        console,
     )
     critic = build_critic(policy.sampler.reward, policy.sampler.policy)
     training = Training(
@@ -58,6 +80,7 @@ STAGE = Stage(
     description=__doc__,
     config=PPORunConfig,
     output=lambda config: config.output.run or default_run(config.model, "ppo"),
+    read=read,
     prepare=prepare,
     show=show_result,
     metrics=METRICS,

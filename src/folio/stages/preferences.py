@@ -1,11 +1,9 @@
-"""What the stages share that learn from preferences: settings, pairs as tokens, facts to show."""
+"""Parts of the stages that learn from preferences: settings, pairs as ids, evaluation."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -18,10 +16,14 @@ from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
 from folio.log import format_times
-from folio.model.directory import weights_digest
+from folio.model.transformer import Transformer
 from folio.runs.state import Training
-from folio.runtime import describe
+from folio.runtime import Runtime, describe
+from folio.stages.stage import Inputs, digest_of
 from folio.tokenizer.protocol import Tokenizer
+from folio.training.pairs import PairsConfig
+from folio.training.plan import Plan
+from folio.training.task import Task
 
 VALIDATION_PAIRS = 32
 """Pairs per batch of an evaluation."""
@@ -39,17 +41,22 @@ class PreferencesConfig(Settings):
     """Held-out preferences, in the same form; by default the last tenth of the data."""
 
 
-def find_preferences(config: PreferencesConfig) -> Parts[Preference]:
-    """Return training and held-out preferences. Raises UserError where there are none."""
+def read_preference_inputs(config: PreferencesConfig, model: Path) -> Inputs[Parts[Preference]]:
+    """Read training and held-out preferences. Raises UserError where there are none."""
     if config.data is None:
         raise UserError("--data is required: name a file of preferences.")
-    return find_parts(read_preferences, {}, config.data, config.validation)
+    parts = find_parts(read_preferences, {}, config.data, config.validation)
+    return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], model))
 
 
-def digest_of(preferences: Parts[Preference], start: Path) -> str:
-    """Return a SHA-256 of all preferences and of the weights of the model directory that a run starts from."""
-    parts = [list(map(asdict, part)) for part in (preferences.train, preferences.validation)]
-    return hashlib.sha256(json.dumps([*parts, weights_digest(start)]).encode()).hexdigest()
+def tokenize_parts(
+    parts: Parts[Preference], tokenizer: Tokenizer, block_size: int, console: Console
+) -> Parts[Pair]:
+    """Return training and held-out preferences as ids (see `tokenize_with_notice`)."""
+    train, validation = (
+        tokenize_with_notice(part, tokenizer, block_size, console) for part in (parts.train, parts.validation)
+    )
+    return Parts(train, validation, parts.origin)
 
 
 def tokenize_with_notice(
@@ -83,13 +90,28 @@ def held_out_pairs(
     return HeldOutPairs(batches, margins)
 
 
-def facts_of(
-    pairs: Sequence[Pair], held_out: Sequence[Pair], origin: str, epochs: float, training: Training
-) -> dict[str, str]:
+def pairs_training(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    task: Task,
+    evaluation: HeldOutPairs,
+    config: PairsConfig,
+    runtime: Runtime,
+) -> Training:
+    """Return a task on pairs with its evaluation and its plan."""
+    plan = Plan(
+        model=model.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=task.steps
+    )
+    return Training(
+        model=model, tokenizer=tokenizer, task=task, evaluation=evaluation, runtime=runtime, plan=plan
+    )
+
+
+def facts_of(pairs: Parts[Pair], epochs: float, training: Training) -> dict[str, str]:
     """Return what is shown before training."""
-    lengths = [(len(pair.chosen), len(pair.rejected)) for pair in held_out]
+    lengths = [(len(pair.chosen), len(pair.rejected)) for pair in pairs.validation]
     return {
-        "preferences": f"{len(pairs):,} pairs for training, {len(held_out):,} held out: {origin}",
+        "preferences": f"{len(pairs.train):,} pairs for training, {len(pairs.validation):,} held out: {pairs.origin}",
         "length alone": f"right about {longer_wins(lengths):.1%} of the held-out pairs: the baseline",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
         "training": f"{training.task.steps:,} steps, each pair {format_times(epochs)}",

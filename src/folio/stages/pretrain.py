@@ -16,7 +16,6 @@ from folio.checkpoint import newest_valid
 from folio.config import Count, Positive, Seed, Settings, from_table
 from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, validation_windows
-from folio.errors import UserError
 from folio.evaluation.loss import HeldOut
 from folio.files import read_lines
 from folio.model.architectures import ARCHITECTURES
@@ -30,8 +29,8 @@ from folio.runs.rehearsal import Rehearsal, rehearse
 from folio.runs.samples import Continuation
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
-from folio.runtime import Runtime, RuntimeConfig, available_memory, restore_runtime, start_runtime
-from folio.stages.stage import Prepared, Stage
+from folio.runtime import Runtime, RuntimeConfig, available_memory
+from folio.stages.stage import Inputs, Prepared, Stage, choose_runtime
 from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.directory import load_tokenizer
@@ -84,17 +83,29 @@ def output(config: PretrainRunConfig) -> Path:
     return Path("runs") / name
 
 
-def prepare(config: PretrainRunConfig, run: RunDirectory, console: Console) -> Prepared:
-    """Read the text, choose sizes, build the model, and measure how long a step takes."""
+def read(config: PretrainRunConfig) -> Inputs[Corpus]:
+    """Read the text."""
     corpus = load_corpus(config.data)
+    return Inputs(corpus, corpus.origin, corpus.sha256)
+
+
+def prepare(
+    config: PretrainRunConfig, inputs: Inputs[Corpus], run: RunDirectory, console: Console
+) -> Prepared:
+    """Tokenize the text, choose sizes, build the model, and measure how long a step takes."""
+    corpus = inputs.data
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
-    stored = stored_choices(config, corpus, run) if run.exists else None  # before a long text is tokenized
-    checkpoint, _ = newest_valid(run.checkpoints) if run.exists else (None, [])
+    checkpoint, _ = newest_valid(run.checkpoints)
     tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
     train_ids, val_ids = (encode(text, tokenizer) for text in corpus.split())
     val_ids = val_ids[: config.validation_tokens + 1]  # the first is no target
-    runtime, plan = stored or new_choices(config, tokenizer.vocab_size, len(train_ids), len(val_ids))
+    runtime = choose_runtime(config.runtime, run)
+    plan = (
+        from_table(Plan, run.read_info()["plan"], str(run.info_file))
+        if run.exists
+        else new_plan(config, runtime, tokenizer.vocab_size, len(train_ids), len(val_ids))
+    )
     require_length(train_ids, plan.model.block_size + 1, "The training text", tokenizer.unit)
     require_length(val_ids, plan.model.block_size + 1, "The validation text", tokenizer.unit)
     evaluation = HeldOut(
@@ -114,8 +125,6 @@ def prepare(config: PretrainRunConfig, run: RunDirectory, console: Console) -> P
         training=training,
         samples=Continuation(config.prompt, config.sample_tokens),
         finish=draw_losses,
-        origin=corpus.origin,
-        digest=corpus.sha256,
     )
 
 
@@ -175,21 +184,10 @@ def encode(text: str, tokenizer: Tokenizer) -> Tensor:
     return torch.from_numpy(np.concatenate([tokenizer.encode(piece) for piece in pieces(text)]))
 
 
-def stored_choices(config: PretrainRunConfig, corpus: Corpus, run: RunDirectory) -> tuple[Runtime, Plan]:
-    """Return what the run began with. Raises UserError if the text is another one now."""
-    info = run.read_info()
-    if info["data_sha256"] != corpus.sha256:
-        raise UserError(
-            f"{config.data} is not the text that {run.path} was started with; choose another --run."
-        )
-    return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
-
-
-def new_choices(
-    config: PretrainRunConfig, vocab_size: int, n_train: int, n_validation: int
-) -> tuple[Runtime, Plan]:
-    """Choose where to compute, and the sizes of a new run. n_train, n_validation: tokens."""
-    runtime = start_runtime(config.runtime)
+def new_plan(
+    config: PretrainRunConfig, runtime: Runtime, vocab_size: int, n_train: int, n_validation: int
+) -> Plan:
+    """Choose the sizes of a new run. n_train, n_validation: tokens."""
     architecture = ARCHITECTURES[config.architecture]
     plan = choose_plan(
         config.size,
@@ -202,7 +200,7 @@ def new_choices(
         device_type=runtime.device.type,
     )
     architecture.write(plan.model, {})  # raises now, not at the first save, if it cannot be saved
-    return runtime, plan
+    return plan
 
 
 def affordable_steps(config: PretrainRunConfig, plan: Plan, n_train: int, rehearsal: Rehearsal) -> int:
@@ -227,9 +225,10 @@ STAGE = Stage(
     description=__doc__,
     config=PretrainRunConfig,
     output=output,
+    read=read,
     prepare=prepare,
     show=show_result,
     metrics={"val_loss": "validation loss"},
-    check=Reference.beside,
+    check_recipe=Reference.beside,
 )
 main = STAGE.main

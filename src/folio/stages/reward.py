@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from folio.batch import Completions
 from folio.checkpoint import newest_valid
 from folio.config import Settings
-from folio.data.preferences import Pair, pair_batch
+from folio.data.preferences import Pair, Preference, pair_batch
+from folio.data.records import Parts
 from folio.files import write_directory
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
@@ -24,20 +25,20 @@ from folio.report.preferences import show_reward_result
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_to_teach_chat, save_model_and_tokenizer
 from folio.runs.settings import RunConfig
-from folio.runs.state import Training
 from folio.runtime import Runtime, RuntimeConfig
 from folio.stages.preferences import (
     PreferencesConfig,
-    digest_of,
     facts_of,
-    find_preferences,
     held_out_pairs,
-    tokenize_with_notice,
+    pairs_training,
+    read_preference_inputs,
+    tokenize_parts,
 )
 from folio.stages.stage import (
+    Inputs,
     Prepared,
     Stage,
-    choose_runtime_and_plan,
+    choose_runtime,
     default_run,
     draw_losses,
     metrics_before,
@@ -45,7 +46,6 @@ from folio.stages.stage import (
 )
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.pairs import RewardConfig, reward_task
-from folio.training.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,45 +60,33 @@ class RewardRunConfig(Settings):
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
 
-def prepare(config: RewardRunConfig, run: RunDirectory, console: Console) -> Prepared:
+def read(config: RewardRunConfig) -> Inputs[Parts[Preference]]:
+    """Read the preferences."""
+    return read_preference_inputs(config.preferences, config.model)
+
+
+def prepare(
+    config: RewardRunConfig, inputs: Inputs[Parts[Preference]], run: RunDirectory, console: Console
+) -> Prepared:
     """Tokenize the pairs, and give the model a scalar head."""
-    preferences = find_preferences(config.preferences)
-    start = find_model(config.model)
-    digest = digest_of(preferences, start)
+    settings = config.training.pairs
     # No dropout: two scores should differ by the texts, not by which units were left out.
-    base, tokenizer = load_to_teach_chat(start, dropout=0.0)
-    pad_id = tokenizer.special_ids["<|pad|>"]
-    pairs, held_out = (
-        tokenize_with_notice(part, tokenizer, base.config.block_size, console)
-        for part in (preferences.train, preferences.validation)
-    )
-    torch.manual_seed(config.training.pairs.seed)
-    checkpoint, _ = newest_valid(run.checkpoints) if run.exists else (None, [])
+    base, tokenizer = load_to_teach_chat(find_model(config.model), dropout=0.0)
+    pairs = tokenize_parts(inputs.data, tokenizer, base.config.block_size, console)
+    torch.manual_seed(settings.seed)  # of the head's weights
+    checkpoint, _ = newest_valid(run.checkpoints)
     model = load_score_model(checkpoint) if checkpoint else ScoreModel.like(base)
-
-    def plan() -> Plan:
-        size = config.training.pairs.micro_batch_size
-        steps = config.training.pairs.steps(len(pairs))
-        return Plan(model=base.config, micro_batch_size=size, accumulation=1, steps=steps)
-
-    runtime, decided = choose_runtime_and_plan(run, without_compile(config.runtime), digest, plan)
+    runtime = choose_runtime(without_compile(config.runtime), run)
     runtime.place(model)
-    evaluation = held_out_pairs(held_out, pad_id, margins)
-    training = Training(
-        model=model,
-        tokenizer=tokenizer,
-        task=reward_task(model, pairs, pad_id, config.training),
-        evaluation=evaluation,
-        runtime=runtime,
-        plan=decided,
-    )
+    pad_id = tokenizer.special_ids["<|pad|>"]
+    task = reward_task(model, pairs.train, pad_id, config.training)
+    evaluation = held_out_pairs(pairs.validation, pad_id, margins)
+    training = pairs_training(model, tokenizer, task, evaluation, settings, runtime)
     return Prepared(
         training=training,
-        samples=Scores(held_out[:3]),
+        samples=Scores(pairs.validation[:3]),
         finish=partial(finish, tokenizer=tokenizer, runtime=runtime, batches=evaluation.batches),
-        origin=preferences.origin,
-        digest=digest,
-        facts=facts_of(pairs, held_out, preferences.origin, config.training.pairs.epochs, training),
+        facts=facts_of(pairs, settings.epochs, training),
         before=metrics_before(training, run),
         shown=("loss", "val_loss", "val_accuracy"),
     )
@@ -161,6 +149,7 @@ STAGE = Stage(
     description=__doc__,
     config=RewardRunConfig,
     output=lambda config: config.output.run or default_run(config.model, "reward"),
+    read=read,
     prepare=prepare,
     show=show_reward_result,
     metrics={"val_accuracy": "accuracy on held-out pairs"},

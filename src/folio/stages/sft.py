@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +27,12 @@ from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import RuntimeConfig, describe
 from folio.stages.stage import (
+    Inputs,
     Prepared,
     Stage,
-    choose_runtime_and_plan,
+    choose_runtime,
     default_run,
+    digest_of,
     draw_losses,
     metrics_before,
 )
@@ -59,11 +59,18 @@ class SFTRunConfig(Settings):
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
-def prepare(config: SFTRunConfig, run: RunDirectory, console: Console) -> Prepared:
+def read(config: SFTRunConfig) -> Inputs[Parts[Conversation]]:
+    """Read the conversations."""
+    parts = find_conversations(config.data, config.validation)
+    return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], config.model))
+
+
+def prepare(
+    config: SFTRunConfig, inputs: Inputs[Parts[Conversation]], run: RunDirectory, console: Console
+) -> Prepared:
     """Pack the conversations, load the model, and measure how long training will take."""
-    conversations = find_conversations(config.data, config.validation)
-    digest = digest_of(conversations)
-    checkpoint, _ = newest_valid(run.checkpoints) if run.exists else (None, [])
+    conversations = inputs.data
+    checkpoint, _ = newest_valid(run.checkpoints)
     model, tokenizer = load_to_teach_chat(checkpoint or config.model)
     settings, pad_id = config.training, tokenizer.special_ids["<|pad|>"]
     block_size = settings.row_size(model)
@@ -72,17 +79,11 @@ def prepare(config: SFTRunConfig, run: RunDirectory, console: Console) -> Prepar
         for part in (conversations.train, conversations.validation)
     )
     rows, held_out_rows = (pack(each, block_size, pad_id) for each in (examples, held_out))
-
-    def plan() -> Plan:
-        size = settings.micro_batch_size
-        return Plan(
-            model=model.config, micro_batch_size=size, accumulation=1, steps=settings.steps(len(rows))
-        )
-
-    runtime, decided = choose_runtime_and_plan(run, config.runtime, digest, plan)
+    runtime = choose_runtime(config.runtime, run)
     torch.manual_seed(settings.seed)
     runtime.place(model)
     size = settings.micro_batch_size
+    plan = Plan(model=model.config, micro_batch_size=size, accumulation=1, steps=settings.steps(len(rows)))
     batches = [batch_of(held_out_rows[first : first + size]) for first in range(0, len(held_out_rows), size)]
     evaluation = HeldOut(batches, n_bytes=sum(answer_bytes(example, tokenizer) for example in held_out))
     training = Training(
@@ -91,30 +92,22 @@ def prepare(config: SFTRunConfig, run: RunDirectory, console: Console) -> Prepar
         task=sft_task(model, rows, settings),
         evaluation=evaluation,
         runtime=runtime,
-        plan=decided,
+        plan=plan,
     )
-    seconds = rehearse(training, evaluation, console).seconds(decided.steps)
+    seconds = rehearse(training, evaluation, console).seconds(plan.steps)
     questions = sample_questions([up_to_the_user(each) for each in conversations.validation])
     return Prepared(
         training=training,
         samples=Answers(config.samples.prompt or questions, config.samples.sample_tokens),
         finish=draw_losses,
-        origin=conversations.origin,
-        digest=digest,
         facts={
             "conversations": f"{len(conversations.train):,} for training, {len(conversations.validation):,} held out: "
             f"{conversations.origin}",
             "machine": f"{describe(runtime.device)}; {training.runtime}",
-            "training": f"{decided.steps:,} steps, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
+            "training": f"{plan.steps:,} steps, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
         },
         before=metrics_before(training, run),
     )
-
-
-def digest_of(conversations: Parts[Conversation]) -> str:
-    """Return a SHA-256 of all conversations."""
-    parts = [conversations.train, conversations.validation]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def tokenize_with_notice(
@@ -145,6 +138,7 @@ STAGE = Stage(
     description=__doc__,
     config=SFTRunConfig,
     output=lambda config: config.output.run or default_run(config.model, "sft"),
+    read=read,
     prepare=prepare,
     show=show_result,
     metrics={"val_loss": "loss of held-out answers"},

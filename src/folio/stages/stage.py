@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
-from folio.config import from_table, read_config
+from folio.config import read_config
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import Progress, make_console
+from folio.model.directory import weights_digest
 from folio.report.loss_figure import plot_losses
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
-from folio.runs.load import stage_of
+from folio.runs.load import find_model, stage_of
 from folio.runs.recipes import known_recipes, take_recipe
 from folio.runs.recorder import Recorder
 from folio.runs.samples import SampleSource
@@ -24,7 +27,6 @@ from folio.runs.settings import RunConfig, stored_config
 from folio.runs.state import Training
 from folio.runs.train import begin_run, resume, train_to_end
 from folio.runtime import Runtime, RuntimeConfig, peak_memory, restore_runtime, start_runtime
-from folio.training.plan import Plan
 
 
 class StageConfig(Protocol):
@@ -35,46 +37,57 @@ class StageConfig(Protocol):
 
 
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
+DataT = TypeVar("DataT")
+
+
+@dataclass(frozen=True)
+class Inputs(Generic[DataT]):
+    """The data that a run learns from.
+
+    origin: where they are from, in words. digest: a SHA-256 of them and of the models that the run starts from.
+    """
+
+    data: DataT
+    origin: str
+    digest: str
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A run that is ready to begin, or to be resumed.
 
-    finish: what is left to do with the trained model, such as the figure. origin, digest: what the run learns from, in
-    words, and a SHA-256 of it. facts: what to show first. before: held-out metrics of the model that the run starts
-    from. shown: names of the metrics beside the progress bar.
+    finish: what is left to do with the trained model, such as the figure. facts: what to show first. before: held-out
+    metrics of the model that the run starts from. shown: names of the metrics beside the progress bar.
     """
 
     training: Training
     samples: SampleSource
     finish: Callable[[RunDirectory], None]
-    origin: str
-    digest: str
     facts: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[str, float] = field(default_factory=dict)
     shown: Sequence[str] = ("loss", "val_loss")
 
 
 @dataclass(frozen=True)
-class Stage(Generic[ConfigT]):
+class Stage(Generic[ConfigT, DataT]):
     """A command that trains, and all that the rest of folio knows of it.
 
-    output: returns the run directory for the settings. prepare: loads the data and the model, and builds the task. show:
-    prints the result and the next command. metrics: those that say how the stage went, by their names in metrics.jsonl.
-    makes_assistant: whether `folio chat` can talk with its model. check: raises UserError for a broken file beside a
-    recipe, before anything else is done.
+    output: returns the run directory for the settings. read: reads the data. prepare: loads the model, and builds the
+    task. show: prints the result and the next command. metrics: those that say how the stage went, by their names in
+    metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model. check_recipe: raises UserError for a
+    broken file beside a recipe, before anything else is done.
     """
 
     name: str
     description: str | None
     config: type[ConfigT]
     output: Callable[[ConfigT], Path]
-    prepare: Callable[[ConfigT, RunDirectory, Console], Prepared]
+    read: Callable[[ConfigT], Inputs[DataT]]
+    prepare: Callable[[ConfigT, Inputs[DataT], RunDirectory, Console], Prepared]
     show: Callable[[RunDirectory, Console], None]
     metrics: Mapping[str, str]
     makes_assistant: bool = False
-    check: Callable[[Path], object] = Path.exists
+    check_recipe: Callable[[Path], object] | None = None
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
@@ -84,31 +97,38 @@ class Stage(Generic[ConfigT]):
             raise UserError(
                 f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}; for a text of your own use --data FILE."
             )
-        if recipe is not None:
-            self.check(recipe)
+        if recipe is not None and self.check_recipe is not None:
+            self.check_recipe(recipe)
         prog = f"folio {self.name} {arguments[0] if recipe else ''}".strip()
         config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.description)
         self.run(config, recipe, make_console())
 
     def run(self, config: ConfigT, recipe: Path | None, console: Console) -> None:
-        """Begin the run, or resume it, to the end, and show the result."""
+        """Begin the run, or resume it, to the end, and show the result.
+
+        Raises UserError where the run was begun with other settings, other data or other models than are there now.
+        """
         run = RunDirectory(self.output(config))
-        if run.exists:
-            with run.owned():
-                config = stored_config(run, config, stage=self.name, resume=config.output.resume)
         with run.owned():
+            if run.exists:
+                config = stored_config(run, config, stage=self.name, resume=config.output.resume)
             if run.exists and run.read_info()["status"] == "finished":
+                if not run.is_old(run.read_info()):  # older versions made other digests
+                    require_same(self.read(config), run)
                 console.print(f"{run.path} is already finished:", soft_wrap=True)
             else:
                 self._train(config, recipe, run, console)
             self.show(run, console)
 
     def _train(self, config: ConfigT, recipe: Path | None, run: RunDirectory, console: Console) -> None:
-        prepared = self.prepare(config, run, console)
+        inputs = self.read(config)
+        if run.exists:
+            require_same(inputs, run)
+        prepared = self.prepare(config, inputs, run, console)
         training = prepared.training
         show_table(prepared.facts, console)
         if not run.exists:
-            data = {"data": prepared.origin, "data_sha256": prepared.digest, "before": dict(prepared.before)}
+            data = {"data": inputs.origin, "data_sha256": inputs.digest, "before": dict(prepared.before)}
             begin_run(self.name, config, recipe, training, run, **data)
         unfinished = resume(training, run, console)
         progress = Progress(console, training.task.steps)
@@ -116,6 +136,23 @@ class Stage(Generic[ConfigT]):
         train_to_end(recorder, console, unfinished)
         prepared.finish(run)
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+
+
+def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
+    """Raise UserError where a run, finished or not, learned from something else than these inputs."""
+    if run.read_info()["data_sha256"] != inputs.digest:
+        raise UserError(
+            f"{run.path} learned from other data, or from another model, than are there now ({inputs.origin}): bring "
+            "them back, or choose another --run."
+        )
+
+
+def digest_of(data: object, *models: Path) -> str:
+    """Return a SHA-256 of data, which JSON can hold, and of the weights of the models that a run starts from."""
+    digest = hashlib.sha256(json.dumps(data, default=asdict).encode())
+    for model in models:
+        digest.update(weights_digest(find_model(model)).encode())
+    return digest.hexdigest()
 
 
 def draw_losses(run: RunDirectory) -> None:
@@ -143,22 +180,9 @@ def without_compile(config: RuntimeConfig) -> RuntimeConfig:
     return replace(config, compile="off")
 
 
-def choose_runtime_and_plan(
-    run: RunDirectory, config: RuntimeConfig, digest: str, plan: Callable[[], Plan]
-) -> tuple[Runtime, Plan]:
-    """Return where to compute and the sizes of the run: as the run began, or anew.
-
-    Raises UserError if the run was started with other data.
-    """
-    if not run.exists:
-        return start_runtime(config), plan()
-    info = run.read_info()
-    if info["data_sha256"] != digest:
-        raise UserError(
-            f"{run.path} was started with other data, another model or another reward model than are there now: "
-            "bring them back, or choose another --run."
-        )
-    return restore_runtime(info["runtime"]), from_table(Plan, info["plan"], str(run.info_file))
+def choose_runtime(config: RuntimeConfig, run: RunDirectory) -> Runtime:
+    """Return where to compute: as the run began, or as the settings say."""
+    return restore_runtime(run.read_info()["runtime"]) if run.exists else start_runtime(config)
 
 
 def metrics_before(training: Training, run: RunDirectory) -> Mapping[str, float]:
