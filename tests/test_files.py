@@ -91,7 +91,9 @@ def test_a_full_disk_leaves_the_earlier_one(tmp_path, monkeypatch, had_one, wher
 
     with pytest.raises(WriteError) as caught:
         write_directory(final, write)
-    assert str(caught.value) == f"{final}: cannot be written (No space left on device). Make room on the disk."
+    assert (
+        str(caught.value) == f"{final}: cannot be written (No space left on device). Make room on the disk."
+    )
     assert names(tmp_path) == ({"step-1"} if had_one else set())
     if had_one:
         assert content(final) == "old"

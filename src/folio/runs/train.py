@@ -95,7 +95,9 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         kept = "all that was learned is saved" if saved_steps(run.checkpoints) else "nothing was learned yet"
         raise UserError(f"{error} Fix it and go on with --resume: {kept}.") from error
     except WriteError as error:
-        kept = "What was saved before is untouched" if saved_steps(run.checkpoints) else "Nothing was saved yet"
+        kept = (
+            "What was saved before is untouched" if saved_steps(run.checkpoints) else "Nothing was saved yet"
+        )
         raise UserError(f"{error} {kept}: go on with --resume.") from error
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         recorder.save_last()

@@ -9,13 +9,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
-from folio.config import from_table, read_config
+from folio.config import from_table
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import Progress, make_console
 from folio.report.loss_figure import plot_losses
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
+from folio.runs.flags import read_config
 from folio.runs.load import stage_of
 from folio.runs.recipes import known_recipes, take_recipe
 from folio.runs.recorder import Recorder
