@@ -1,7 +1,8 @@
 """Settings: a dataclass' defaults, then a recipe (TOML) or a table of keywords.
 
 Settings are composed: a stage's dataclass holds others, its parts. For whoever writes a recipe, a keyword or a flag
-(`runs/flags.py`) they are one flat list: a key may stand in its part's table or above all tables, and no two parts share a name.
+(`runs/flags.py`) they are one flat list: a key may stand in its part's table or above all tables, and no two parts
+share a name.
 """
 
 from __future__ import annotations
