@@ -1,4 +1,4 @@
-"""Settings: a dataclass from a recipe and from flags, and what is said of mistakes in either."""
+"""Settings: a dataclass from a recipe or a table, and what is said of mistakes in it."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from folio.commands.label import LabelConfig
-from folio.config import PACKAGED_RECIPES, from_table, read_config, read_recipe, to_table
+from folio.config import PACKAGED_RECIPES, from_table, read_recipe, to_table
 from folio.errors import UserError
 from folio.stages.dpo import DPORunConfig
 from folio.stages.grpo import GRPORunConfig
@@ -132,38 +132,6 @@ def test_what_has_no_default_must_be_there():
         from_table(Needy, {}, "where")
 
 
-def read(arguments: list[str], recipe: Path | None = None) -> Whole:
-    return read_config(Whole, arguments, recipe=recipe, prog="test", description="")
-
-
-def test_flags_come_before_the_recipe_and_the_recipe_before_defaults(tmp_path):
-    recipe = write(tmp_path / "r.toml", FULL)
-    assert read([]) == Whole()
-    assert read(["--fast"]).fast
-    assert read(["--count", "5", "--steps", "2"]) == Whole(count=5, part=Part(steps=2))
-    config = read(["--count", "5", "--kind", "round", "--no-fast"], recipe)
-    assert config == Whole(
-        name="me", place=Path("a/b"), fast=False, count=5, part=Part(steps=7, rate=2.0, kind="round")
-    )
-
-
-def test_a_flags_value_is_checked_by_the_dataclass():
-    with pytest.raises(UserError, match="count is -1"):
-        read(["--count", "-1"])
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--nmae", "x"], ["--count", "x"], ["--count"], ["--kind", "flat"], ["stray"]]
-)
-def test_wrong_usage_exits_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
-        read(arguments)
-    assert caught.value.code == 2
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    assert captured.err
-
-
 def test_a_table_reads_back():
     config = Whole(name="é", place=Path("x"), part=Part(rate=0.1))
     assert from_table(Whole, to_table(config), "here") == config
@@ -195,9 +163,6 @@ def test_a_list_is_a_tuple_and_comes_back(tmp_path):
     config = read_recipe(Listing, write(tmp_path / "r.toml", 'words = ["a", "b"]\nrates = [1, 0.5]\n'))
     assert config == Listing(words=("a", "b"), rates=(1.0, 0.5))
     assert from_table(Listing, json.loads(json.dumps(to_table(config))), "it") == config
-    assert read_config(Listing, ["--words", "c", "d"], recipe=None, prog="it", description="") == Listing(
-        words=("c", "d")
-    )
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ import pytest
 from directories import content, names, put
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from folio.errors import UserError
 from folio.files import (
+    WriteError,
     append_line,
     damage,
     drop_cut_line,
@@ -43,8 +45,9 @@ def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
     write_file(path, b"new")
     assert path.read_bytes() == b"new"
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(UserError, match=r"a\.json: cannot be written \(No space left on device\)"):
+    with pytest.raises(WriteError) as caught:
         write_file(path, b"newest")
+    assert str(caught.value) == f"{path}: cannot be written (No space left on device). Make room on the disk."
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == {"a.json"}
 
@@ -86,17 +89,59 @@ def test_a_full_disk_leaves_the_earlier_one(tmp_path, monkeypatch, had_one, wher
         if where == "write":
             fail()
 
-    with pytest.raises(UserError, match=r"Could not save .*step-1: No space left on device.*untouched"):
+    with pytest.raises(WriteError) as caught:
         write_directory(final, write)
+    assert (
+        str(caught.value) == f"{final}: cannot be written (No space left on device). Make room on the disk."
+    )
     assert names(tmp_path) == ({"step-1"} if had_one else set())
     if had_one:
         assert content(final) == "old"
 
 
-def test_a_place_that_is_no_directory_is_an_error(tmp_path):
+def test_room_is_asked_for_only_where_it_is_what_lacks(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="Could not save"):
-        put(tmp_path / "file" / "step-1", "x")
+    place = tmp_path / "file" / "step-1"
+    words = f"{place}: cannot be written ({os.strerror(errno.ENOTDIR)})."
+    for write in (lambda: put(place, "x"), lambda: append_line(place, {"step": 1})):
+        with pytest.raises(WriteError) as caught:
+            write()
+        assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("error", "asks"),
+    [
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), True),
+        (SafetensorError("I/O error: Permission denied (os error 13)"), False),
+        (SafetensorError("header too large"), False),
+    ],
+)
+def test_the_words_of_the_system_are_told(tmp_path, error, asks):
+    def write(temporary: Path) -> None:
+        raise error
+
+    with pytest.raises(WriteError) as caught:
+        write_directory(tmp_path / "x", write)
+    assert str(caught.value).startswith(f"{tmp_path / 'x'}: cannot be written (")
+    assert (error.strerror if isinstance(error, OSError) else str(error)) in str(caught.value)
+    assert str(caught.value).endswith("Make room on the disk.") == asks
+
+
+def test_another_mistake_is_told_as_it_is(tmp_path):
+    put(tmp_path / "x", "old")
+    mistake = UserError("the model has no head")
+
+    def write(temporary: Path) -> None:
+        raise mistake
+
+    with pytest.raises(UserError) as caught:
+        write_directory(tmp_path / "x", write)
+    assert caught.value is mistake
+    assert content(tmp_path / "x") == "old"
+    assert names(tmp_path) == {"x"}
 
 
 @pytest.mark.parametrize("nth", [1, 2])

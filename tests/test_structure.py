@@ -37,7 +37,6 @@ COVERED_BY = {
     "rl/policy.py": "rl/test_grpo.py",
     "runs/recorder.py": "runs/test_train.py",
     "runs/rehearsal.py": "stages/test_pretrain.py",
-    "runs/rewards.py": "stages/test_policy.py",
     "runs/samples.py": "stages/test_pretrain.py",
     "runs/state.py": "runs/test_train.py",
     "stages/grpo.py": "stages/test_policy.py",
@@ -59,7 +58,6 @@ ABOUT_MANY = {
     *("test_public.py", "test_settings.py", "test_structure.py"),
     *("lecture/test_bridge.py", "lecture/test_rungs.py", "objectives/test_invariants.py"),
     *("stages/test_mistakes.py", "stages/test_pretrain_bpe.py", "stages/test_public_data.py"),
-    "rl/test_reward_files.py",
 }
 """Test files about several source files at once."""
 

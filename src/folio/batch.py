@@ -1,4 +1,4 @@
-"""What every stage of training exchanges: batches, and the loss of a batch."""
+"""Batches, and the loss of a batch, in the form that all of training exchanges."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Settings: a dataclass' defaults, then a recipe (TOML), then command-line flags.
+"""Settings: a dataclass' defaults, then a recipe (TOML) or a table of keywords.
 
-Settings are composed: a stage's dataclass holds others, its parts. For whoever writes a recipe or a flag they are one
-flat list: a key may stand in its part's table or above all tables, and no two parts share a name.
+Settings are composed: a stage's dataclass holds others, its parts. For whoever writes a recipe, a keyword or a flag
+(`runs/flags.py`) they are one flat list: a key may stand in its part's table or above all tables, and no two parts
+share a name.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import operator
 import re
 import tomllib
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types as bounds
-import tyro
 
 from folio.errors import UserError
 
@@ -49,30 +49,10 @@ class Settings:
                 raise UserError(f"{name} is {value}: it must be {allowed}.")
 
 
-def read_config(
-    cls: type[Config], arguments: Sequence[str], *, recipe: Path | None, prog: str, description: str | None
-) -> Config:
-    """Return a `cls` from its defaults, the recipe if there is one, and command-line flags, later ones winning.
-
-    tyro prints usage errors itself and exits with 2. Raises UserError for what is wrong in the recipe.
-    """
-    # Without a recipe tyro takes the defaults from the class, and insists on what has none.
-    default = tyro.MISSING_NONPROP if recipe is None else read_recipe(cls, recipe)
-    return tyro.cli(
-        cls,
-        args=list(arguments),
-        default=default,
-        prog=prog,
-        description=description,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
-
-
 def read_recipe(cls: type[Config], path: Path) -> Config:
     """Return a `cls` from a TOML file.
 
-    Raises UserError, naming file and key, for broken TOML, unknown keys and values of the wrong type; tyro
-    alone would only warn.
+    Raises UserError, naming file and key, for broken TOML, unknown keys and values of the wrong type.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -225,7 +205,7 @@ def _limits(hint: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _checked(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind`, where a whole number may stand for a float and a string for a path."""
+    """Return `value` as `kind`, where a whole number may stand for a float and a string for a path."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:

@@ -7,9 +7,11 @@ damaged.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +23,27 @@ from safetensors import SafetensorError
 from folio.errors import UserError
 
 CHECKSUMS = "checksums.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a system that has no room left, on the disk or for this user."""
+
+
+class WriteError(UserError):
+    """A file or a directory that cannot be written. The message names it and gives the system's reason."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or error
+        found = re.search(r"os error (\d+)", str(error))  # safetensors gives the number in its message only
+        number = int(found[1]) if found else getattr(error, "errno", None)
+        super().__init__(
+            f"{path}: cannot be written ({reason})." + (" Make room on the disk." if number in FULL else "")
+        )
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; when the block ends, its file replaces `path` in one step.
 
-    Raises UserError when the disk is full or cannot be written; `path` is then as it was before.
+    Raises WriteError if it cannot be written; `path` is then as it was before.
     """
     temporary = _beside(path, "writing")
     try:
@@ -36,8 +52,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be written ({reason}). Make room if the disk is full.") from error
+        raise WriteError(path, error) from error
     finally:
         _remove(temporary)
 
@@ -51,7 +66,7 @@ def write_file(path: Path, content: bytes) -> None:
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON object to a .jsonl file, on a line of its own even where the last line lacks its end.
 
-    Raises UserError when the disk is full or cannot be written.
+    Raises WriteError if it cannot be written.
     """
     try:
         with path.open("ab+") as file:
@@ -60,9 +75,7 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
             is_cut = file.read(1) not in (b"", b"\n")
             file.write((b"\n" if is_cut else b"") + _line(record))  # at the end, wherever was read
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}). Make room if the disk is full."
-        ) from error
+        raise WriteError(path, error) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -98,7 +111,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
 def write_directory(final: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a new directory, add checksums, and put it in the place of `final`.
 
-    Raises UserError when the disk is full or cannot be written; `final` is then as it was before.
+    Raises WriteError if it cannot be written, and whatever UserError `write` raises; `final` is then as it was before.
     """
     temporary, previous = _beside(final, "writing"), _beside(final, "previous")
     try:
@@ -114,10 +127,9 @@ def write_directory(final: Path, write: Callable[[Path], None]) -> None:
     except (OSError, SafetensorError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         restore_directory(final)
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"Could not save {final}: {reason}. What was saved before is untouched; make room and resume."
-        ) from error
+        if isinstance(error, UserError):
+            raise
+        raise WriteError(final, error) from error
     shutil.rmtree(previous, ignore_errors=True)
 
 

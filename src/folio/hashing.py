@@ -1,4 +1,4 @@
-"""Random numbers by counter: what stands at a place depends on that place alone, on every machine."""
+"""Counter-based random numbers: each is a function of its seed and its place alone, the same on every machine."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.rl.rewards import load_function
 from folio.runs.recipes import find_recipe_file
+from folio.runs.rewards import load_function
 
 SPEC = find_recipe_file("math/checker.py:score")
 PROBLEMS = {

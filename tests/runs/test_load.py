@@ -18,8 +18,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from folio.errors import FolioWarning, UserError
 from folio.files import read_lines
-from folio.runs.load import load_for_inference, load_to_teach_chat
+from folio.runs.load import find_model, load_for_inference, load_to_teach_chat
 from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.chat_template import prompt_ids
 
@@ -168,3 +169,39 @@ def test_the_tokenizer_of_a_larger_model_is_told(folio, foreign, talk, run):
     for command in (["sample", foreign], ["sft", foreign, "--data", talk, "--run", run]):
         assert "they do not belong together" in folio(*command).mistake
     assert not run.exists()
+
+
+RUN_INFO = {"format": 2, "status": "running", "stage": "sft"}
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ([], "is neither a run nor a model directory: it has no run.json and no config.json."),
+        (["run.json"], "is a run with no checkpoint yet."),
+        (["b.toml", "a.toml"], "is a folder of recipes, not a model: it has a.toml, b.toml."),
+    ],
+)
+def test_what_holds_no_model_is_told_without_a_word_on_commands(tmp_path, files, told):
+    for name in files:
+        (tmp_path / name).write_text(json.dumps(RUN_INFO))
+    with pytest.raises(UserError) as caught:
+        find_model(tmp_path)
+    assert str(caught.value) == f"{tmp_path} {told}"
+
+
+def test_a_run_whose_checkpoints_are_damaged_is_told(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(RUN_INFO))
+    (tmp_path / "checkpoints" / "step-2").mkdir(parents=True)
+    with pytest.warns(FolioWarning, match="step-2"), pytest.raises(UserError, match="no valid checkpoint"):
+        find_model(tmp_path)
+
+
+def test_a_path_that_is_not_there_names_the_runs_beside_it(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    with pytest.raises(UserError) as caught:
+        find_model(tmp_path / "c")
+    known = f"{tmp_path / 'a'}, {tmp_path / 'b'}"
+    assert str(caught.value) == f"{tmp_path / 'c'}: no such run or model directory. Known: {known}."

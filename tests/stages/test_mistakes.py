@@ -195,8 +195,8 @@ def test_sampling_that_makes_no_sense(folio: Folio, finished, monkeypatch, flags
 
 def test_a_model_that_is_not_there(folio: Folio, texts, finished):
     assert "no such run or model directory" in folio("sample", "runs/mine").mistake
-    assert f"There is {finished}" in folio("sample", finished.parent / "ran").mistake
-    assert "has no model" in folio("sample", "folder").mistake
+    assert f"Known: {finished}." in folio("sample", finished.parent / "ran").mistake
+    assert "folder is neither a run nor a model directory" in folio("sample", "folder").mistake
     assert "good.txt" in folio("sample", "good.txt").mistake
     assert "no such" in folio("sample", "x" * 300).mistake
 

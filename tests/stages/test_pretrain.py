@@ -18,13 +18,13 @@ from tiny import STEPS, TINY, make_text
 
 from folio import checkpoint
 from folio.batch import Batch, Loss
-from folio.config import read_config
 from folio.data.windows import validation_windows
 from folio.evaluation.loss import HeldOut
 from folio.files import damage, read_lines
 from folio.model.architectures import ARCHITECTURES
 from folio.objectives.next_token import next_token_loss
 from folio.runs.directory import RunDirectory
+from folio.runs.flags import read_config
 from folio.runs.load import load_for_inference
 from folio.runs.recorder import Recorder
 from folio.runs.rehearsal import REHEARSAL_STEPS
@@ -245,7 +245,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(pretrain, run, monkeypatch):
     monkeypatch.setattr(checkpoint, "save_file", fail_later)
     mistake = pretrain().mistake
     assert "No space left on device" in mistake
-    assert "make room and resume" in mistake
+    assert "Make room on the disk. What was saved before is untouched: go on with --resume." in mistake
     assert damage(run / "checkpoints" / "step-4") is None
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-2", "step-4"]
     monkeypatch.undo()

@@ -14,12 +14,13 @@ from typing import Literal
 import tyro
 
 from folio.commands.compare import compare
-from folio.config import Count, Seed, Settings, read_config
+from folio.config import Count, Seed, Settings
 from folio.errors import UserError
 from folio.files import append_line
 from folio.inference.chat import ChatSession
 from folio.inference.sampling import SamplingConfig
 from folio.log import notify
+from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, stage_of
 from folio.runtime import choose_device
 

@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from folio.config import Count, Seed, Settings, read_config
+from folio.config import Count, Seed, Settings
 from folio.data.conversations import Conversation, Example, pack, tokenize_all
 from folio.data.known import find_conversations
 from folio.errors import UserError
 from folio.log import make_console
 from folio.model.directory import read_config as read_model_config
+from folio.runs.flags import read_config
 from folio.runs.load import find_model
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer

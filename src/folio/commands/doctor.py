@@ -10,9 +10,9 @@ from importlib.metadata import version
 import torch
 
 from folio import __version__
-from folio.config import read_config
 from folio.log import format_size, make_console
 from folio.report.tables import show_table
+from folio.runs.flags import read_config
 from folio.runtime import (
     DTYPES,
     RuntimeConfig,

@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 import annotated_types as bounds
 import tyro
 
-from folio.config import Settings, read_config
+from folio.config import Settings
 from folio.errors import UserError
 from folio.log import make_console
 from folio.report.figure import check_picture_path
 from folio.report.reading import read_text
 from folio.report.reading_figure import draw_readings
 from folio.report.reading_terminal import show_readings
+from folio.runs.flags import read_config
 from folio.runtime import choose_device
 
 MAX_BARS = 100

@@ -13,7 +13,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from folio.config import Count, NonNegative, Seed, Settings, read_config, to_table
+from folio.config import Count, NonNegative, Seed, Settings, to_table
 from folio.data.known import find_conversations
 from folio.data.records import spread
 from folio.errors import UserError
@@ -24,6 +24,7 @@ from folio.model.gpt import GPT
 from folio.report.tables import show_next, show_table
 from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, sample_completions
+from folio.runs.flags import read_config
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.recipes import take_recipe
 from folio.runs.rewards import load_rewards, models_in

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from folio import __version__
-from folio.config import Count, Positive, Settings, read_config, to_table
+from folio.config import Count, Positive, Settings, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
@@ -30,6 +30,7 @@ from folio.log import Progress, format_duration, make_console
 from folio.objectives.next_token import next_token_loss
 from folio.report.ladder import Result, Row, draw_ladder, show_ladder, show_result
 from folio.runs.directory import FORMAT, RunDirectory
+from folio.runs.flags import read_config
 from folio.runs.settings import stored_config
 from folio.runtime import Runtime, RuntimeConfig, describe, start_runtime
 from folio.tokenizer.char import CharTokenizer

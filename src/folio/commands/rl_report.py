@@ -13,7 +13,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from folio.config import read_config
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import make_console
@@ -24,6 +23,7 @@ from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History, first
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
+from folio.runs.flags import read_config
 
 NONE = "-"
 SIDE_BY_SIDE_WIDTH = 80

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from folio.commands import COMMANDS, chat
-from folio.config import flatten, read_config, read_recipe, to_table
+from folio.config import flatten, read_recipe, to_table
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import format_duration, format_number, make_console
 from folio.report.tables import show_next, show_table
 from folio.runs.directory import RunDirectory
+from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat
 from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.samples import Answers

@@ -16,11 +16,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from folio.config import read_config
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import format_number, format_size, make_console
 from folio.runs.directory import RunDirectory
+from folio.runs.flags import read_config
 
 METRICS = {
     "pretrain": ("val_loss", "val_bpb"),

@@ -10,12 +10,13 @@ from typing import Literal
 
 import tyro
 
-from folio.config import Count, Seed, Settings, read_config
+from folio.config import Count, Seed, Settings
 from folio.inference.engine import Engine
 from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.log import notify
+from folio.runs.flags import read_config
 from folio.runs.load import load_for_inference
 from folio.runtime import choose_device
 

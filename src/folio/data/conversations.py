@@ -113,7 +113,7 @@ class PackedRow:
 
 
 def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[PackedRow]:
-    """Rows of block_size that hold every conversation once and little padding.
+    """Pack conversations into rows of block_size tokens: every conversation once, and little padding.
 
     A conversation of n tokens takes n - 1 places, its last token being a target only. The longest go first, each
     into the fullest row that still has room. What is left of a row is padding of weight 0, a segment of its own.
@@ -170,7 +170,7 @@ def _row(examples: Sequence[Example], block_size: int, pad_id: int) -> PackedRow
 
 
 def batch_of(rows: Sequence[PackedRow]) -> Batch:
-    """Rows side by side."""
+    """Stack rows into a batch."""
     return Batch(
         *(
             torch.from_numpy(np.stack([getattr(row, name) for row in rows]))

@@ -1,4 +1,4 @@
-"""What tokens attend to: a `Context` for each way of reading.
+"""Contexts: which tokens each token attends to, one `Context` for each way of reading.
 
 | context                               | each token attends to                                        |
 |---------------------------------------|--------------------------------------------------------------|
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Context(Protocol):
-    """What each token of one forward pass attends to.
+    """The tokens that each token of one forward pass attends to.
 
     Whatever all layers share, such as a mask, is computed when the context is made: once a pass, not once a layer.
     """

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from folio.batch import Completions
+from folio.hashing import hash64
 from folio.model.score import ScoreModel
 from folio.model.shared_prefix import SharedPrefixBatch
 from folio.objectives.grpo import GRPOBatch
@@ -61,7 +62,7 @@ class PPOCollector:
 
     @torch.no_grad()
     def _values(self, completions: Completions) -> Tensor:
-        """(B, T - 1), the critic's value before each sampled token."""
+        """Return (B, T - 1), the critic's value before each sampled token."""
 
         def values(part: Completions) -> Tensor:
             return self.critic.scores(SharedPrefixBatch.from_completions(part).hidden_states(self.critic))
@@ -109,7 +110,7 @@ def sample_groups(
 ) -> Rollout:
     """Sample group_size completions, side by side, of each of a rollout's n_prompts prompts."""
     prompts = [prompt for prompt in order.take(iteration, n_prompts) for _ in range(group_size)]
-    return sampler.sample(prompts, seed=order.seed * 1_000_003 + iteration)
+    return sampler.sample(prompts, seed=int(hash64(order.seed, iteration) >> np.uint64(1)))  # below 2**63
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:

@@ -55,7 +55,8 @@ class GRPOConfig(Settings):
         super().__post_init__()
         if self.rollout.group_size < 2:
             raise UserError(
-                f"group_size is {self.rollout.group_size}: it must be at least 2, for answers are compared."
+                f"group_size is {self.rollout.group_size}: it must be at least 2, "
+                "because answers to the same prompt are compared."
             )
 
 

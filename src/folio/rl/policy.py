@@ -1,4 +1,4 @@
-"""What PPO and GRPO share: rollouts of a policy that is scored and kept near to its reference."""
+"""Rollouts for PPO and GRPO: their settings, and how sampler, reward and prompts are put together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RolloutConfig(Settings):
     """Settings of the rollouts that a policy learns from."""
 
     rollouts: Count = 40
-    """How often the policy answers prompts and then learns from its answers."""
+    """Number of rollouts."""
     rollout_size: Count = 64
     """Answers in a rollout."""
     group_size: Count = 1

@@ -30,7 +30,7 @@ class PPOConfig(Settings):
     """Settings of PPO."""
 
     kl_coef: NonNegative = 0.05
-    """Price of a nat of distance from the reference, in units of reward."""
+    """KL penalty coefficient, in reward per nat."""
     clip_range: Positive = 0.2
     """How far an update may move the probability ratio of a token from 1."""
     gamma: Fraction = 1.0
@@ -111,8 +111,9 @@ def ppo_task(sampler: RolloutSampler, order: PromptOrder, critic: ScoreModel, co
 
 
 def build_critic(reward: WeightedSum, policy: GPT) -> ScoreModel:
-    """Return a critic with the body of the reward model, if there is one, for it knows already what is preferred; else
-    with the policy's.
+    """Return a critic with the body of the reward model if there is one, else of the policy.
+
+    The reward model comes first because it has already learned what is preferred.
 
     Its head starts at 0: a reward model has only ever seen whole answers, and its scores of half an answer are worse
     than a constant (explained variance -2.3 on the plays).

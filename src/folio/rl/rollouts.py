@@ -188,7 +188,7 @@ class RolloutSampler:
         return result
 
     def _reference_logprobs(self, completions: Completions) -> Tensor:
-        """(m) in nats, of each sampled token under the reference."""
+        """Return (m) log-probabilities in nats, of each sampled token under the reference."""
         shared = SharedPrefixBatch.from_completions(completions)
         logits = self.reference.head(shared.hidden_states(self.reference))
         return token_logprobs(logits, shared.targets, self.temperature)

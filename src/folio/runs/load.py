@@ -31,27 +31,23 @@ def find_model(path: Path) -> Path:
         return path
     if not os.path.exists(path):
         known = ", ".join(str(run.parent) for run in sorted(path.parent.glob("*/run.json"))[:5])
-        raise UserError(f"{path}: no such run or model directory." + (f" There is {known}." if known else ""))
+        raise UserError(f"{path}: no such run or model directory." + (f" Known: {known}." if known else ""))
     best = readable_directory(path / "best")
     problem = damage(best) if best.exists() else None
     if best.exists() and problem is None:
         return best
     if recipes := sorted(recipe.name for recipe in path.glob("*.toml")):
-        raise UserError(
-            f"{path} is a folder of recipes, not a model: it has {', '.join(recipes)}. Give a recipe as the first argument."
-        )
+        raise UserError(f"{path} is a folder of recipes, not a model: it has {', '.join(recipes)}.")
     checkpoint, problems = newest_valid(path / "checkpoints")
     for line in ([f"{best} is damaged ({problem}); looking for a checkpoint."] if problem else []) + problems:
         warnings.warn(line, FolioWarning, stacklevel=2)
-    if checkpoint is None and stage_of(path) == "ladder":
-        raise UserError(
-            f"{path} is a ladder, which keeps losses but no models; `folio pretrain` trains a model."
-        )
-    if checkpoint is None:
-        raise UserError(
-            f"{path} has no model yet: resume with `folio {stage_of(path) or 'pretrain'} --run {path} --resume`."
-        )
-    return checkpoint
+    if checkpoint is not None:
+        return checkpoint
+    if stage_of(path) == "ladder":
+        raise UserError(f"{path} is a ladder, which keeps losses but no models.")
+    if RunDirectory(path).exists:
+        raise UserError(f"{path} is a run with {'no valid checkpoint' if problems else 'no checkpoint yet'}.")
+    raise UserError(f"{path} is neither a run nor a model directory: it has no run.json and no config.json.")
 
 
 def stage_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a run does between steps: save, evaluate, record, sample, show progress."""
+"""The actions of a run between steps: save, evaluate, record, sample, show progress."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class AnswersConfig(Settings):
 
 
 class SampleSource(Protocol):
-    """What writes samples of a model."""
+    """Anything that writes samples of a model."""
 
     def samples(self, model: Any, tokenizer: Tokenizer) -> Iterable[tuple[str, str]]:
         """Return each prompt, and the text to show for it."""

@@ -13,7 +13,7 @@ from folio import __version__
 from folio.checkpoint import newest_valid, saved_steps
 from folio.config import to_table
 from folio.errors import UserError
-from folio.files import keep_before
+from folio.files import WriteError, keep_before
 from folio.rl.rewards import RewardError
 from folio.runs.directory import FORMAT, RunDirectory
 from folio.runs.recorder import Recorder
@@ -62,7 +62,10 @@ def resume(training: Training, run: RunDirectory, console: Console) -> StepRepor
 
 
 def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | None) -> None:
-    """Make the steps that are left, with checkpoints and evaluations. Raises UserError when the loss is not finite."""
+    """Make the steps that are left, with checkpoints and evaluations.
+
+    Raises UserError when the loss is not finite, a reward fails, or the disk cannot be written.
+    """
     training, run = recorder.training, recorder.run
     interval = math.ceil(training.task.steps / EVALUATIONS)
     run.set_status("running")
@@ -91,6 +94,11 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         run.set_status("interrupted")
         kept = "all that was learned is saved" if saved_steps(run.checkpoints) else "nothing was learned yet"
         raise UserError(f"{error} Fix it and go on with --resume: {kept}.") from error
+    except WriteError as error:
+        kept = (
+            "What was saved before is untouched" if saved_steps(run.checkpoints) else "Nothing was saved yet"
+        )
+        raise UserError(f"{error} {kept}: go on with --resume.") from error
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         recorder.save_last()
         run.set_status("interrupted")

@@ -11,7 +11,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
-from folio.config import read_config
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import Progress, make_console
@@ -19,6 +18,7 @@ from folio.model.directory import weights_digest
 from folio.report.loss_figure import plot_losses
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
+from folio.runs.flags import read_config
 from folio.runs.load import find_model, stage_of
 from folio.runs.recipes import known_recipes, take_recipe
 from folio.runs.recorder import Recorder

@@ -1,0 +1,65 @@
+"""Flags: settings from defaults, a recipe and the command line, and what is said of mistakes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from folio.errors import UserError
+from folio.runs.flags import read_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    steps: int | None = None
+    rate: float = 0.5
+    kind: Literal["round", "square"] = "round"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    name: str = "anyone"
+    fast: bool = False
+    count: int = 1
+    tags: tuple[str, ...] = ()
+    part: Part = field(default_factory=Part)
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise UserError(f"count is {self.count}: it must be at least 0.")
+
+
+RECIPE = 'name = "me"\nfast = true\ncount = 3\n[part]\nsteps = 7\nrate = 2\nkind = "square"\n'
+
+
+def read(arguments: list[str], recipe: Path | None = None) -> Whole:
+    return read_config(Whole, arguments, recipe=recipe, prog="test", description="")
+
+
+def test_flags_come_before_the_recipe_and_the_recipe_before_defaults(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECIPE)
+    assert read([]) == Whole()
+    assert read(["--fast"]).fast
+    assert read(["--count", "5", "--steps", "2"]) == Whole(count=5, part=Part(steps=2))
+    config = read(["--count", "5", "--kind", "round", "--no-fast"], recipe)
+    assert config == Whole(name="me", count=5, part=Part(steps=7, rate=2.0, kind="round"))
+    assert read(["--tags", "c", "d"]) == Whole(tags=("c", "d"))
+
+
+def test_a_flags_value_is_checked_by_the_dataclass():
+    with pytest.raises(UserError, match="count is -1"):
+        read(["--count", "-1"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nmae", "x"], ["--count", "x"], ["--count"], ["--kind", "flat"], ["stray"]]
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        read(arguments)
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert captured.err
