@@ -4,7 +4,7 @@ import pytest
 from chatty import make_chatty
 
 from folio.errors import FolioWarning, UserError
-from folio.inference.api import chat
+from folio.inference.generate import chat
 from folio.training.sft import SFTConfig, sft
 
 PAIR = {"prompt": "a?", "completion": "bad cab"}
