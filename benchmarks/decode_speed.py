@@ -19,8 +19,8 @@ import torch
 import tyro
 from torch import Tensor
 
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import Sampler, SamplingConfig
 from folio.model.config import GPTConfig
 from folio.model.directory import save_model

@@ -127,6 +127,15 @@ def test_a_recipe_that_is_not_there_or_is_a_folder(tmp_path):
         read_recipe(Whole, tmp_path)
 
 
+def test_what_is_not_given_may_come_from_another_config_than_the_default():
+    base = Whole(name="me", part=Part(steps=1, rate=3.0))
+    assert from_table(Whole, {"steps": 2, "count": 4}, "here", base) == Whole(
+        name="me", count=4, part=Part(steps=2, rate=3.0)
+    )
+    with pytest.raises(UserError, match="here: config is a Part: it must be a Whole"):
+        from_table(Whole, {}, "here", Part())
+
+
 def test_what_has_no_default_must_be_there():
     with pytest.raises(UserError, match="where: name is missing"):
         from_table(Needy, {}, "where")

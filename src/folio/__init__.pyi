@@ -7,7 +7,10 @@ from .data.preferences import PairBatches
 from .data.windows import RandomWindows, validation_windows
 from .errors import FolioWarning, UserError
 from .evaluation.loss import evaluate
-from .inference.api import chat, generate, logprobs, stream
+from .inference.chat import ChatSession
+from .inference.generate import chat, generate, stream
+from .inference.inspection import Inspection, inspect, logprobs
+from .inference.sampling import SamplingConfig
 from .model.config import GPTConfig
 from .model.gpt import GPT
 from .model.score import ActorCritic, ScoreModel
@@ -17,14 +20,17 @@ from .objectives.next_token import next_token_loss
 from .objectives.ppo import PPOBatch, ppo_loss
 from .objectives.reward import reward_loss
 from .rl.grpo import GRPOConfig, grpo
+from .rl.policy import RolloutConfig
 from .rl.ppo import PPOConfig, ppo
 from .runs.load import add_chat_tokens, load, save
 from .tokenizer.bpe import BPETokenizer
 from .tokenizer.char import CharTokenizer
+from .training.dpo import DPOConfig, dpo
 from .training.loop import NonFiniteLossError, StepReport
 from .training.muon import Muon
 from .training.optimizer import OptimizerConfig, build_optimizers
-from .training.pairs import DPOConfig, RewardConfig, dpo, reward
+from .training.pairs import PairsConfig
+from .training.reward import RewardConfig, reward
 from .training.schedule import ScheduleConfig
 from .training.sft import SFTConfig, sft
 from .training.task import train
@@ -37,12 +43,14 @@ __all__ = [
     "BPETokenizer",
     "Batch",
     "CharTokenizer",
+    "ChatSession",
     "Completions",
     "DPOConfig",
     "FolioWarning",
     "GPTConfig",
     "GRPOBatch",
     "GRPOConfig",
+    "Inspection",
     "Loss",
     "Muon",
     "NonFiniteLossError",
@@ -51,9 +59,12 @@ __all__ = [
     "PPOConfig",
     "PackedConversations",
     "PairBatches",
+    "PairsConfig",
     "RandomWindows",
     "RewardConfig",
+    "RolloutConfig",
     "SFTConfig",
+    "SamplingConfig",
     "ScheduleConfig",
     "ScoreModel",
     "StepReport",
@@ -67,6 +78,7 @@ __all__ = [
     "generate",
     "grpo",
     "grpo_loss",
+    "inspect",
     "load",
     "load_corpus",
     "logprobs",

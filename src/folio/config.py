@@ -83,14 +83,19 @@ def name_recipe_files(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     return table | {key: named(table[key]) for key in FILE_SETTINGS if key in table}
 
 
-def from_table(cls: type[Config], table: Mapping[str, Any], where: str) -> Config:
+def from_table(
+    cls: type[Config], table: Mapping[str, Any], where: str, default: Config | None = None
+) -> Config:
     """Return a dataclass from nested dictionaries, checked against its types.
 
-    Raises UserError, which begins with `where`, for an unknown, missing or repeated key and for a wrong value.
+    default: what has the value of each key that is not given; None for the class' own defaults. Raises UserError, which
+    begins with `where`, for an unknown, missing or repeated key, for a wrong value, and for a default of another class.
     """
+    if default is not None and not isinstance(default, cls):
+        raise UserError(f"{where}: config is a {type(default).__name__}: it must be a {cls.__name__}.")
     given = dict(_flat_items(cls, table, where))
     try:
-        return _build(cls, given, where)
+        return _build(cls, given, where, default)
     except UserError as error:
         raise error if str(error).startswith(where) else UserError(f"{where}: {error}") from None
 

@@ -1,5 +1,7 @@
 """A conversation without a terminal."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from random_models import TOKENIZER, random_gpt
@@ -123,3 +125,8 @@ def test_another_session_takes_over_what_it_knows_of_the_conversation(session, n
     other.sync_with(session)
     assert other.transcript() == [{"role": "system", "content": "a"}, {"role": "user", "content": "ab"}]
     assert other.seed == session.seed == 2
+
+
+def test_a_tokenizer_without_chat_tokens_is_refused(notices):
+    with pytest.raises(UserError, match=r"no chat tokens: folio\.add_chat_tokens"):
+        ChatSession(MODEL, SimpleNamespace(special_ids={"<|bos|>": 0}), notify=notices.append)

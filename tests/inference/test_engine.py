@@ -4,8 +4,8 @@ import pytest
 import torch
 import transformers
 
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Completion, Engine
-from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 

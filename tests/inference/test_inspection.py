@@ -3,11 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from chatty import make_chatty
 
 from folio.batch import Batch
-from folio.inference.inspection import attention_weights, inspect
+from folio.errors import UserError
+from folio.inference.inspection import attention_weights, inspect, logprobs
 from folio.model.context import CausalContext
 from folio.model.directory import save_model
 from folio.model.gpt import GPT
@@ -105,3 +108,37 @@ def test_half_precision_is_near(model, ids):
     rounded = inspect(model, ids, 1)
     assert rounded.attention.dtype == rounded.logprobs.dtype == torch.float32
     assert (rounded.attention - exact.attention).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_logprobs_are_those_of_the_logits(kind):
+    model, _ = make_chatty()
+    ids = [1, 2, 3, 4]
+    found = logprobs(model.eval(), kind(ids))
+    expected = model(torch.tensor([ids])).log_softmax(-1)[0, [0, 1, 2], ids[1:]]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected.detach())
+
+
+@pytest.mark.parametrize("n", [0, 1, 33])
+def test_logprobs_of_too_few_or_too_many(n):
+    model, _ = make_chatty()
+    with pytest.raises(UserError, match=f"there are {n} tokens: logprobs takes 2 to 32"):
+        logprobs(model, [1] * n)
+
+
+def test_logprobs_of_an_unknown_id():
+    model, _ = make_chatty()
+    with pytest.raises(UserError, match="the ids range from 1 to 999"):
+        logprobs(model, [1, 999])
+
+
+def test_inspecting_ids_of_every_kind_and_none_that_are_not_there():
+    model, _ = make_chatty()
+    ids = [1, 2, 3]
+    for kind in (list, np.array, torch.tensor):
+        assert inspect(model.eval(), kind(ids), 0).ids.tolist() == ids
+    with pytest.raises(UserError, match="there are 0 tokens: inspect takes 1 to 32"):
+        inspect(model, [], 0)
+    with pytest.raises(UserError, match="layer is 1: the model has layers 0 to 0"):
+        inspect(model, ids, 1)

@@ -106,14 +106,14 @@ def test_a_row_draws_the_same_whatever_is_beside_it(logits: Tensor) -> None:
     assert len({tuple(row.tolist()) for row in texts.T}) == 4
 
 
-def test_rows_that_are_kept_draw_on(logits: Tensor) -> None:
+def test_rows_that_are_selected_draw_on(logits: Tensor) -> None:
     config = SamplingConfig(repetition_penalty=1.2)
     whole, part = sampler(config), sampler(config)
     rows = torch.tensor([0, 3])
     for step in range(100):
         tokens = whole(logits)[0]
         if step == 10:
-            part.keep(rows)
+            part.select_rows(rows)
         assert torch.equal(
             part(logits if step < 10 else logits[rows])[0], tokens if step < 10 else tokens[rows]
         )
@@ -127,7 +127,7 @@ def test_a_number_depends_on_its_rows_key_and_place_alone() -> None:
     part = Draws(keys[1:], torch.device("cpu"))
     for step in range(200):
         if step == 70:
-            part.keep(torch.tensor([4, 1]))
+            part.select_rows(torch.tensor([4, 1]))
         rows = [1, 2, 3, 4, 5] if step < 70 else [5, 2]
         assert torch.equal(part.next(), numbers[rows, step : step + 1])
 

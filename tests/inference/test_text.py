@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine, TokenStep
-from folio.inference.generation import GenerationConfig
 from folio.inference.text import stream_text
 
 

@@ -45,6 +45,21 @@ def test_the_same_seed_gives_the_same_run():
     assert [report.loss for report in first] == [report.loss for report in second]
 
 
+def test_a_config_is_as_good_as_keywords_which_override_it():
+    rollout = RolloutConfig(rollouts=2, rollout_size=8, group_size=4, minibatch_size=4, max_new_tokens=6)
+    config = GRPOConfig(clip_range=0.1, rollout=rollout)
+    settings = {"prompts": ["a?", "b?", "c?"], "reward": count_a}
+    ours = [report.loss for report in grpo(*make_chatty(), config=config, rollouts=1, **settings)]
+    assert ours == [report.loss for report in run(*make_chatty(), clip_range=0.1, rollouts=1)]
+
+
+def test_the_callers_random_state_is_left_alone():
+    model, tokenizer = make_chatty()
+    before = torch.get_rng_state()
+    run(model, tokenizer)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_nothing_happens_before_the_first_report_is_asked_for():
     model, tokenizer = make_chatty()
     grpo(model, tokenizer, prompts=["a?"], reward=lambda prompt, completion: 1 / 0, **TINY)

@@ -6,6 +6,7 @@ from chatty import make_chatty
 
 from folio.errors import UserError
 from folio.model.score import ScoreModel
+from folio.rl.policy import RolloutConfig
 from folio.rl.ppo import PPOConfig, build_critic, ppo
 from folio.rl.rewards import WeightedSum
 
@@ -32,6 +33,25 @@ def test_a_reward_that_fails_names_itself_and_the_prompt():
 
     with pytest.raises(UserError, match=r"broken raised ValueError \(no idea\) for the prompt '[ab]\?'"):
         run(broken)
+
+
+def test_the_callers_random_state_is_left_alone_and_does_not_matter():
+    losses = []
+    for seed in (1, 2):
+        model, tokenizer = make_chatty()
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        reports = ppo(
+            model, tokenizer, prompts=["a?"], reward=lambda prompt, completion: len(completion), **TINY
+        )
+        losses.append([report.loss for report in reports])
+        assert torch.equal(before, torch.get_rng_state())
+    assert losses[0] == losses[1]
+
+
+def test_a_config_of_another_stage_is_refused():
+    with pytest.raises(UserError, match="ppo: config is a RolloutConfig: it must be a PPOConfig"):
+        run(len, config=RolloutConfig())
 
 
 def test_a_sum_of_rewards_passes_through():

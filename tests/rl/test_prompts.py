@@ -17,6 +17,27 @@ def test_a_text_is_the_users_turn_and_a_conversation_is_itself():
     assert n_left_out == 0
 
 
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ("abc", "prompts is the text 'abc': it must be a list"),
+        ([], "prompts is empty"),
+        (["a", []], "prompt 2: the conversation is empty"),
+        ([""], r"prompt 1: turn 1 \(user\) has no content"),
+        ([{"role": "user", "content": "a"}], "prompt 1 is a single message"),
+        ([[{"role": "assistant", "content": "a"}]], "prompt 1: turn 1 is the assistant's"),
+        (
+            [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]],
+            "prompt 1 ends with the assistant's turn: it must end with the user's",
+        ),
+    ],
+)
+def test_what_is_no_list_of_prompts_is_named(prompts, message):
+    _, tokenizer = make_chatty()
+    with pytest.raises(UserError, match=message):
+        encode_prompts(prompts, tokenizer, 10)
+
+
 def test_what_leaves_no_room_is_counted():
     _, tokenizer = make_chatty()
     kept, n_left_out = encode_prompts(["a", "abcdefgh"], tokenizer, 6)

@@ -7,6 +7,11 @@ from folio.model.gpt import GPT
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.protocol import Tokenizer
 
+PREFERENCES = [
+    {"prompt": "a?", "chosen": "bad", "rejected": "cab"},
+    {"prompt": "b?", "chosen": "bed", "rejected": "face"},
+] * 16
+
 
 def make_chatty(seed: int = 0, **sizes: float) -> tuple[GPT, Tokenizer]:
     """A model and a tokenizer that know a few letters."""

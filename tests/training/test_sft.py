@@ -1,10 +1,12 @@
 """Fine-tuning as a function."""
 
 import pytest
+import torch
 from chatty import make_chatty
 
 from folio.errors import FolioWarning, UserError
-from folio.inference.api import chat
+from folio.inference.generate import chat
+from folio.training.optimizer import OptimizerConfig
 from folio.training.sft import SFTConfig, sft
 
 PAIR = {"prompt": "a?", "completion": "bad cab"}
@@ -26,6 +28,25 @@ def test_messages_are_as_good_as_prompt_and_completion():
     assert losses[0] == losses[1]
 
 
+def test_a_config_is_as_good_as_keywords_which_override_it():
+    config = SFTConfig(epochs=2.0, optimizer=OptimizerConfig(optimizer="adamw", learning_rate=0.01, eps=1e-5))
+    optimizer = {"optimizer": "adamw", "learning_rate": 0.01, "eps": 1e-5}
+    rates = {"embedding_learning_rate": 0.02, "head_learning_rate": 0.004}  # OptimizerConfig's own
+    losses = [
+        [report.loss for report in sft(*make_chatty(), [PAIR] * 32, **settings)]
+        for settings in ({"config": config, "epochs": 3.0}, {"epochs": 3.0, **optimizer, **rates})
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_the_callers_random_state_is_set_only_where_dropout_draws_from_it():
+    for dropout, kept in ((0.0, True), (0.5, False)):
+        model, tokenizer = make_chatty(dropout=dropout)
+        before = torch.get_rng_state()
+        list(sft(model, tokenizer, [PAIR] * 8))
+        assert torch.equal(before, torch.get_rng_state()) == kept
+
+
 def test_steps_follow_from_rows_and_epochs():
     assert SFTConfig(epochs=2, micro_batch_size=4).steps(10) == 5
     assert SFTConfig(epochs=0.01).steps(10) == 1
@@ -39,6 +60,7 @@ def test_steps_follow_from_rows_and_epochs():
         ([PAIR], {"epochs": "2"}, "epochs is '2'; it must be of type float"),
         ([{"prompt": "a?", "completion": "xyz"}], {}, "conversation 1: .*'x'"),
         ([{"prompt": "a?", "completion": "a" * 40}], {}, "none of 1 conversations"),
+        ([], {}, "conversations is empty"),
         ([{"text": "a"}], {}, "must have `messages`"),
     ],
 )

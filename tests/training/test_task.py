@@ -5,6 +5,7 @@ import torch
 from chatty import make_chatty
 
 from folio.data.windows import RandomWindows
+from folio.errors import UserError
 from folio.objectives.next_token import next_token_loss
 from folio.training.loop import Accumulated, NonFiniteLossError
 from folio.training.schedule import ScheduleConfig
@@ -34,7 +35,7 @@ def test_nothing_happens_before_a_report_is_asked_for():
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad])
-def test_any_optimizer_follows_the_schedule(kind):
+def test_an_optimizer_follows_the_schedule(kind):
     model, _ = make_chatty()
     optimizer = kind(model.parameters(), lr=0.01)
     schedule = ScheduleConfig(warmup_steps=1, decay_fraction=0.5, final_fraction=0.0)
@@ -43,6 +44,19 @@ def test_any_optimizer_follows_the_schedule(kind):
     )
     rates = [report.learning_rate for report in reports]
     assert rates == pytest.approx([0.01 * schedule.multiplier(step, 4) for step in (1, 2, 3, 4)])
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "message"),
+    [
+        (lambda parameters: [], "optimizers is empty: leave it out for AdamW"),
+        (lambda parameters: [torch.optim.LBFGS(parameters)], "the step of LBFGS needs a closure"),
+    ],
+)
+def test_optimizers_that_cannot_step_are_refused_at_once(optimizers, message):
+    model, _ = make_chatty()
+    with pytest.raises(UserError, match=message):
+        train(model, make_windows(), next_token_loss, steps=1, optimizers=optimizers(model.parameters()))
 
 
 def test_accumulated_micro_batches_are_one_step():

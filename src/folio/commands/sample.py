@@ -11,8 +11,8 @@ from typing import Literal
 import tyro
 
 from folio.config import Count, Seed, Settings
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.log import notify

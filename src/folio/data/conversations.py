@@ -139,8 +139,10 @@ def packed_rows(
     """Return conversations, rows such as `{"messages": [...]}`, packed into rows of block_size tokens (see `pack`).
 
     Warns with FolioWarning of those that are cut or left out, because a row has no room for them. Raises UserError for
-    a row that is no conversation, and for a character that the tokenizer does not know.
+    no conversations, for a row that is none, and for a character that the tokenizer does not know.
     """
+    if not conversations:
+        raise UserError("conversations is empty: there is nothing to train on.")
     parsed = [parse_conversation(row, f"conversation {n}") for n, row in enumerate(conversations, 1)]
     examples = tokenize_all(tokenizer, parsed, block_size)
     kept = [example for example in examples if example is not None]

@@ -111,9 +111,11 @@ def tokenize_pairs(
 ) -> list[Pair]:
     """Return preferences, rows `{"prompt": ..., "chosen": ..., "rejected": ...}`, as ids.
 
-    Warns with FolioWarning of those longer than block_size, which are left out. Raises UserError for a row that is no
-    preference, for a character that the tokenizer does not know, and where no pair is left.
+    Warns with FolioWarning of those longer than block_size, which are left out. Raises UserError for no preferences, for
+    a row that is none, for a character that the tokenizer does not know, and where no pair is left.
     """
+    if not preferences:
+        raise UserError("preferences is empty: there is nothing to train on.")
     pairs = [
         tokenize_pair(tokenizer, preference_of(row, f"preference {n}"))
         for n, row in enumerate(preferences, 1)

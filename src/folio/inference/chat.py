@@ -1,17 +1,26 @@
-"""A conversation with a model, for the terminal, the HTTP API and the page alike."""
+"""A conversation with a model, in the terminal or from Python."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from folio.errors import UserError
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
 from folio.tokenizer.chat_template import Message, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
+from folio.tokenizer.special_tokens import SPECIAL_TOKENS
+
+
+def check_chat_tokens(tokenizer: Tokenizer) -> None:
+    """Raise UserError where the tokenizer lacks the tokens of conversations."""
+    if not tokenizer.special_ids.keys() >= set(SPECIAL_TOKENS):
+        raise UserError(
+            "the model has no chat tokens: folio.add_chat_tokens adds them, folio.sft teaches it to use them."
+        )
 
 
 class ChatSession:
@@ -28,6 +37,9 @@ class ChatSession:
         max_new_tokens: the longest answer.
         sampling: how to draw tokens.
         seed: 0 or more.
+
+    Raises:
+        UserError: where the tokenizer lacks those tokens.
     """
 
     def __init__(
@@ -41,6 +53,7 @@ class ChatSession:
         sampling: SamplingConfig | None = None,
         seed: int = 1,
     ) -> None:
+        check_chat_tokens(tokenizer)
         self.model = model
         self.tokenizer = tokenizer
         self.notify = notify

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from folio.inference.config import GenerationConfig
 from folio.inference.fused import FusedGPT
-from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import Sampler
 from folio.model.cache import KVCache
 from folio.model.gpt import GPT
@@ -98,12 +98,12 @@ class Generation(Iterator[TokenStep]):
         self._device = model.embedding.weight.device
         self._stop_ids = frozenset(config.stop_ids)
         self._left = config.max_new_tokens
-        self._texts = [[int(i) for i in prompt] for prompt in prompts]
+        self._ids = [[int(i) for i in prompt] for prompt in prompts]
         self._reasons: list[FinishReason | None] = [None] * len(prompts)
         self._rows = list(range(len(prompts)))
         """Which prompt each row of the batch, as it is now, continues."""
         self._sampler = Sampler(
-            config.sampling, config.seed, self._texts, model.config.vocab_size, self._device
+            config.sampling, config.seed, self._ids, model.config.vocab_size, self._device
         )
         self._tokens = torch.zeros(len(prompts), dtype=torch.int64, device=self._device)
         """(B) written in the last step and not yet read."""
@@ -120,7 +120,7 @@ class Generation(Iterator[TokenStep]):
         if not live or self._left <= 0:
             raise StopIteration
         if len(live) < len(self._rows):
-            self._keep(live)
+            self._select_rows(live)
         tokens, logprobs = self._sampler(self._read())
         self._tokens = tokens
         self._left -= 1
@@ -128,10 +128,10 @@ class Generation(Iterator[TokenStep]):
 
     def _record(self, tokens: list[int], logprobs: list[float]) -> TokenStep:
         """Add a token to each row of the batch, and return the step for all prompts."""
-        new_tokens: list[int | None] = [None] * len(self._texts)
-        new_logprobs = [0.0] * len(self._texts)
+        new_tokens: list[int | None] = [None] * len(self._ids)
+        new_logprobs = [0.0] * len(self._ids)
         for row, token, logprob in zip(self._rows, tokens, logprobs, strict=True):
-            self._texts[row].append(token)
+            self._ids[row].append(token)
             if self._reasons[row] is None:
                 new_tokens[row], new_logprobs[row] = token, logprob
                 if token in self._stop_ids:
@@ -153,34 +153,34 @@ class Generation(Iterator[TokenStep]):
     def _prefill(self, n_tokens: int) -> Tensor:
         """Read the last `n_tokens` of each row into a new cache. Return logits (B, V).
 
-        A text that several rows begin with, as in reinforcement learning, is read once.
+        Tokens that several rows share, as those of a prompt in reinforcement learning, are read once.
         """
         model = self._model
-        row_texts = [tuple(self._texts[row][-n_tokens:]) for row in self._rows]
-        places = {text: place for place, text in enumerate(dict.fromkeys(row_texts))}
-        texts = list(places)
-        width = max(map(len, texts))
+        row_ids = [tuple(self._ids[row][-n_tokens:]) for row in self._rows]
+        places = {each: place for place, each in enumerate(dict.fromkeys(row_ids))}
+        distinct = list(places)
+        width = max(map(len, distinct))
         ids = torch.tensor(
-            [(0,) * (width - len(text)) + text for text in texts], device=self._device
+            [(0,) * (width - len(each)) + each for each in distinct], device=self._device
         )  # (B, T)
-        padding = torch.tensor([width - len(text) for text in texts], device=self._device)
+        padding = torch.tensor([width - len(each) for each in distinct], device=self._device)
         self._cache = KVCache(model.config, padding, model.compute_dtype, width)
         with evaluating(model):
             hidden_states = model.hidden_states(ids, self._cache.extend(width))  # (B, T, C)
         logits: Tensor = model.head(hidden_states[:, -1])
-        copies = [places[text] for text in row_texts]
+        copies = [places[each] for each in row_ids]
         self._cache.expand_rows(copies, min(width + self._left, model.config.block_size))
         return logits[copies]
 
-    def _keep(self, live: list[int]) -> None:
+    def _select_rows(self, live: list[int]) -> None:
         """Continue with these rows of the batch alone: the last of them move to where others have ended."""
         n = len(live)
         free = sorted(set(range(n)).difference(live))
         moved = dict(zip(free, (place for place in live if place >= n), strict=True))
         places = [moved.get(place, place) for place in range(n)]
-        kept = torch.tensor(places, device=self._device)
+        selected = torch.tensor(places, device=self._device)
         self._rows = [self._rows[place] for place in places]
-        self._sampler.keep(kept)
-        self._tokens = self._tokens[kept]
+        self._sampler.select_rows(selected)
+        self._tokens = self._tokens[selected]
         if self._cache is not None:
             self._cache.select_rows(places)

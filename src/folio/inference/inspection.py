@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from folio.errors import UserError
 from folio.model.context import CausalContext
 from folio.model.gpt import GPT
+from folio.objectives.logprobs import token_logprobs
+
+Ids = Sequence[int] | NDArray[np.integer] | Tensor
 
 
 @dataclass(frozen=True)
@@ -46,21 +53,60 @@ class _RecordingContext(CausalContext):
 
 
 @torch.inference_mode()
-def inspect(model: GPT, ids: Tensor, layer: int) -> Inspection:
-    """Read tokens and return their probabilities and the attention weights of one layer.
+def inspect(model: GPT, ids: Ids, layer: int) -> Inspection:
+    """Read tokens and return the probabilities of each next token, and the attention weights of one layer.
 
-    The model is used in the mode that it is in: in training mode its dropout acts. Compiled blocks run eagerly, so that
-    no graph is compiled for one look.
+    Compiled blocks run eagerly, so that no graph is compiled for one look.
 
-    ids: (T) int64, 1 <= T <= block_size. layer: from 0 to n_layer - 1.
+    Args:
+        model: in evaluation mode, or its dropout acts.
+        ids: (T) token ids, 1 <= T <= block_size: a list, an array or a tensor.
+        layer: from 0 to n_layer - 1.
+
+    Raises:
+        UserError: for no tokens, more than the model reads at once, or an id or a layer that it does not have.
     """
-    ids = ids.to(model.embedding.weight.device)
-    context = _RecordingContext(ids[None], layer)
+    read = _read(model, ids, "inspect", 1)
+    if not 0 <= layer < model.config.n_layer:
+        raise UserError(f"layer is {layer}: the model has layers 0 to {model.config.n_layer - 1}.")
+    context = _RecordingContext(read[None], layer)
     with torch.compiler.set_stance("force_eager"):
-        logits = model(ids[None], context)[0].float()  # (1, T, V) -> (T, V)
+        logits = model(read[None], context)[0].float()  # (1, T, V) -> (T, V)
     return Inspection(
-        ids=ids.cpu(), logprobs=logits.log_softmax(-1).cpu(), attention=context.weights[0].cpu()
+        ids=read.cpu(), logprobs=logits.log_softmax(-1).cpu(), attention=context.weights[0].cpu()
     )
+
+
+@torch.inference_mode()
+def logprobs(model: GPT, ids: Ids) -> Tensor:
+    """Return ln p of each token but the first, given those before it.
+
+    Args:
+        model: in evaluation mode, or its dropout acts.
+        ids: (n) token ids, 2 <= n <= block_size: a list, an array or a tensor.
+
+    Returns:
+        (n - 1) float32 on the CPU, in nats.
+
+    Raises:
+        UserError: for fewer than two tokens, more than the model reads at once, or an id that it does not have.
+    """
+    read = _read(model, ids, "logprobs", 2)
+    return token_logprobs(model(read[None, :-1]), read[None, 1:])[0].cpu()
+
+
+def _read(model: GPT, ids: Ids, where: str, at_least: int) -> Tensor:
+    """Return ids (T) int64 on the model's device. Raises UserError for a number of them, or for one, that it cannot read."""
+    read = torch.as_tensor(ids, dtype=torch.int64, device=model.embedding.weight.device)
+    if not at_least <= len(read) <= model.config.block_size:
+        raise UserError(
+            f"there are {len(read)} tokens: {where} takes {at_least} to {model.config.block_size}, the model's context."
+        )
+    if read.min() < 0 or read.max() >= model.config.vocab_size:
+        raise UserError(
+            f"the ids range from {read.min()} to {read.max()}: the model has 0 to {model.config.vocab_size - 1}."
+        )
+    return read
 
 
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:

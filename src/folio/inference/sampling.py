@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import numpy as np
 import torch
@@ -34,6 +34,21 @@ class SamplingConfig(Settings):
     """Draw from tokens at least this fraction as likely as the likeliest (Nguyen et al., 2024)."""
     repetition_penalty: Positive = 1.0
     """Above 1, tokens that the row has already seen become less likely (CTRL; Keskar et al., 2019)."""
+
+
+class SamplingKeywords(TypedDict, total=False):
+    """The settings of a `SamplingConfig` as keywords of a function."""
+
+    temperature: float
+    """Divides the scores; 0 always takes the likeliest token."""
+    top_k: int | None
+    """Draw from the k likeliest tokens only."""
+    top_p: float
+    """Draw from the fewest tokens that together have this probability."""
+    min_p: float
+    """Draw from tokens at least this fraction as likely as the likeliest."""
+    repetition_penalty: float
+    """Above 1, tokens that the text already has become less likely."""
 
 
 class Sampler:
@@ -78,10 +93,10 @@ class Sampler:
             self._seen.scatter_(1, tokens, True)
         return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]
 
-    def keep(self, rows: Tensor) -> None:
+    def select_rows(self, rows: Tensor) -> None:
         """Continue with these rows alone. rows: (n) int64."""
         self._seen = None if self._seen is None else self._seen[rows]
-        self._draws.keep(rows)
+        self._draws.select_rows(rows)
 
     def _truncated(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the scores of tokens that may be drawn, -inf for others, and their ids (None: 0, 1, ..., V-1)."""
@@ -90,8 +105,8 @@ class Sampler:
             penalized = torch.where(logits > 0, logits / self._penalty, logits * self._penalty)
             logits = torch.where(self._seen, penalized, logits)
         scores, ids = self._candidates(logits)
-        for keep in self._filters:
-            scores = keep(scores)
+        for rule_out in self._filters:
+            scores = rule_out(scores)
         return scores, ids
 
     def _pick(self, logits: Tensor) -> Tensor:
@@ -130,7 +145,7 @@ class Draws:
         drawn, self._block = self._block[:, :1], self._block[:, 1:]
         return drawn
 
-    def keep(self, rows: Tensor) -> None:
+    def select_rows(self, rows: Tensor) -> None:
         """Continue with these rows alone. rows: (n) int64."""
         places = rows.cpu().numpy()
         self._keys, self._positions = self._keys[places], self._positions[places]

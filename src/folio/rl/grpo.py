@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import torch
-
 from folio.config import NonNegative, Positive, Settings, from_table
 from folio.errors import UserError
 from folio.model.gpt import GPT
 from folio.objectives.grpo import GRPOBatch, grpo_loss
 from folio.rl.experience import GRPOCollector
-from folio.rl.policy import Reward, RolloutConfig, build_rollouts, build_sampler, order_prompts
+from folio.rl.policy import (
+    Reward,
+    RolloutConfig,
+    build_rollouts,
+    build_sampler,
+    order_prompts,
+    policy_optimizer,
+    policy_schedule,
+)
 from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
@@ -36,20 +42,8 @@ class GRPOConfig(Settings):
     """std divides advantages by their group's standard deviation, as in the paper; it favors prompts that are nearly
     always or nearly never answered well (Liu et al., 2025)."""
     rollout: RolloutConfig = field(default_factory=lambda: RolloutConfig(group_size=8))
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            optimizer="adamw",
-            learning_rate=2e-4,
-            embedding_learning_rate=2e-4,
-            head_learning_rate=2e-4,
-            beta1=0.9,
-            beta2=0.95,
-            eps=1e-5,
-        )
-    )
-    schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(warmup_steps=2, decay_fraction=1.0)
-    )
+    optimizer: OptimizerConfig = field(default_factory=policy_optimizer)
+    schedule: ScheduleConfig = field(default_factory=policy_schedule)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,6 +89,7 @@ def grpo(
     prompts: Sequence[str | Sequence[Message]],
     reward: Reward,
     reference: GPT | None = None,
+    config: GRPOConfig | None = None,
     **settings: Any,
 ) -> Iterator[StepReport]:
     """Improve a policy by GRPO, yielding a report after each optimizer step.
@@ -102,8 +97,7 @@ def grpo(
     Arguments and errors are those of `folio.ppo`, settings those of `GRPOConfig` and its parts. Metrics of a report:
     `reward`, `kl`, `length`, `stop_share` and others of the rollout, `equal_groups`, and those of `grpo_loss`.
     """
-    config = from_table(GRPOConfig, settings, "grpo")
+    config = from_table(GRPOConfig, settings, "grpo", config)
     order = order_prompts(prompts, model, tokenizer, config.rollout)
     sampler = build_sampler(model, reference, tokenizer, reward, config.rollout)
-    torch.manual_seed(config.rollout.seed)
     return grpo_task(sampler, order, config).reports()

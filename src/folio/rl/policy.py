@@ -18,6 +18,8 @@ from folio.rl.rewards import FunctionReward, ModelReward, RewardFunction, Weight
 from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
+from folio.training.optimizer import OptimizerConfig
+from folio.training.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,24 @@ class RolloutConfig(Settings):
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
         return self.rollouts * self.epochs * math.ceil(self.rollout_size / self.minibatch_size)
+
+
+def policy_optimizer() -> OptimizerConfig:
+    """Return the default optimizer of a policy: the papers' Adam, with a rate for models as small as these."""
+    return OptimizerConfig(
+        optimizer="adamw",
+        learning_rate=2e-4,
+        embedding_learning_rate=2e-4,
+        head_learning_rate=2e-4,
+        beta1=0.9,
+        beta2=0.95,
+        eps=1e-5,
+    )
+
+
+def policy_schedule() -> ScheduleConfig:
+    """Return the default schedule of a policy's learning rate: it falls from the start to the end."""
+    return ScheduleConfig(warmup_steps=2, decay_fraction=1.0)
 
 
 def build_rollouts(

@@ -14,7 +14,15 @@ from folio.model.gpt import GPT
 from folio.model.score import ActorCritic, ScoreModel
 from folio.objectives.ppo import PPOBatch, ppo_loss
 from folio.rl.experience import PPOCollector
-from folio.rl.policy import Reward, RolloutConfig, build_rollouts, build_sampler, order_prompts
+from folio.rl.policy import (
+    Reward,
+    RolloutConfig,
+    build_rollouts,
+    build_sampler,
+    order_prompts,
+    policy_optimizer,
+    policy_schedule,
+)
 from folio.rl.rewards import ModelReward, WeightedSum
 from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.tokenizer.chat_template import Message
@@ -48,20 +56,8 @@ class PPOConfig(Settings):
     whiten_rewards: bool = False
     """Scale rewards to a standard deviation of 1 in each rollout."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            optimizer="adamw",
-            learning_rate=2e-4,
-            embedding_learning_rate=2e-4,
-            head_learning_rate=2e-4,
-            beta1=0.9,
-            beta2=0.95,
-            eps=1e-5,
-        )
-    )
-    schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(warmup_steps=2, decay_fraction=1.0)
-    )
+    optimizer: OptimizerConfig = field(default_factory=policy_optimizer)
+    schedule: ScheduleConfig = field(default_factory=policy_schedule)
 
     @property
     def critic_optimizer(self) -> OptimizerConfig:
@@ -119,7 +115,8 @@ def build_critic(reward: WeightedSum, policy: GPT) -> ScoreModel:
     than a constant (explained variance -2.3 on the plays).
     """
     readers = [source.model for source, _ in reward.parts if isinstance(source, ModelReward)]
-    critic = ScoreModel.like(readers[0] if readers else policy)
+    with torch.random.fork_rng(devices=()):  # what a new model draws is replaced
+        critic = ScoreModel.like(readers[0] if readers else policy)
     torch.nn.init.zeros_(critic.score.weight)
     return critic.to(policy.embedding.weight.device)
 
@@ -131,6 +128,7 @@ def ppo(
     prompts: Sequence[str | Sequence[Message]],
     reward: Reward,
     reference: GPT | None = None,
+    config: PPOConfig | None = None,
     **settings: Any,
 ) -> Iterator[StepReport]:
     """Improve a policy by PPO, yielding a report after each optimizer step.
@@ -146,13 +144,15 @@ def ppo(
         reward: a function of prompt and completion that returns a number, or a reward model. A function runs in this
             process, without a time limit.
         reference: the model to stay near to; by default a copy of `model` as it is now.
-        settings: any setting of `PPOConfig` or its parts by name, such as `rollouts=20` or `kl_coef=0.1`.
+        config: all settings at once.
+        settings: any setting of `PPOConfig` or its parts by name, such as `rollouts=20` or `kl_coef=0.1`; it overrides
+            that of `config`.
 
     Raises:
-        UserError: for an unknown setting, a character that the tokenizer does not know, or a reward that fails.
+        UserError: for an unknown setting, no prompts or one that is no conversation, a character that the tokenizer does
+            not know, or a reward that fails.
     """
-    config = from_table(PPOConfig, settings, "ppo")
+    config = from_table(PPOConfig, settings, "ppo", config)
     order = order_prompts(prompts, model, tokenizer, config.rollout)
     sampler = build_sampler(model, reference, tokenizer, reward, config.rollout)
-    torch.manual_seed(config.rollout.seed)
     return ppo_task(sampler, order, build_critic(sampler.reward, model), config).reports()

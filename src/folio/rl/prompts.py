@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from folio.errors import UserError
 from folio.rl.rollouts import Prompt
-from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.tokenizer.chat_template import Message, check_messages, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
 
@@ -15,10 +15,14 @@ def encode_prompts(
 ) -> tuple[list[Prompt], int]:
     """Return prompts as ids, without those longer than `max_tokens`, and how many those were.
 
-    prompts: each a text, or a conversation up to the user's last turn. Raises UserError for a character that the
-    tokenizer does not know, and where no prompt is left.
+    prompts: each a text, or a conversation up to the user's last turn. Raises UserError for what is neither, for a
+    character that the tokenizer does not know, and where no prompt is left.
     """
-    encoded = [_encode(prompt, tokenizer) for prompt in prompts]
+    if isinstance(prompts, str):
+        raise UserError(f"prompts is the text {prompts[:60]!r}: it must be a list, also of one.")
+    if not prompts:
+        raise UserError("prompts is empty: there is nothing to answer.")
+    encoded = [_encode(prompt, tokenizer, f"prompt {n}") for n, prompt in enumerate(prompts, 1)]
     kept = [prompt for prompt in encoded if len(prompt.ids) <= max_tokens]
     if not kept:
         raise UserError(
@@ -28,9 +32,16 @@ def encode_prompts(
     return kept, len(encoded) - len(kept)
 
 
-def _encode(prompt: str | Sequence[Message], tokenizer: Tokenizer) -> Prompt:
-    messages: Sequence[Mapping[str, str]]
+def _encode(prompt: str | Sequence[Message], tokenizer: Tokenizer, where: str) -> Prompt:
+    if isinstance(prompt, Mapping):
+        raise UserError(f"{where} is a single message: it must be a text, or a list of messages.")
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    try:
+        check_messages(messages)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    if messages[-1]["role"] != "user":
+        raise UserError(f"{where} ends with the {messages[-1]['role']}'s turn: it must end with the user's.")
     text = messages[-1]["content"]
     try:
         return Prompt(text, prompt_ids(tokenizer, messages))

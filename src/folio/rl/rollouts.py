@@ -11,8 +11,8 @@ from torch import Tensor
 
 from folio.batch import Completions
 from folio.data.order import visit
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 from folio.model.shared_prefix import SharedPrefixBatch

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 
 from folio.config import Count, Settings
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.generation import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT

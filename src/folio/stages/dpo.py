@@ -39,7 +39,7 @@ from folio.stages.stage import (
     metrics_before,
     without_compile,
 )
-from folio.training.pairs import DPOConfig, dpo_task
+from folio.training.dpo import DPOConfig, dpo_task
 
 
 @dataclass(frozen=True, kw_only=True)

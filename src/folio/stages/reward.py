@@ -45,7 +45,7 @@ from folio.stages.stage import (
     without_compile,
 )
 from folio.tokenizer.protocol import Tokenizer
-from folio.training.pairs import RewardConfig, reward_task
+from folio.training.reward import RewardConfig, reward_task
 
 
 @dataclass(frozen=True, kw_only=True)

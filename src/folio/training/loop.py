@@ -98,7 +98,8 @@ def optimizer_steps(
     """Make one optimizer step for each group of micro-batches and yield its report.
 
     steps: the numbers of the steps to make; the schedule ends at `steps.stop - 1`. A resumed run starts later.
-    optimizers: any of `torch.optim`; the schedule multiplies each group's `initial_lr`, or its `lr` where there is none.
+    optimizers: any of `torch.optim` whose step needs no closure; the schedule multiplies each group's `initial_lr`, or
+    its `lr` where there is none.
     The gradient of a group is the sum of its losses' gradients over the sum of their counts, so how a step is
     cut into micro-batches does not change it. Raises NonFiniteLossError before a bad step reaches the weights.
     """

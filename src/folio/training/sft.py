@@ -63,7 +63,12 @@ def sft_task(model: GPT, rows: Sequence[PackedRow], config: SFTConfig) -> Task:
 
 
 def sft(
-    model: GPT, tokenizer: Tokenizer, conversations: Sequence[Mapping[str, Any]], **settings: Any
+    model: GPT,
+    tokenizer: Tokenizer,
+    conversations: Sequence[Mapping[str, Any]],
+    *,
+    config: SFTConfig | None = None,
+    **settings: Any,
 ) -> Iterator[StepReport]:
     """Fine-tune a model on conversations, yielding a report after each optimizer step.
 
@@ -72,12 +77,17 @@ def sft(
         tokenizer: must have the tokens of the chat template (`folio.add_chat_tokens`).
         conversations: rows such as `{"messages": [{"role": "user", "content": ...}, ...]}` or `{"prompt": ...,
             "completion": ...}`. Those whose first answer lies beyond the model's context are left out, with a warning.
-        settings: any setting of `SFTConfig` or its parts by name, such as `epochs=2` or `learning_rate=0.01`.
+        config: all settings at once.
+        settings: any setting of `SFTConfig` or its parts by name, such as `epochs=2` or `learning_rate=0.01`; it
+            overrides that of `config`.
+
+    Dropout, where the model has it, draws from torch's global random state, which is then set to the seed.
 
     Raises:
         UserError: for a row that is no conversation, a character that the tokenizer does not know, or an unknown setting.
     """
-    config = from_table(SFTConfig, settings, "sft")
+    config = from_table(SFTConfig, settings, "sft", config)
     rows = packed_rows(conversations, tokenizer, config.row_size(model))
-    torch.manual_seed(config.seed)
+    if model.config.dropout:
+        torch.manual_seed(config.seed)
     return sft_task(model, rows, config).reports()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from folio.errors import UserError
 from folio.training.loop import Accumulated, Counted, LossFunction, StepReport, optimizer_steps
 from folio.training.schedule import ScheduleConfig
 
@@ -74,16 +76,18 @@ def train(  # noqa: PLR0913  # what a caller may want to say, all but two by nam
         loss_function: maps (model, batch) to a `Loss`, such as `next_token_loss`.
         steps: optimizer steps.
         learning_rate: of the AdamW that is used where no `optimizers` are given, at the top of the schedule.
-        optimizers: any of `torch.optim`, which together hold the parameters that learn.
+        optimizers: any of `torch.optim` whose step needs no closure; together they hold the parameters that learn.
         schedule: of the learning rate; by default warmup, then decay over the last 60 % of the steps.
         accumulation: micro-batches per optimizer step.
         max_norm: clip the gradient norm to this; 0 turns clipping off.
 
     Raises:
+        UserError: for no optimizers, or one whose step needs a closure.
         NonFiniteLossError: before a step whose loss or gradient is not finite reaches the weights.
     """
     if optimizers is None:
         optimizers = [torch.optim.AdamW(model.parameters(), lr=learning_rate)]
+    _check_optimizers(optimizers)
     task = Task(
         model=model,
         source=Accumulated(batches, accumulation),
@@ -94,3 +98,16 @@ def train(  # noqa: PLR0913  # what a caller may want to say, all but two by nam
         max_norm=max_norm,
     )
     return task.reports()
+
+
+def _check_optimizers(optimizers: Sequence[Optimizer]) -> None:
+    """Raise UserError unless there are optimizers, and each can step on gradients that the loop has computed."""
+    if not optimizers:
+        raise UserError("optimizers is empty: leave it out for AdamW, or name at least one.")
+    for optimizer in optimizers:
+        arguments = inspect.signature(optimizer.step).parameters.values()
+        if any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in arguments):
+            raise UserError(
+                f"the step of {type(optimizer).__name__} needs a closure, which the loop has not: choose an optimizer "
+                "that steps on gradients, such as AdamW."
+            )

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import overload
+from typing import Unpack, overload
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
+from folio.config import from_table
 from folio.errors import UserError
+from folio.inference.chat import check_chat_tokens
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.generation import GenerationConfig
-from folio.inference.sampling import SamplingConfig
+from folio.inference.sampling import SamplingConfig, SamplingKeywords
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
-from folio.objectives.logprobs import token_logprobs
 from folio.tokenizer.chat_template import check_messages, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
-from folio.tokenizer.special_tokens import SPECIAL_TOKENS
-
-Ids = Sequence[int] | NDArray[np.integer] | Tensor
 
 
 @overload
@@ -31,11 +24,9 @@ def generate(
     prompt: str,
     *,
     max_new_tokens: int = 200,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
     seed: int = 0,
     stop: str | Sequence[str] = (),
+    **sampling: Unpack[SamplingKeywords],
 ) -> str: ...
 
 
@@ -46,25 +37,21 @@ def generate(
     prompt: list[str],
     *,
     max_new_tokens: int = 200,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
     seed: int = 0,
     stop: str | Sequence[str] = (),
+    **sampling: Unpack[SamplingKeywords],
 ) -> list[str]: ...
 
 
-def generate(  # noqa: PLR0913  # a caller names what differs from the defaults
+def generate(
     model: GPT,
     tokenizer: Tokenizer,
     prompt: str | list[str],
     *,
     max_new_tokens: int = 200,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
     seed: int = 0,
     stop: str | Sequence[str] = (),
+    **sampling: Unpack[SamplingKeywords],
 ) -> str | list[str]:
     """Continue a text, or several at once.
 
@@ -72,25 +59,19 @@ def generate(  # noqa: PLR0913  # a caller names what differs from the defaults
         model: in evaluation or training mode; dropout is off while it generates.
         prompt: a text, or a list of texts, which are continued together.
         max_new_tokens: most tokens of a continuation.
-        temperature: logits are divided by it; 0 takes the likeliest token.
-        top_k, top_p: sample from the k likeliest tokens, or from the fewest that have this probability together.
         seed: the same seed gives the same text.
         stop: a continuation ends before this text, or any of these, or with the model's end-of-text token.
+        sampling: any setting of `SamplingConfig` by name: `temperature`, `top_k`, `top_p`, `min_p`,
+            `repetition_penalty`.
 
     Returns:
         The continuation without the prompt, or a list of continuations.
 
     Raises:
-        UserError: for a character that the tokenizer does not know, or a setting out of range.
+        UserError: for a character that the tokenizer does not know, an unknown setting, or one out of range.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        sampling=SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p),
-        seed=seed,
-        stop_ids=tuple(tokenizer.end_ids),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
-    )
+    config = _generation("generate", max_new_tokens, seed, stop, tokenizer.end_ids, sampling)
     ids = [tokenizer.prompt(each) for each in prompts]
     texts = [""] * len(prompts)
     for pieces in stream_text(Engine(model), tokenizer, ids, config):
@@ -98,57 +79,45 @@ def generate(  # noqa: PLR0913  # a caller names what differs from the defaults
     return texts[0] if isinstance(prompt, str) else texts
 
 
-def stream(  # noqa: PLR0913  # as in `generate`
+def stream(
     model: GPT,
     tokenizer: Tokenizer,
     prompt: str,
     *,
     max_new_tokens: int = 200,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
     seed: int = 0,
     stop: str | Sequence[str] = (),
+    **sampling: Unpack[SamplingKeywords],
 ) -> Iterator[str]:
     """Continue a text, yielding it in pieces as they become readable. Arguments and errors are those of `generate`."""
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        sampling=SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p),
-        seed=seed,
-        stop_ids=tuple(tokenizer.end_ids),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
-    )
+    config = _generation("stream", max_new_tokens, seed, stop, tokenizer.end_ids, sampling)
     steps = stream_text(Engine(model), tokenizer, [tokenizer.prompt(prompt)], config)
     return (piece for (piece,) in steps if piece)
 
 
-def chat(  # as in `generate`
+def chat(
     model: GPT,
     tokenizer: Tokenizer,
     messages: str | Sequence[Mapping[str, str]],
     *,
     max_new_tokens: int = 200,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    top_p: float = 1.0,
     seed: int = 0,
+    stop: str | Sequence[str] = (),
+    **sampling: Unpack[SamplingKeywords],
 ) -> str:
-    """Answer a conversation.
+    """Answer a conversation. For one that goes on, turn after turn, see `ChatSession`.
 
     Args:
         messages: a question, or a conversation `[{"role": "user", "content": ...}, ...]` up to the user's last turn.
 
     Returns:
-        The assistant's answer. The other arguments are those of `generate`.
+        The assistant's answer. The other arguments are those of `generate`, but `temperature` is 0.8 unless given.
 
     Raises:
         UserError: where the tokenizer lacks the tokens of conversations, messages are out of order, the conversation
             leaves no room for an answer, or a character is unknown.
     """
-    if not tokenizer.special_ids.keys() >= set(SPECIAL_TOKENS):
-        raise UserError(
-            "the model has no chat tokens: folio.add_chat_tokens adds them, folio.sft teaches it to use them."
-        )
+    check_chat_tokens(tokenizer)
     turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
     check_messages(turns)
     if turns[-1]["role"] != "user":
@@ -159,37 +128,27 @@ def chat(  # as in `generate`
         raise UserError(
             f"the conversation has {len(ids)} tokens, and the model reads {model.config.block_size}: leave out old turns."
         )
-    config = GenerationConfig(
-        max_new_tokens=min(max_new_tokens, room),
-        sampling=SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p),
-        seed=seed,
-        stop_ids=(tokenizer.special_ids["<|end|>"],),
+    end = tokenizer.special_ids["<|end|>"]
+    config = _generation(
+        "chat", min(max_new_tokens, room), seed, stop, [end], {"temperature": 0.8, **sampling}
     )
     steps = stream_text(Engine(model), tokenizer, [ids], config)
     return "".join(piece for (piece,) in steps)
 
 
-@torch.inference_mode()
-def logprobs(model: GPT, ids: Ids) -> Tensor:
-    """Return ln p of each token but the first, given those before it.
-
-    Args:
-        model: in evaluation mode, or its dropout acts.
-        ids: (n) token ids, 2 <= n <= block_size: a list, an array or a tensor.
-
-    Returns:
-        (n - 1) float32 on the CPU, in nats.
-
-    Raises:
-        UserError: for fewer than two tokens, more than the model reads at once, or an id that it does not have.
-    """
-    read = torch.as_tensor(ids, dtype=torch.int64, device=model.embedding.weight.device)
-    if not 2 <= len(read) <= model.config.block_size:
-        raise UserError(
-            f"there are {len(read)} tokens: logprobs takes 2 to {model.config.block_size}, the model's context."
-        )
-    if read.min() < 0 or read.max() >= model.config.vocab_size:
-        raise UserError(
-            f"the ids range from {read.min()} to {read.max()}: the model has 0 to {model.config.vocab_size - 1}."
-        )
-    return token_logprobs(model(read[None, :-1]), read[None, 1:])[0].cpu()
+def _generation(
+    where: str,
+    max_new_tokens: int,
+    seed: int,
+    stop: str | Sequence[str],
+    stop_ids: Sequence[int],
+    sampling: SamplingKeywords,
+) -> GenerationConfig:
+    """Return the settings that a caller's keywords stand for. where: the function that was called."""
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        sampling=from_table(SamplingConfig, sampling, where),
+        seed=seed,
+        stop_ids=tuple(stop_ids),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+    )

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from folio.errors import UserError
-from folio.inference.generation import GenerationConfig
+from folio.inference.config import GenerationConfig
 from folio.inference.sampling import SamplingConfig
 
 

@@ -1,14 +1,15 @@
 """The functions of the public package that generate."""
 
-import numpy as np
+import dataclasses
+
 import pytest
-import torch
 from chatty import make_chatty
 
 from folio.errors import UserError
-from folio.inference.api import chat, generate, logprobs, stream
+from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.generation import GenerationConfig
+from folio.inference.generate import chat, generate, stream
+from folio.inference.sampling import SamplingConfig, SamplingKeywords
 from folio.tokenizer.chat_template import prompt_ids
 
 
@@ -69,27 +70,32 @@ def test_an_answer_ends_where_the_context_does():
         chat(model, tokenizer, question + "aa")
 
 
-@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
-def test_logprobs_are_those_of_the_logits(kind):
-    model, _ = make_chatty()
-    ids = [1, 2, 3, 4]
-    found = logprobs(model.eval(), kind(ids))
-    expected = model(torch.tensor([ids])).log_softmax(-1)[0, [0, 1, 2], ids[1:]]
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected.detach())
+def test_the_sampling_keywords_are_the_settings():
+    names = [field.name for field in dataclasses.fields(SamplingConfig)]
+    assert list(SamplingKeywords.__annotations__) == names
 
 
-@pytest.mark.parametrize("n", [0, 1, 33])
-def test_logprobs_of_too_few_or_too_many(n):
-    model, _ = make_chatty()
-    with pytest.raises(UserError, match=f"there are {n} tokens: logprobs takes 2 to 32"):
-        logprobs(model, [1] * n)
+@pytest.mark.parametrize(
+    "setting", [{"min_p": 0.999}, {"top_k": 1}, {"top_p": 1e-6}, {"temperature": 0}], ids=str
+)
+def test_each_sampling_keyword_reaches_the_sampler(setting):
+    model, tokenizer = make_chatty()
+    likeliest = generate(model, tokenizer, "a", max_new_tokens=8, temperature=0.0)
+    assert generate(model, tokenizer, "a", max_new_tokens=8, **setting) == likeliest
+    assert "".join(stream(model, tokenizer, "a", max_new_tokens=8, **setting)) == likeliest
 
 
-def test_logprobs_of_an_unknown_id():
-    model, _ = make_chatty()
-    with pytest.raises(UserError, match="the ids range from 1 to 999"):
-        logprobs(model, [1, 999])
+def test_a_repetition_penalty_keeps_tokens_from_coming_again():
+    model, tokenizer = make_chatty()
+    text = generate(model, tokenizer, "a", max_new_tokens=8, temperature=0, repetition_penalty=1e6)
+    assert len(set(text)) == len(text)
+
+
+def test_an_answer_ends_before_a_stop_text():
+    model, tokenizer = make_chatty()
+    answer = chat(model, tokenizer, "a?", max_new_tokens=12, seed=4)
+    assert len(answer) > 1
+    assert chat(model, tokenizer, "a?", max_new_tokens=12, seed=4, stop=answer[1:]) == answer[:1]
 
 
 def test_mistakes():
@@ -98,5 +104,9 @@ def test_mistakes():
         generate(model, tokenizer, "x")
     with pytest.raises(UserError, match="temperature is -1"):
         generate(model, tokenizer, "a", temperature=-1)
+    with pytest.raises(UserError, match=r"generate: unknown key temprature\. Did you mean temperature\?"):
+        generate(model, tokenizer, "a", temprature=1.0)
+    with pytest.raises(UserError, match="stream: top_k is 'two'; it must be of type int"):
+        stream(model, tokenizer, "a", top_k="two")
     with pytest.raises(UserError, match="nothing to answer"):
         chat(model, tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
