@@ -95,7 +95,7 @@ def test_what_is_shown(pretrain, run):
     for words in ("characters", "22 distinct", "2 layers, width 16", "estimate", f"step {STEPS}/{STEPS}", "val_loss",
                   "characters/s", "left 0:00", "validation loss", "nats per character", "loss.png", "Next"):  # fmt: skip
         assert words in done.out, words
-    assert "\x1b" not in done.out, "no terminal, no colours"
+    assert "\x1b" not in done.out, "no terminal, no colors"
     assert "Traceback" not in done.out
 
 

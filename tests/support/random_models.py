@@ -20,14 +20,14 @@ def config(**changes: Any) -> GPTConfig:
 
 
 def random_gpt(seed: int = 0, **changes: Any) -> GPT:
-    return _randomised(GPT(config(**changes)), seed)
+    return _randomized(GPT(config(**changes)), seed)
 
 
 def random_scorer(seed: int = 1, **changes: Any) -> ScoreModel:
-    return _randomised(ScoreModel(config(**changes)), seed)
+    return _randomized(ScoreModel(config(**changes)), seed)
 
 
-def _randomised(model: Any, seed: int) -> Any:
+def _randomized(model: Any, seed: int) -> Any:
     assert isinstance(model, Transformer)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
