@@ -1,22 +1,11 @@
 """Samples along the way: the same for the same model, whatever is asked."""
 
 import torch
-from random_models import END, TOKENIZER, random_gpt
+from random_models import TOKENIZER, random_gpt, silent_gpt
 
 from folio.runs.samples import Answers, Continuation, continue_text
 
 KNOWN = set(TOKENIZER.characters)
-
-
-def model_that_ends():
-    """A model that finds <|end|> far likelier than all else."""
-    model = random_gpt(norm="layer_norm", bias=True)
-    with torch.no_grad():
-        model.norm.weight.zero_()
-        model.norm.bias.fill_(1.0)
-        model.head.weight.zero_()
-        model.head.weight[END] = 10.0
-    return model
 
 
 def test_a_continuation_begins_with_its_prompt():
@@ -58,7 +47,7 @@ def test_answers_stand_below_their_questions_and_have_their_length():
 
 
 def test_an_answer_ends_where_the_model_ends_it():
-    assert Answers(["bad"], 10).samples(model_that_ends(), TOKENIZER) == [("bad", "> bad\n")]
+    assert Answers(["bad"], 10).samples(silent_gpt(), TOKENIZER) == [("bad", "> bad\n")]
 
 
 def test_an_answer_has_the_room_that_its_question_leaves():
