@@ -17,8 +17,6 @@ COVERED_BY = {
     "errors.py": "test_cli.py",
     "lecture/ladder.py": "lecture/test_rungs.py",
     "model/architectures.py": "model/test_directory.py",
-    "model/transformer.py": "model/test_gpt.py",
-    "report/figure.py": "report/test_rl_figure.py",
     "report/ladder.py": "commands/test_ladder.py",
     "report/overoptimization.py": "report/test_rl_figure.py",
     "report/policy.py": "stages/test_policy.py",
@@ -29,11 +27,9 @@ COVERED_BY = {
     "report/reading_terminal.py": "commands/test_explain.py",
     "report/rl_history.py": "report/test_rl_figure.py",
     "report/sft.py": "stages/test_sft.py",
-    "report/tables.py": "stages/test_pretrain.py",
     "stages/grpo.py": "stages/test_policy.py",
     "stages/ppo.py": "stages/test_policy.py",
     "stages/preferences.py": "stages/test_reward.py",
-    "tokenizer/protocol.py": "tokenizer/test_directory.py",
     "tokenizer/special_tokens.py": "tokenizer/test_char.py",
 }
 """Files that are tested through another one's tests: commands and reports as a user sees them, tables by what uses them."""

@@ -1,4 +1,4 @@
-"""`folio explain`: what a person sees of a model, in any terminal and as a picture."""
+"""`folio explain`: what a person sees of a model, as text and as a picture (folio.report.reading_figure)."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""folio ppo and folio grpo: a policy learns from rewards."""
+"""folio ppo and folio grpo: a policy learns from rewards, and folio.report.policy tells of it."""
 
 import json
 from itertools import pairwise

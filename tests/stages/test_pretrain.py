@@ -1,4 +1,4 @@
-"""`folio pretrain` from a text to a model."""
+"""`folio pretrain` from a text to a model, and what folio.report.pretrain tells of it."""
 
 import io
 import json

@@ -1,3 +1,5 @@
+"""`folio sft`: a model learns to answer, and folio.report.sft tells of it."""
+
 import json
 import math
 import os
