@@ -13,18 +13,60 @@ NEEDS = {"grpo_speed": "trl"}
 """Peers that are no development dependency."""
 
 
-def private_names(script: Path) -> set[str]:
-    """Names with a leading underscore that a script imports from folio."""
-    found = set()
-    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("folio"):
-            found |= {name.name for name in node.names if name.name.startswith("_")}
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def private_names(source: str) -> set[str]:
+    """Private names of folio that a script imports or reaches for.
+
+    An attribute belongs to folio, or to an object of its, unless it is the script's own (`self._x`) or stands behind
+    the name of another package (`torch._dynamo`).
+    """
+    tree = ast.parse(source)
+    found, others = set(), {"self", "cls"}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for each in names:
+                    if each.name.split(".")[0] == "folio":
+                        found |= set(filter(is_private, each.name.split(".")))
+                    else:
+                        others.add(each.asname or each.name.split(".")[0])
+            case ast.ImportFrom(module=str(module), names=names) if module.split(".")[0] == "folio":
+                parts = [*module.split("."), *(each.name for each in names)]
+                found |= set(filter(is_private, parts))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = node.value
+            while isinstance(owner, ast.Attribute):
+                owner = owner.value
+            if not (isinstance(owner, ast.Name) and owner.id in others):
+                found.add(node.attr)
     return found
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_no_private_names(script):
-    assert private_names(script) == set()
+    assert private_names(script.read_text(encoding="utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from folio.stages import _inner", {"_inner"}),
+        ("from folio._inner import name", {"_inner"}),
+        ("import folio._inner", {"_inner"}),
+        ("import folio.x\nfolio.x._inner()", {"_inner"}),
+        ("def f(model):\n    return model._inner", {"_inner"}),
+        ("def f(models):\n    models[0]._inner = 1", {"_inner"}),
+        ("import torch._dynamo\ntorch._dynamo.reset()", set()),
+        ("from folio import GPT\nGPT.__init__", set()),
+        ("class A:\n    def f(self):\n        return self._own", set()),
+    ],
+)
+def test_what_a_private_name_is(source, found):
+    assert private_names(source) == found
 
 
 def test_every_script_has_help():

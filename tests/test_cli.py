@@ -1,4 +1,4 @@
-"""The command line: verbs, exit codes, what is told to whom."""
+"""The command line: its commands, exit codes, what is told to whom."""
 
 import logging
 import os
@@ -13,11 +13,11 @@ from folio.errors import UserError
 FOLIO = [sys.executable, "-m", "folio"]
 
 
-def test_help_lists_the_verbs(capsys):
+def test_help_lists_the_commands(capsys):
     for arguments in ([], ["--help"], ["-h"], ["help"]):
         assert cli.main(arguments) == 0
         out = capsys.readouterr().out
-        assert all(f"  {verb}" in out for verb in cli.COMMANDS)
+        assert all(f"  {command}" in out for command in cli.COMMANDS)
         assert max(map(len, out.splitlines())) <= 80
 
 
@@ -43,43 +43,43 @@ def test_help_imports_nothing_slow():
 
 
 @pytest.mark.parametrize(
-    ("verb", "hint"),
+    ("command", "hint"),
     [
         ("pretain", "Did you mean pretrain?"),
         ("zzz", f"Commands: {', '.join(cli.COMMANDS)}."),
     ],
 )
-def test_an_unknown_verb_is_a_mistake(verb, hint, capsys):
-    assert cli.main([verb]) == 2
+def test_an_unknown_command_is_a_mistake(command, hint, capsys):
+    assert cli.main([command]) == 2
     captured = capsys.readouterr()
-    assert captured.err == f"folio: unknown command {verb!r}. {hint}\n"
+    assert captured.err == f"folio: unknown command {command!r}. {hint}\n"
     assert captured.out == ""
 
 
-def verb_that_raises(monkeypatch, error):
-    def verb(arguments):
+def command_that_raises(monkeypatch, error):
+    def command(arguments):
         raise error
 
-    monkeypatch.setattr(cli, "find_command", lambda arguments: verb)
+    monkeypatch.setattr(cli, "find_command", lambda arguments: command)
 
 
 def test_a_users_mistake_is_one_line_and_code_2(monkeypatch, capsys):
-    verb_that_raises(monkeypatch, UserError("so it is."))
+    command_that_raises(monkeypatch, UserError("so it is."))
     assert cli.main(["any"]) == 2
     assert capsys.readouterr().err == "folio: so it is.\n"
 
 
 def test_an_interrupt_is_130(monkeypatch, capsys):
-    verb_that_raises(monkeypatch, KeyboardInterrupt("Saved there."))
+    command_that_raises(monkeypatch, KeyboardInterrupt("Saved there."))
     assert cli.main(["any"]) == 130
     assert capsys.readouterr().err.strip() == "Interrupted. Saved there."
-    verb_that_raises(monkeypatch, KeyboardInterrupt())
+    command_that_raises(monkeypatch, KeyboardInterrupt())
     assert cli.main(["any"]) == 130
     assert capsys.readouterr().err.strip() == "Interrupted."
 
 
 def test_our_own_faults_keep_their_traceback(monkeypatch):
-    verb_that_raises(monkeypatch, ZeroDivisionError("ours"))
+    command_that_raises(monkeypatch, ZeroDivisionError("ours"))
     with pytest.raises(ZeroDivisionError, match="ours"):
         cli.main(["any"])
 
@@ -88,9 +88,9 @@ def test_a_reader_that_has_gone_is_no_error():
     """As in `folio sample ... | head`."""
     code = (
         "import sys; from folio import cli\n"
-        "def verb(arguments):\n"
+        "def command(arguments):\n"
         "    for _ in range(100_000): sys.stdout.write('line\\n')\n"
-        "cli.find_command = lambda arguments: verb\n"
+        "cli.find_command = lambda arguments: command\n"
         "sys.exit(cli.main(['any']))"
     )
     reading, writing = os.pipe()
@@ -103,10 +103,10 @@ def test_a_reader_that_has_gone_is_no_error():
     assert (process.returncode, errors) == (0, "")
 
 
-@pytest.mark.parametrize("verb", cli.COMMANDS)
-def test_every_verb_has_help(verb, capsys):
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main([verb, "--help"])
+        cli.main([command, "--help"])
     assert caught.value.code == 0
     assert "--" in capsys.readouterr().out
 

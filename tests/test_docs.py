@@ -33,7 +33,7 @@ PAGES = [
     *sorted(PACKAGE.rglob("*.md")),
 ]
 FILE_SUFFIXES = {".py", ".md", ".toml", ".svg", ".png", ".json", ".jsonl", ".safetensors"}
-RECIPE_VERBS = ("run", "pretrain", "sft", "label", "reward", "dpo", "ppo", "grpo")
+RECIPE_COMMANDS = ("run", "pretrain", "sft", "label", "reward", "dpo", "ppo", "grpo")
 FLAG = re.compile(r"--[a-z][\w-]*")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -182,25 +182,25 @@ def test_make_targets_exist(page):
 
 
 @cache
-def flags_of(verb: str) -> frozenset[str]:
-    """What `folio VERB --help` offers."""
+def flags_of(command: str) -> frozenset[str]:
+    """What `folio COMMAND --help` offers."""
     text = StringIO()
     with redirect_stdout(text), pytest.raises(SystemExit):
-        find_command([verb])(["--help"])
+        find_command([command])(["--help"])
     return frozenset(FLAG.findall(text.getvalue()))
 
 
 def unknown_words(words: list[str]) -> list[str]:
-    """What a command names and there is not: a verb of folio's, a recipe, a script for Python, their flags."""
+    """What a line names and there is not: a command of folio's, a recipe, a script for Python, their flags."""
     if words[:3] == ["python", "-m", "folio"]:
         words = words[2:]
     flags = [flag for word in words if (flag := word.split("=")[0]).startswith("--")]
     if words[0].endswith("folio"):
-        verb = next(iter(words[1:]), "--help")
-        if verb in COMMANDS:
-            strange = [words[2]] if verb in RECIPE_VERBS and not is_start(words[2:]) else []
-            return strange + [flag for flag in flags if flag not in flags_of(verb)]
-        return [] if is_placeholder(verb) or verb in ("--help", "--version", "-h", "-V") else [verb]
+        command = next(iter(words[1:]), "--help")
+        if command in COMMANDS:
+            strange = [words[2]] if command in RECIPE_COMMANDS and not is_start(words[2:]) else []
+            return strange + [flag for flag in flags if flag not in flags_of(command)]
+        return [] if is_placeholder(command) or command in ("--help", "--version", "-h", "-V") else [command]
     if (
         words[0].startswith("python")
         and words[1:]
@@ -213,7 +213,7 @@ def unknown_words(words: list[str]) -> list[str]:
 
 
 def is_start(words: list[str]) -> bool:
-    """Whether what follows a verb that trains is a packaged recipe, a flag, a path, or a name to fill in."""
+    """Whether what follows a command that trains is a packaged recipe, a flag, a path, or a name to fill in."""
     if not words or is_placeholder(words[0]):
         return True
     return words[0] in packaged_recipes("*") or any(mark in words[0] for mark in "/-.")
@@ -225,7 +225,7 @@ def flags_not_in(script: Path, flags: list[str]) -> list[str]:
 
 
 @each_page
-def test_verbs_and_flags_exist(page):
+def test_commands_and_flags_exist(page):
     assert [word for words in commands(page) for word in unknown_words(words)] == []
 
 

@@ -31,7 +31,7 @@ COMMANDS = sorted(
     {tuple(command) for page in (*FILLED, ROOT / "README.md") for command in commands(page)
      if command[0] in ("ladder", "explain")}
 )  # fmt: skip
-"""Other verbs are tested with pages of their own."""
+"""Other commands are tested with pages of their own."""
 
 
 def test_every_rung_has_a_page_in_order():
@@ -65,9 +65,9 @@ def test_a_page_has_all_its_parts(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_lead_to_each_other(page):
     number = PAGES.index(page)
-    neighbours = {PAGES[i].name for i in (number - 1, number + 1) if 0 <= i < len(PAGES)}
+    neighbors = {PAGES[i].name for i in (number - 1, number + 1) if 0 <= i < len(PAGES)}
     navigation = page.read_text(encoding="utf-8").split("\n")[2]
-    assert set(re.findall(r"\]\(([^)]+)\)", navigation)) == {"README.md", *neighbours}
+    assert set(re.findall(r"\]\(([^)]+)\)", navigation)) == {"README.md", *neighbors}
 
 
 def test_the_contents_name_every_page():
@@ -80,9 +80,9 @@ def test_the_contents_name_every_page():
 def test_every_command_runs(folio, finished, tmp_path, text_file, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, tmp_path / "runs" / "shakespeare")
-    verb, *flags = command
+    name, *flags = command
     little = [word for flag, value in LITTLE.items() if flag not in flags for word in (flag, value)]
-    outcome = folio(verb, *flags, *({"ladder": ("--data", text_file, "--steps", 2, *little)}.get(verb, ())))
+    outcome = folio(name, *flags, *({"ladder": ("--data", text_file, "--steps", 2, *little)}.get(name, ())))
     assert outcome.code == 0, outcome.err
 
 

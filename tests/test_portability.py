@@ -1,4 +1,4 @@
-"""The main verbs on a Python that lacks what only POSIX systems have, as on Windows."""
+"""The main commands on a Python that lacks what only POSIX systems have, as on Windows."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ for command in json.loads(sys.argv[1]):
 ON_CPU = ("--device", "cpu", "--threads", "1", "--compile", "off")
 
 
-def test_the_main_verbs_work_without_posix(text_file, tmp_path):
+def test_the_main_commands_work_without_posix(text_file, tmp_path):
     chats = tmp_path / "chats.jsonl"
     chats.write_text('{"prompt": "a cat", "completion": "a mat"}\n' * 20)
     reward = tmp_path / "reward.py"

@@ -4,17 +4,19 @@ import subprocess
 import sys
 
 import pytest
+from random_models import TOKENIZER, silent_gpt
 
 from folio.data.conversations import read_conversations
+from folio.runs.load import save
 
 
 @pytest.fixture
 def chat(folio, finished, monkeypatch):
     """Runs `folio chat` on the finished tiny model, with these lines on stdin."""
 
-    def run(*lines, flags=()):
+    def run(*lines, flags=(), model=finished):
         monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
-        return folio("chat", finished, "--tokens", 6, *flags)
+        return folio("chat", model, "--tokens", 6, *flags)
 
     return run
 
@@ -105,9 +107,9 @@ def test_what_was_saved_can_be_learned_from(folio, chat, finished, tmp_path, mon
     assert outcome.code == 0, outcome.err
 
 
-def test_a_model_that_says_nothing_leaves_no_turn(chat, monkeypatch):
-    monkeypatch.setattr("folio.inference.chat.stream_text", lambda *_, **__: iter([[""]]))
-    outcome = chat("the cat", "/retry", "/save talk.jsonl")
+def test_a_model_that_says_nothing_leaves_no_turn(chat, tmp_path):
+    save(silent_gpt(), TOKENIZER, tmp_path / "silent")
+    outcome = chat("a cab", "/retry", "/save talk.jsonl", model=tmp_path / "silent")
     assert "the question is taken back" in outcome.err
     assert "there is no answer yet" in outcome.err
     assert "nothing to save" in outcome.err

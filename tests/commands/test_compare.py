@@ -3,11 +3,16 @@
 import io
 import json
 import re
+import signal
 
 import pytest
+from random_models import TOKENIZER, silent_gpt, talkative_gpt
 from tiny import TINY
 
 from folio import cli
+from folio.commands.compare import compare
+from folio.inference.chat import ChatSession
+from folio.runs.load import save
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import check_messages
 
@@ -33,9 +38,9 @@ def chat(folio, finished, monkeypatch, tmp_path):
     """Runs `folio chat --compare` in an empty folder, by default the finished tiny model with itself."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*lines, other=finished, flags=()):
+    def run(*lines, model=finished, other=finished, flags=()):
         monkeypatch.setattr("sys.stdin", Person([line or " " for line in lines]))
-        outcome = folio("chat", finished, "--tokens", 6, *(["--compare", other] if other else []), *flags)
+        outcome = folio("chat", model, "--tokens", 6, *(["--compare", other] if other else []), *flags)
         assert outcome.code == 0, outcome.err
         return outcome
 
@@ -169,27 +174,46 @@ def test_comparing_begins_and_ends_within_a_chat(chat, finished):
     assert outcome.err.index("random order") < outcome.err.index("one answer to each question again")
 
 
-def test_an_answer_that_is_broken_off_leaves_the_conversation_whole(chat, monkeypatch, tmp_path):
-    def interrupted():
-        yield ["ma"]
-        raise KeyboardInterrupt
+class Interrupted(CharTokenizer):
+    """A tokenizer. A person presses Ctrl-C when its last characters are decoded."""
 
-    writers = [iter([["a "], ["mat"]]), interrupted(), interrupted()]
-    monkeypatch.setattr("folio.inference.chat.stream_text", lambda *_, **__: writers.pop(0))
-    outcome = chat("the cat", "/save one.jsonl", "/reset", "on", "/save two.jsonl")
-    assert outcome.out == "a mat\n\nma\n\n"
-    assert [each[1] for each in saved("one.jsonl")] == [assistant("a mat")]
-    assert [each[1] for each in saved("two.jsonl")] == [assistant("ma")]
+    left = 0
+
+    def decode(self, ids):
+        Interrupted.left -= 1
+        if Interrupted.left < 0:
+            signal.raise_signal(signal.SIGINT)
+        return super().decode(ids)
+
+
+@pytest.mark.parametrize(("n_written", "said_by"), [(9, "both"), (3, "the first")])
+def test_an_answer_that_is_broken_off_leaves_the_conversation_whole(tmp_path, capsys, n_written, said_by):
+    """Of 6 tokens each. The first answer stays, as far as it came, and there is nothing to choose."""
+    model, tokenizer = talkative_gpt(), Interrupted(TOKENIZER.characters)
+    sessions = [ChatSession(model, tokenizer, notify=pytest.fail, max_new_tokens=6) for _ in range(2)]
+    whole = ChatSession(model, TOKENIZER, notify=pytest.fail, max_new_tokens=6)
+    for session in (sessions[0], whole):
+        session.add_user_message("a cab")
+    answer = "".join(whole.answer())
+    assert len(answer) == 6
+    Interrupted.left = n_written
+    with pytest.raises(KeyboardInterrupt):
+        compare(*sessions, tmp_path / "preferences.jsonl")
+    kept = answer if said_by == "both" else answer[:n_written]
+    assert sessions[0].messages == [{"role": "user", "content": "a cab"}, assistant(kept)]
+    assert capsys.readouterr().out.strip("\n") == kept
     assert not (tmp_path / "preferences.jsonl").exists()
 
 
 @pytest.mark.parametrize("n_silent", [0, 1])
-def test_where_one_says_nothing_the_question_is_taken_back(chat, monkeypatch, n_silent):
-    texts = ["", "mat"] if n_silent == 0 else ["mat", ""]
-    monkeypatch.setattr("folio.inference.chat.stream_text", lambda *_, **__: iter([[texts.pop(0)]]))
-    outcome = chat("the cat", "/retry")
+def test_where_one_says_nothing_the_question_is_taken_back(chat, tmp_path, n_silent):
+    for name, model in (("silent", silent_gpt()), ("talks", talkative_gpt())):
+        save(model, TOKENIZER, tmp_path / name)
+    names = ("silent", "talks") if n_silent == 0 else ("talks", "silent")
+    outcome = chat("a cab", "/retry", model=names[0], other=names[1])
     assert "the question is taken back" in outcome.err
     assert "there is no answer yet" in outcome.err
+    assert "--- 1 ---" not in outcome.out
 
 
 def test_what_cannot_be_written_is_told_and_the_chat_goes_on(chat, tmp_path):

@@ -1,4 +1,4 @@
-"""`folio explain`: what a person sees of a model, in any terminal and as a picture."""
+"""`folio explain`: what a person sees of a model, as text and as a picture (folio.report.reading_figure)."""
 
 import io
 import math
@@ -136,7 +136,7 @@ def test_all_four_views_are_shown(explain):
     ):
         assert title in out
     assert out.count("%") == 3 + 5 + 5, "three bars, the legend, the surprises"
-    assert "\x1b" not in out, "a pipe gets no colours"
+    assert "\x1b" not in out, "a pipe gets no colors"
     assert "perplexity" in out
 
 
@@ -160,7 +160,7 @@ def test_the_map_is_a_triangle_of_shades(explain, read):
     assert rows[0].endswith("██"), "the first position has only itself to look at"
 
 
-def test_without_colours_the_losses_are_digits_below_the_text(read):
+def test_without_colors_the_losses_are_digits_below_the_text(read):
     reading = read("the cat\nran")
     lines = [line.rstrip() for line in drawn([reading], 60, color_system=None).splitlines()]
     at = lines.index("Loss per character")
@@ -177,7 +177,7 @@ def test_terminals_without_shades_get_signs(read, terminal):
     assert "48;2" not in out
 
 
-def test_a_terminal_with_colours_gets_them(read):
+def test_a_terminal_with_colors_gets_them(read):
     out = drawn([read("the cat")], 80)
     assert out.count("48;2;") > 7 * 8 / 2 + 7
     assert "9 is 9 or more" not in out

@@ -33,7 +33,7 @@ def test_a_healthy_run(folio, ppo):
     ):
         assert told in words
     assert (ppo / "rl.png").read_bytes().startswith(b"\x89PNG")
-    assert "\x1b" not in done.out, "a pipe gets no colours"
+    assert "\x1b" not in done.out, "a pipe gets no colors"
 
 
 def test_a_sick_run(folio, tmp_path):

@@ -31,13 +31,13 @@ def test_calibration_error_is_the_weighted_gap_of_ten_bins(drawn):
     bins: dict[int, list[tuple[float, bool]]] = {}
     for (number, place), hit in drawn:
         bins.setdefault(number, []).append((0.5 + (number + place) / 20, hit))
-    judgements = [judgement for held in bins.values() for judgement in held]
+    judgments = [judgment for held in bins.values() for judgment in held]
     expected = 0.0
     for held in bins.values():
         gap = sum(c for c, _ in held) / len(held) - sum(h for _, h in held) / len(held)
-        expected += len(held) / len(judgements) * abs(gap)
-    confidences = torch.tensor([c for c, _ in judgements], dtype=torch.float64)
-    hits = torch.tensor([float(h) for _, h in judgements], dtype=torch.float64)
+        expected += len(held) / len(judgments) * abs(gap)
+    confidences = torch.tensor([c for c, _ in judgments], dtype=torch.float64)
+    hits = torch.tensor([float(h) for _, h in judgments], dtype=torch.float64)
     assert calibration_error(confidences.float(), hits.float()) == pytest.approx(expected, abs=1e-4)
 
 

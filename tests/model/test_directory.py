@@ -45,7 +45,7 @@ def assert_equal_models(left: GPT, right: GPT) -> None:
     assert not theirs
 
 
-def randomise(model) -> None:
+def randomize(model) -> None:
     """Random weights for a transformers model, with nothing left at 0 or 1."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def theirs_like(transformers, config):
             **sizes,
         )
     model = transformers.AutoModelForCausalLM.from_config(theirs).eval()
-    randomise(model)
+    randomize(model)
     return model
 
 

@@ -1,3 +1,5 @@
+"""The whole model: what it sees, how it starts, what it costs."""
+
 import math
 from dataclasses import replace
 
@@ -7,23 +9,12 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from folio.errors import UserError
-from folio.model.cache import KVCache
-from folio.model.config import GPTConfig
 from folio.model.context import CausalContext
 from folio.model.gpt import GPT
 
 
 def close(left, right, atol=1e-4):
     torch.testing.assert_close(left, right, atol=atol, rtol=0)
-
-
-@torch.no_grad()
-def cached_logits(model, parts, padding=None):
-    """Logits of all parts, read one after another into one cache."""
-    padding = torch.zeros(len(parts[0]), dtype=torch.int64) if padding is None else padding
-    cache = KVCache(model.config, padding, torch.float32)
-    return torch.cat([model(part, cache.extend(part.shape[1])) for part in parts], dim=1), cache
 
 
 # Invariants of the whole model
@@ -89,58 +80,6 @@ def test_bfloat16_is_near_float32(model, ids):
     assert (rounded.float() - exact).pow(2).mean().sqrt() < 0.03 * exact.std()
 
 
-# Decoding with a cache
-
-
-def test_one_at_a_time_equals_all_at_once(model, ids):
-    with torch.no_grad():
-        expected = model(ids)
-    logits, cache = cached_logits(model, ids.split(1, dim=1))
-    close(logits, expected)
-    assert cache.length == 20
-    assert cache.room == model.config.block_size - 20
-
-
-@pytest.mark.parametrize("parts", [(20,), (11, 1, 1, 1, 1, 5), (4, 15, 1)])
-def test_prefill_in_parts_equals_all_at_once(model, ids, parts):
-    with torch.no_grad():
-        expected = model(ids)
-    logits, _ = cached_logits(model, ids.split(parts, dim=1))
-    close(logits, expected)
-
-
-@pytest.mark.parametrize("parts", [(20,), (12, *[1] * 8), (5, 10, 5)])
-def test_rows_of_different_lengths_equal_each_alone(model, ids, parts):
-    padding = torch.tensor([0, 9, 4])
-    padded = torch.where(torch.arange(20) < padding[:, None], 0, ids)
-    logits, _ = cached_logits(model, padded.split(parts, dim=1), padding)
-    assert logits.isfinite().all()
-    for row, start in enumerate(padding.tolist()):
-        with torch.no_grad():
-            alone = model(ids[row : row + 1, start:])
-        close(logits[row : row + 1, start:], alone)
-
-
-def test_rows_can_be_copied_and_end_while_a_cache_is_filled(model, ids):
-    """As the engine does: prompts are read once, copied to their rows, and the last row takes the place of one that
-    has ended."""
-    padding = torch.tensor([0, 9, 4])
-    _, cache = cached_logits(
-        model, [torch.where(torch.arange(12) < padding[:, None], 0, ids[:, :12])], padding
-    )
-    rows = [2, 0, 0, 1, 2]
-    cache.expand_rows(rows, 15)
-    assert cache.room == 3
-    with torch.no_grad():
-        for column, kept in ((12, [0, 4, 2, 3]), (13, [0, 3, 2]), (14, [2])):
-            cache.select_rows(kept)
-            rows = [rows[place] for place in kept]
-            found = model(ids[rows, column : column + 1], cache.extend(1))
-            for row, logits in zip(rows, found, strict=True):
-                start = int(padding[row])
-                close(logits, model(ids[row : row + 1, start : column + 1])[0, -1:])
-
-
 # Start values
 
 
@@ -148,14 +87,6 @@ def test_a_fresh_untied_model_finds_every_token_equally_likely(config, ids):
     model = GPT(replace(config, tied_embeddings=False))
     loss = F.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
     assert loss.item() == pytest.approx(math.log(config.vocab_size), abs=1e-6)
-
-
-def test_a_fresh_block_is_the_identity(config, ids):
-    model = GPT(config)
-    x = torch.randn(2, 5, config.n_embd)
-    _, angles = model.positions(x, torch.arange(5))
-    for block in model.blocks:
-        assert torch.equal(block(x, angles, CausalContext(x[..., 0])), x)
 
 
 def test_start_values_are_those_of_the_table(configs):
@@ -197,23 +128,3 @@ def test_flops_per_token_are_those_that_torch_counts(config, ids):
     # torch counts all T x T scores; we count the causal half of them.
     other_half = 6 * config.n_layer * config.n_head * config.head_size * ids.shape[1]
     assert counter.get_total_flops() == ids.numel() * (model.flops_per_token(ids.shape[1]) + other_half)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"n_layer": 0}, "n_layer is 0: it must be at least 1"),
-        ({"vocab_size": -5}, "vocab_size is -5"),
-        ({"n_head": 4, "n_kv_head": 3}, r"n_head \(4\) must be a multiple of n_kv_head \(3\)"),
-        ({"head_size": 15}, "head_size is 15: .* even"),
-        ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"dropout": -0.1}, "dropout is -0.1"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_named(changes, message):
-    with pytest.raises(UserError, match=message):
-        GPTConfig(**{"vocab_size": 10} | changes)
-
-
-def test_learned_positions_allow_odd_heads(configs):
-    assert replace(configs["gpt2"], head_size=7).head_size == 7

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from byte_level import LIKE, LINES, OWN
+from interrupting import ctrl_c_at
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -106,12 +107,8 @@ def test_it_is_taught_and_what_comes_out_is_open_to_all(tune, folio, run, monkey
     assert folio("sample", run, "--tokens", 4).code == 0
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_tokens_it_has(tune, foreign, run, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("folio.runs.recorder.Recorder.record", interrupted)
+def test_a_run_that_was_stopped_goes_on_with_the_tokens_it_has(tune, foreign, run):
+    with ctrl_c_at("step 1, val_loss"):
         assert tune().code == 130
     outcome = tune("--resume")
     assert outcome.code == 0, outcome.err

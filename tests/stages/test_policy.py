@@ -1,4 +1,4 @@
-"""folio ppo and folio grpo: a policy learns from rewards."""
+"""folio ppo and folio grpo: a policy learns from rewards, and folio.report.policy tells of it."""
 
 import json
 from itertools import pairwise
@@ -73,7 +73,7 @@ def test_a_policy_learns_to_please(learn, run, stage):
 
 @BOTH
 def test_what_is_watched(learn, run, stage, reward_model):
-    """Over-optimisation shows in the gold reward, length, entropy and KL, not in the reward itself (Gao et al., 2022)."""
+    """Over-optimization shows in the gold reward, length, entropy and KL, not in the reward itself (Gao et al., 2022)."""
     assert learn(stage, "--gold", reward_model).code == 0
     info, records = json.loads((run / "run.json").read_text()), read_lines(run / "metrics.jsonl")
     steps = {"ppo": 4 * 2 * 2, "grpo": 4 * 2}[stage]
@@ -198,7 +198,7 @@ def test_rewards_are_added_by_weight(learn, run, tmp_path, reward_model):
     assert record["reward_std"] == 0
 
 
-def test_an_answer_without_an_end_is_penalised_but_its_reward_is_not(learn, run, tmp_path):
+def test_an_answer_without_an_end_is_penalized_but_its_reward_is_not(learn, run, tmp_path):
     constant = f"{make_function(tmp_path / 'constant.py', 'return 1')}:f"
     assert learn("grpo", "--reward", constant, "--missing-stop-penalty", 5).code == 0
     records = read_lines(run / "metrics.jsonl")

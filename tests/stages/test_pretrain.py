@@ -1,11 +1,11 @@
-"""`folio pretrain` from a text to a model."""
+"""`folio pretrain` from a text to a model, and what folio.report.pretrain tells of it."""
 
 import io
 import json
 import math
 import os
+import random
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from interrupting import ctrl_c_at
 from rich.console import Console
 from tiny import STEPS, TINY, make_text
 
@@ -26,7 +27,6 @@ from folio.objectives.next_token import next_token_loss
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_inference
-from folio.runs.recorder import Recorder
 from folio.runs.rehearsal import REHEARSAL_STEPS
 from folio.runs.settings import RunConfig
 from folio.stages import pretrain as stage
@@ -95,7 +95,7 @@ def test_what_is_shown(pretrain, run):
     for words in ("characters", "22 distinct", "2 layers, width 16", "estimate", f"step {STEPS}/{STEPS}", "val_loss",
                   "characters/s", "left 0:00", "validation loss", "nats per character", "loss.png", "Next"):  # fmt: skip
         assert words in done.out, words
-    assert "\x1b" not in done.out, "no terminal, no colours"
+    assert "\x1b" not in done.out, "no terminal, no colors"
     assert "Traceback" not in done.out
 
 
@@ -173,20 +173,27 @@ def test_a_prompt_with_unknown_characters_is_no_matter(pretrain, run):
     assert pretrain("--prompt", "☃the \udcff", "--steps", "2").code == 0
 
 
-def test_a_model_that_learns_by_heart_is_stopped_and_the_best_kept(pretrain, run, monkeypatch):
-    losses = iter([9.0, 9.0, 3.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.1, 3.2])
-    monkeypatch.setattr(HeldOut, "__call__", lambda self, model: {"val_loss": next(losses), "val_bpb": 1.5})
-    done = pretrain()
-    assert done.code == 0
-    out = " ".join(done.out.split())
-    assert "Validation loss is rising: it was lowest at step 4" in out
-    assert "Stopped early: validation loss has not improved since step 4" in out
-    assert "2.0000 nats per character, at step 4; 1.5000 bits per byte" in out
+def test_a_model_that_learns_by_heart_is_stopped_and_the_best_kept(pretrain, text_file, run):
+    chance = random.Random(1)
+    text_file.write_text("".join(chance.choices("abcdefgh \n", k=600)), encoding="utf-8")
+    done = pretrain("--n-embd", "32", "--mlp-size", "64", "--steps", "200", "--warmup-steps", "0")
+    assert (done.code, done.err) == (0, "")
     records = read_lines(run / "metrics.jsonl")
-    assert records[-1]["step"] == 12
+    evaluated = [record for record in records if "val_loss" in record]
+    best = min(evaluated, key=lambda record: record["val_loss"])
+    out = " ".join(done.out.split())
+    assert f"Validation loss is rising: it was lowest at step {best['step']}" in out
+    assert f"Stopped early: validation loss has not improved since step {best['step']}" in out
+    measured = (
+        f"{best['val_loss']:.4f} nats per character, at step {best['step']}; {best['val_bpb']:.4f} bits"
+    )
+    assert measured in out
+    assert records[-1]["step"] == evaluated[-1]["step"] < 200
     assert RunDirectory(run).read_info()["status"] == "finished"
-    model, _ = load_for_inference(run)
-    assert model.config.n_layer == 2
+    model, tokenizer = load_for_inference(run)
+    ids = torch.from_numpy(tokenizer.encode(text_file.read_text(encoding="utf-8")[540:])).long()
+    held_out = HeldOut(list(validation_windows(ids, model.config.block_size, 7)), n_bytes=1)
+    assert held_out(model)["val_loss"] == pytest.approx(best["val_loss"], rel=1e-5)
 
 
 def nan_after(n_calls: int):
@@ -266,19 +273,10 @@ def test_a_full_disk_between_saves_is_told_as_well(pretrain, monkeypatch, action
 
 
 @pytest.fixture
-def interrupted(pretrain, run, monkeypatch) -> Path:
+def interrupted(pretrain, run) -> Path:
     """A run that was interrupted in its second step."""
-    record = Recorder.record
-
-    def interrupt(watch: Recorder, report) -> None:
-        record(watch, report)
-        if report.step == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Recorder, "record", interrupt)
-    done = pretrain("--run", run)
-    assert done.code == 130
-    monkeypatch.undo()
+    with ctrl_c_at("step 2, val_loss"):
+        assert pretrain().code == 130
     return run
 
 
@@ -287,19 +285,15 @@ def test_an_interrupt_says_where_it_saved(interrupted, pretrain, run):
     assert damage(run / "checkpoints" / "step-2") is None
 
 
-def test_an_interrupt_is_told(pretrain, run, monkeypatch):
-    show = Recorder.show
-    monkeypatch.setattr(
-        Recorder,
-        "show",
-        lambda watch, report: (show(watch, report), report.step == 5 and signal.raise_signal(signal.SIGINT)),
-    )
-    done = pretrain()
+def test_an_interrupt_is_told(pretrain, run):
+    """After the next step, which is saved although no save is due."""
+    with ctrl_c_at("step 1/40"):
+        done = pretrain("--steps", "40")
     assert done.code == 130
     lines = [line for line in done.err.splitlines() if line]
     assert len(lines) == 1
     assert lines[0].startswith("Interrupted. ")
-    assert str(run / "checkpoints" / "step-6") in lines[0]
+    assert str(run / "checkpoints" / "step-2") in lines[0]
     assert "--resume" in lines[0]
 
 
@@ -369,20 +363,6 @@ def test_damage_to_all_checkpoints_begins_again(interrupted, pretrain, run):
     assert "step-2 is damaged (training.safetensors has changed" in done.out
     assert "No valid checkpoint is left: starting again." in done.out
     assert RunDirectory(run).read_info()["status"] == "finished"
-
-
-def test_a_save_never_deletes_itself_for_damaged_newer_ones(interrupted, pretrain, run, monkeypatch):
-    """Two damaged checkpoints of later steps are not the two newest that a run keeps."""
-    for step in (8, 10):
-        (run / "checkpoints" / f"step-{step}").mkdir()
-
-    def stop(watch: Recorder, report) -> None:
-        if report.step == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Recorder, "record", stop)
-    assert pretrain("--resume").code == 130
-    assert damage(run / "checkpoints" / "step-4") is None
 
 
 @pytest.mark.parametrize(

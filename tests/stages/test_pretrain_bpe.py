@@ -9,7 +9,7 @@ from killing import at, in_a_process, run_until, without_times, wrap
 from tiny import STEPS, TINY, make_text
 
 from folio import cli
-from folio.data.corpora import Corpus, pieces
+from folio.data.corpora import PIECE, Corpus, pieces
 from folio.data.windows import validation_windows
 from folio.evaluation.loss import HeldOut
 from folio.files import read_lines
@@ -156,17 +156,25 @@ def test_a_long_validation_text_is_measured_on_in_part(pretrain, run):
     assert last["val_bpb"] == pytest.approx(last["val_loss"] * 50 / math.log(2) / n_bytes)
 
 
-def test_a_long_text_is_tokenized_piece_by_piece(monkeypatch):
-    monkeypatch.setattr("folio.data.corpora.PIECE", 50)
-    for text in (make_text(), "one line only " * 20, "\n\n\n", "x"):
-        cut = list(pieces(text))
-        assert "".join(cut) == text
-        assert all(piece.endswith("\n") and piece.find("\n", 50) == len(piece) - 1 for piece in cut[:-1])
-    assert len(list(pieces(make_text()))) > 40
-    for name in TOKENIZERS:
-        corpus = Corpus("words", make_text(), "")
-        tokenizer = TOKENIZERS[name](PretrainRunConfig(tokenizer=name, vocab_size=290), corpus)
-        ids = encode(corpus.text, tokenizer)
-        assert ids.dtype == torch.int32
-        assert tokenizer.decode(ids.tolist()) == corpus.text
+@pytest.mark.parametrize("text", [make_text(), "one line only " * 20, "\n\n\n", "x"])
+def test_a_long_text_is_cut_at_line_ends(text):
+    cut = list(pieces(text, size=50))
+    assert "".join(cut) == text
+    assert all(piece.endswith("\n") and piece.find("\n", 50) == len(piece) - 1 for piece in cut[:-1])
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_long_text_is_tokenized_piece_by_piece(name):
+    assert len(list(pieces(make_text(), size=50))) > 40
+    corpus = Corpus("words", make_text(), "")
+    tokenizer = TOKENIZERS[name](PretrainRunConfig(tokenizer=name, vocab_size=290), corpus)
+    text = corpus.text * (3 * PIECE // len(corpus.text))
+    assert len(list(pieces(text))) == 3
+    ids = encode(text, tokenizer)
+    assert ids.dtype == torch.int32
+    assert tokenizer.decode(ids.tolist()) == text
+
+
+def test_its_tokenizer_file_is_one_of_bpe(learned):
+    tokenizer = load_for_inference(learned)[1]
     assert json.loads(tokenizer.content)["model"]["type"] == "BPE"

@@ -1,4 +1,4 @@
-"""folio reward: a model learns which of two answers is better."""
+"""folio reward: which of two answers is better (folio.stages.preferences, folio.report.preferences)."""
 
 import json
 

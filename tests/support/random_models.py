@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from folio.model.architectures import ARCHITECTURES
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
@@ -20,14 +21,34 @@ def config(**changes: Any) -> GPTConfig:
 
 
 def random_gpt(seed: int = 0, **changes: Any) -> GPT:
-    return _randomised(GPT(config(**changes)), seed)
+    return _randomized(GPT(config(**changes)), seed)
 
 
 def random_scorer(seed: int = 1, **changes: Any) -> ScoreModel:
-    return _randomised(ScoreModel(config(**changes)), seed)
+    return _randomized(ScoreModel(config(**changes)), seed)
 
 
-def _randomised(model: Any, seed: int) -> Any:
+def silent_gpt() -> GPT:
+    """A model that ends every text at once: it finds <|end|> far likelier than all else."""
+    return _indifferent(torch.arange(TOKENIZER.vocab_size) == END)
+
+
+def talkative_gpt() -> GPT:
+    """A model that writes every character equally often, and never ends a text."""
+    return _indifferent(torch.arange(TOKENIZER.vocab_size) < len(TOKENIZER.characters))
+
+
+def _indifferent(wanted: torch.Tensor) -> GPT:
+    """A model that finds the same tokens likely after every text."""
+    model = random_gpt(**ARCHITECTURES["gpt2"].parts, n_kv_head=2, tied_embeddings=False).eval()
+    with torch.no_grad():
+        model.norm.weight.zero_()
+        model.norm.bias.fill_(1.0)
+        model.head.weight.copy_(torch.where(wanted, 0.0, -10.0)[:, None])
+    return model
+
+
+def _randomized(model: Any, seed: int) -> Any:
     assert isinstance(model, Transformer)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -84,11 +84,11 @@ def split(text: str) -> tuple[str, str]:
     return text[:at], text[at:]
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Yield the text in order; each piece ends with the first line end after PIECE characters."""
+def pieces(text: str, size: int = PIECE) -> Iterator[str]:
+    """Yield the text in order; each piece ends with the first line end after `size` characters."""
     start = 0
     while start < len(text):
-        end = text.find("\n", start + PIECE) + 1 or len(text)
+        end = text.find("\n", start + size) + 1 or len(text)
         yield text[start:end]
         start = end
 

@@ -1,0 +1,137 @@
+"""What a run does between steps: it saves, evaluates, records, samples, and stops in time."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from tiny_training import make_report, make_training
+
+from folio.checkpoint import saved_steps
+from folio.files import damage, read_lines
+from folio.log import Progress
+from folio.runs.directory import RunDirectory
+from folio.runs.load import load_for_inference
+from folio.runs.recorder import KEPT_CHECKPOINTS, Recorder
+from folio.runs.samples import Continuation
+from folio.training.early_stopping import PATIENCE, OverfittingError
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def make(tmp_path, console):
+    """Makes a recorder of a tiny training in `tmp_path`, whose held-out losses are these, one after another."""
+
+    def make(losses=(), **training):
+        left = iter(losses)
+        if losses:
+            training["evaluation"] = lambda model: {"val_loss": next(left), "val_bpb": 1.5}
+        progress = Progress(console, 20)
+        return Recorder(
+            make_training(**training), RunDirectory(tmp_path), progress, Continuation("bad", max_new_tokens=5)
+        )
+
+    return make
+
+
+def steps_saved(recorder):
+    return [path.name for path in saved_steps(recorder.run.checkpoints)]
+
+
+def test_the_newest_checkpoints_are_kept(make):
+    recorder = make()
+    for step in (2, 4, 10):
+        recorder.save(make_report(step))
+    assert steps_saved(recorder) == ["step-10", "step-4"]
+    assert len(steps_saved(recorder)) == KEPT_CHECKPOINTS
+
+
+def test_a_save_never_deletes_itself_for_damaged_newer_ones(make):
+    """Two damaged checkpoints of later steps are not the two newest that a run keeps."""
+    recorder = make()
+    for step in (8, 10):
+        (recorder.run.checkpoints / f"step-{step}").mkdir(parents=True)
+    recorder.save(make_report(4))
+    assert damage(recorder.run.checkpoints / "step-4") is None
+
+
+def test_the_last_step_is_saved_unless_it_was(make):
+    recorder = make()
+    recorder.save_last()
+    assert steps_saved(recorder) == []
+    recorder.record(make_report(3))
+    recorder.save_last()
+    assert steps_saved(recorder) == ["step-3"]
+    (recorder.run.checkpoints / "step-3").rename(recorder.run.checkpoints / "step-9")
+    recorder.save_last()
+    assert steps_saved(recorder) == ["step-9"]
+
+
+def test_a_line_for_each_step_with_what_was_measured_at_it(make):
+    recorder = make([2.5])
+    recorder.training.tokens, recorder.training.train_seconds = 64, 0.12345
+    recorder.record(make_report(1, loss=3.0, ratio=1.0))
+    recorder.evaluate(make_report(2))
+    recorder.record(make_report(2, loss=2.0))
+    first, second = read_lines(recorder.run.metrics_file)
+    assert first == {
+        **{"step": 1, "tokens": 64, "train_seconds": 0.123, "loss": 3.0, "learning_rate": 0.01},
+        **{"gradient_norm": 0.5, "ratio": 1.0},
+    }
+    measured = {"step": 2, "loss": 2.0, "val_loss": 2.5, "val_bpb": 1.5}
+    assert second == {key: value for key, value in first.items() if key != "ratio"} | measured
+
+
+def test_the_best_model_is_kept_a_rise_told_once_and_a_long_one_ends_the_run(make, console):
+    recorder = make([3.0, 2.0, *(2.5 + 0.1 * i for i in range(PATIENCE))])
+    weight = recorder.training.model.norm.weight
+    for step in range(1, PATIENCE + 2):
+        weight.data.fill_(step)
+        recorder.evaluate(make_report(step))
+        recorder.check_overfitting(make_report(step))
+    recorder.evaluate(make_report(PATIENCE + 2))
+    with pytest.raises(OverfittingError, match="since step 2"):
+        recorder.check_overfitting(make_report(PATIENCE + 2))
+    best, _ = load_for_inference(recorder.run.path)
+    assert (best.norm.weight == 2).all()
+    told = console.file.getvalue()
+    assert told.count("Validation loss is rising: it was lowest at step 2") == 1
+
+
+def test_without_a_held_out_loss_the_newest_model_is_the_best(make):
+    recorder = make(evaluation=lambda model: {"val_reward": 1.0})
+    for step in (1, 2):
+        recorder.training.model.norm.weight.data.fill_(step)
+        recorder.evaluate(make_report(step))
+        recorder.check_overfitting(make_report(step))
+    assert (load_for_inference(recorder.run.path)[0].norm.weight == 2).all()
+
+
+def test_samples_are_shown_and_kept(make, console):
+    recorder = make([2.5])
+    recorder.evaluate(make_report(4))
+    recorder.sample(make_report(4))
+    (sample,) = read_lines(recorder.run.samples_file)
+    assert (sample["step"], sample["prompt"]) == (4, "bad")
+    assert sample["text"].startswith("bad")
+    told = console.file.getvalue()
+    assert "step 4, val_loss 2.500" in told
+    assert sample["text"].strip() in told
+
+
+def test_the_speed_shown_is_that_of_the_last_steps(make, console):
+    recorder = make([2.5])
+    recorder.evaluate(make_report(1))
+    recorder.show(make_report(1))
+    assert console.file.getvalue().split("  ") == [
+        *("step 1/20", "loss 1.000", "val_loss 2.500", "characters/s 128", "left 0:05\n")
+    ]
+    for step in range(2, 20):
+        recorder.show(replace(make_report(step), seconds=1000.0))
+    for step in range(1, 21):
+        recorder.show(replace(make_report(step), seconds=0.5))
+    assert "characters/s 64  left 0:00" in console.file.getvalue()
