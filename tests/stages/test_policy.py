@@ -300,7 +300,7 @@ def test_prompts_without_room_are_left_out_and_counted(learn, tmp_path):
     path = tmp_path / "more.jsonl"
     path.write_text('{"prompt": "the cat sat on a mat"}\n{"prompt": "cat"}\n{"prompt": "mat"}\n')
     outcome = learn("grpo", "--data", path, "--validation", tmp_path / "prompts.jsonl", "--rollouts", 1)
-    assert "1 of 3 prompts are longer than 8 tokens and left out." in " ".join(outcome.out.split())
+    assert "1 of 3 prompts are longer than 8 tokens and left out\n" in outcome.err
 
 
 NUMBERS = {

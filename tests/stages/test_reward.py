@@ -157,7 +157,7 @@ def test_pairs_that_do_not_fit_are_left_out_and_counted(reward, tmp_path):
         file.writelines(json.dumps(pair) + "\n" for _ in range(3))
     outcome = reward("--validation", make_pairs(tmp_path / "validation.jsonl", n=4))
     assert outcome.code == 0, outcome.err
-    assert "The context is 16 tokens: 3 of 43 pairs are left out." in " ".join(outcome.out.split())
+    assert "the context is 16 tokens: 3 of 43 pairs are left out\n" in outcome.err
     assert "40 pairs for training, 4 held out" in " ".join(outcome.out.split())
 
 

@@ -165,7 +165,7 @@ def test_answers_that_do_not_fit_are_told(tune, talk, run):
     make_talk(talk)
     with talk.open("a") as file:
         file.writelines(json.dumps({"messages": long}) + "\n" for _ in range(3))
-    assert "3 left out" in " ".join(tune().out.split())
+    assert "3 left out" in tune().err
 
 
 def test_one_conversation_is_too_few(tune, talk):

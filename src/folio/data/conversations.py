@@ -138,13 +138,24 @@ def packed_rows(
 ) -> list[PackedRow]:
     """Return conversations, rows such as `{"messages": [...]}`, packed into rows of block_size tokens (see `pack`).
 
-    Warns with FolioWarning of those that are cut or left out, because a row has no room for them. Raises UserError for
-    no conversations, for a row that is none, and for a character that the tokenizer does not know.
+    Warns and raises as `fitting_examples`, and raises UserError for no conversations and for a row that is none.
     """
     if not conversations:
         raise UserError("conversations is empty: there is nothing to train on.")
     parsed = [parse_conversation(row, f"conversation {n}") for n, row in enumerate(conversations, 1)]
-    examples = tokenize_all(tokenizer, parsed, block_size)
+    examples = fitting_examples(parsed, tokenizer, block_size)
+    return pack(examples, block_size, tokenizer.special_ids["<|pad|>"])
+
+
+def fitting_examples(
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, block_size: int
+) -> list[Example]:
+    """Return conversations as tokens, each at most block_size + 1.
+
+    Warns with FolioWarning of those that are cut or left out, because a row has no room for them. Raises UserError as
+    `tokenize_all`.
+    """
+    examples = tokenize_all(tokenizer, conversations, block_size)
     kept = [example for example in examples if example is not None]
     n_cut = sum(example.is_cut for example in kept)
     if n_cut or len(kept) < len(examples):
@@ -152,9 +163,9 @@ def packed_rows(
             f"the context is {block_size} tokens: {n_cut:,} conversations are cut after an answer, "
             f"{len(examples) - len(kept):,} left out",
             FolioWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return pack(kept, block_size, tokenizer.special_ids["<|pad|>"])
+    return kept
 
 
 def _row(examples: Sequence[Example], block_size: int, pad_id: int) -> PackedRow:

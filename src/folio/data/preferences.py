@@ -111,15 +111,21 @@ def tokenize_pairs(
 ) -> list[Pair]:
     """Return preferences, rows `{"prompt": ..., "chosen": ..., "rejected": ...}`, as ids.
 
-    Warns with FolioWarning of those longer than block_size, which are left out. Raises UserError for no preferences, for
-    a row that is none, for a character that the tokenizer does not know, and where no pair is left.
+    Warns and raises as `fitting_pairs`, and raises UserError for no preferences and for a row that is none.
     """
     if not preferences:
         raise UserError("preferences is empty: there is nothing to train on.")
-    pairs = [
-        tokenize_pair(tokenizer, preference_of(row, f"preference {n}"))
-        for n, row in enumerate(preferences, 1)
-    ]
+    parsed = [preference_of(row, f"preference {n}") for n, row in enumerate(preferences, 1)]
+    return fitting_pairs(parsed, tokenizer, block_size)
+
+
+def fitting_pairs(preferences: Sequence[Preference], tokenizer: Tokenizer, block_size: int) -> list[Pair]:
+    """Return preferences as ids.
+
+    Warns with FolioWarning of those longer than block_size, which are left out. Raises UserError for a character that the
+    tokenizer does not know, and where no pair is left.
+    """
+    pairs = [tokenize_pair(tokenizer, preference) for preference in preferences]
     kept = [pair for pair in pairs if len(pair) <= block_size]
     if not kept:
         raise UserError(f"none of {len(pairs)} pairs fits into {block_size} tokens, the model's context.")
@@ -127,7 +133,7 @@ def tokenize_pairs(
         warnings.warn(
             f"the context is {block_size} tokens: {len(pairs) - len(kept):,} of {len(pairs):,} pairs are left out",
             FolioWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return kept
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from folio.config import Count, NonNegative, Positive, Seed, Settings
-from folio.errors import FolioWarning, UserError
+from folio.errors import UserError
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.rl.experience import BatchT, RolloutBatches
@@ -145,16 +144,6 @@ def as_reward(reward: Reward, tokenizer: Tokenizer) -> WeightedSum:
 def order_prompts(
     prompts: Sequence[str | Sequence[Message]], model: GPT, tokenizer: Tokenizer, config: RolloutConfig
 ) -> PromptOrder:
-    """Return the order in which rollouts take prompts; warns of those that leave no room for an answer.
-
-    Raises UserError where none is left, and for a character that the tokenizer does not know.
-    """
+    """Return the order in which rollouts take prompts. Warns and raises as `encode_prompts`."""
     room = model.config.block_size - config.max_new_tokens
-    encoded, n_left_out = encode_prompts(prompts, tokenizer, room)
-    if n_left_out:
-        warnings.warn(
-            f"{n_left_out:,} of {len(prompts):,} prompts are longer than {room} tokens and left out",
-            FolioWarning,
-            stacklevel=3,
-        )
-    return PromptOrder(encoded, config.seed)
+    return PromptOrder(encode_prompts(prompts, tokenizer, room), config.seed)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.rl.rollouts import Prompt
 from folio.tokenizer.chat_template import Message, check_messages, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
@@ -12,8 +13,8 @@ from folio.tokenizer.protocol import Tokenizer
 
 def encode_prompts(
     prompts: Sequence[str | Sequence[Message]], tokenizer: Tokenizer, max_tokens: int
-) -> tuple[list[Prompt], int]:
-    """Return prompts as ids, without those longer than `max_tokens`, and how many those were.
+) -> list[Prompt]:
+    """Return prompts as ids, without those longer than `max_tokens`, of which it warns with FolioWarning.
 
     prompts: each a text, or a conversation up to the user's last turn. Raises UserError for what is neither, for a
     character that the tokenizer does not know, and where no prompt is left.
@@ -29,7 +30,13 @@ def encode_prompts(
             f"none of {len(encoded)} prompts leaves room for an answer in the model's context: "
             f"{max(max_tokens, 0)} tokens are left for it. Make max_new_tokens smaller."
         )
-    return kept, len(encoded) - len(kept)
+    if len(kept) < len(encoded):
+        warnings.warn(
+            f"{len(encoded) - len(kept):,} of {len(encoded):,} prompts are longer than {max_tokens} tokens and left out",
+            FolioWarning,
+            stacklevel=4,
+        )
+    return kept
 
 
 def _encode(prompt: str | Sequence[Message], tokenizer: Tokenizer, where: str) -> Prompt:

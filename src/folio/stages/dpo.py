@@ -69,7 +69,7 @@ def prepare(
     # No dropout: the margins compare the model with its reference, and only the weights should differ.
     model, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
     reference = load_for_chat(start, dropout=0.0)[0].eval().requires_grad_(False)
-    pairs = tokenize_parts(inputs.data, tokenizer, model.config.block_size, console)
+    pairs = tokenize_parts(inputs.data, tokenizer, model.config.block_size)
     runtime = choose_runtime(without_compile(config.runtime), run)
     runtime.place(model, reference)
     pad_id = tokenizer.special_ids["<|pad|>"]

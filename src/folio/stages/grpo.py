@@ -60,7 +60,6 @@ def prepare(
         settings.rollout,
         config.runtime,
         run,
-        console,
     )
     training = Training(
         model=policy.sampler.policy,

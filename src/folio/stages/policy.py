@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from folio.checkpoint import newest_valid
 from folio.config import Count, Positive, Settings
@@ -21,7 +20,7 @@ from folio.report.rl_history import History
 from folio.rl.evaluation import PolicyEvaluation
 from folio.rl.policy import RolloutConfig, build_sampler
 from folio.rl.prompts import encode_prompts
-from folio.rl.rollouts import Prompt, PromptOrder, RolloutSampler
+from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
@@ -30,7 +29,6 @@ from folio.runs.state import Training
 from folio.runtime import Runtime, RuntimeConfig, describe
 from folio.stages.stage import Inputs, Prepared, choose_runtime, digest_of, metrics_before, without_compile
 from folio.tokenizer.chat_template import Message
-from folio.tokenizer.protocol import Tokenizer
 from folio.training.plan import Plan
 
 METRICS = {"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL"}
@@ -118,7 +116,6 @@ def prepare_policy(
     rollout: RolloutConfig,
     runtime: RuntimeConfig,
     run: RunDirectory,
-    console: Console,
 ) -> Policy:
     """Load policy, reference and rewards. Raises UserError for what is missing or does not fit together."""
     start = find_model(model)
@@ -128,9 +125,7 @@ def prepare_policy(
     reference, _ = load_for_chat(start, dropout=0.0)
     found = inputs.data
     room = policy.config.block_size - rollout.max_new_tokens
-    encoded, held_out = (
-        encode_with_notice(part, tokenizer, room, console) for part in (found.train, found.validation)
-    )
+    encoded, held_out = (encode_prompts(part, tokenizer, room) for part in (found.train, found.validation))
     held_out = list(spread(held_out, prompts.validation_prompts))
     reward, gold = (
         load_rewards(each, tokenizer, rewards.reward_seconds) for each in (rewards.reward, rewards.gold)
@@ -157,19 +152,6 @@ def prepare_policy(
             steps=rollout.steps,
         ),
     )
-
-
-def encode_with_notice(
-    prompts: Sequence[Sequence[Message]], tokenizer: Tokenizer, room: int, console: Console
-) -> list[Prompt]:
-    """Return the prompts that leave room for an answer as ids, and print how many do not."""
-    encoded, n_left_out = encode_prompts(prompts, tokenizer, room)
-    if n_left_out:
-        console.print(
-            f"{n_left_out:,} of {len(prompts):,} prompts are longer than {room} tokens and left out.",
-            soft_wrap=True,
-        )
-    return encoded
 
 
 def draw_rollouts(run: RunDirectory) -> None:

@@ -60,7 +60,6 @@ def prepare(
         settings.rollout,
         config.runtime,
         run,
-        console,
     )
     critic = build_critic(policy.sampler.reward, policy.sampler.policy)
     training = Training(

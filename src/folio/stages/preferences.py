@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from torch import Tensor, nn
 
 from folio.batch import Completions
 from folio.config import Settings
-from folio.data.preferences import Pair, Preference, pair_batch, read_preferences, tokenize_pair
+from folio.data.preferences import Pair, Preference, fitting_pairs, pair_batch, read_preferences
 from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
@@ -49,33 +48,12 @@ def read_preference_inputs(config: PreferencesConfig, model: Path) -> Inputs[Par
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], model))
 
 
-def tokenize_parts(
-    parts: Parts[Preference], tokenizer: Tokenizer, block_size: int, console: Console
-) -> Parts[Pair]:
-    """Return training and held-out preferences as ids (see `tokenize_with_notice`)."""
+def tokenize_parts(parts: Parts[Preference], tokenizer: Tokenizer, block_size: int) -> Parts[Pair]:
+    """Return training and held-out preferences as ids (see `fitting_pairs`)."""
     train, validation = (
-        tokenize_with_notice(part, tokenizer, block_size, console) for part in (parts.train, parts.validation)
+        fitting_pairs(part, tokenizer, block_size) for part in (parts.train, parts.validation)
     )
     return Parts(train, validation, parts.origin)
-
-
-def tokenize_with_notice(
-    preferences: Sequence[Preference], tokenizer: Tokenizer, block_size: int, console: Console
-) -> list[Pair]:
-    """Return preferences as ids, without those that are longer than the context, whose number is printed.
-
-    Raises UserError for a character that the model does not know, and where none is left.
-    """
-    pairs = [tokenize_pair(tokenizer, preference) for preference in preferences]
-    kept = [pair for pair in pairs if len(pair) <= block_size]
-    if not kept:
-        raise UserError(f"none of {len(pairs)} pairs fits into {block_size} tokens, the model's context.")
-    if len(kept) < len(pairs):
-        console.print(
-            f"The context is {block_size} tokens: {len(pairs) - len(kept):,} of {len(pairs):,} pairs are left out.",
-            soft_wrap=True,
-        )
-    return kept
 
 
 def held_out_pairs(

@@ -72,7 +72,7 @@ def prepare(
     settings = config.training.pairs
     # No dropout: two scores should differ by the texts, not by which units were left out.
     base, tokenizer = load_to_teach_chat(find_model(config.model), dropout=0.0)
-    pairs = tokenize_parts(inputs.data, tokenizer, base.config.block_size, console)
+    pairs = tokenize_parts(inputs.data, tokenizer, base.config.block_size)
     torch.manual_seed(settings.seed)  # of the head's weights
     checkpoint, _ = newest_valid(run.checkpoints)
     model = load_score_model(checkpoint) if checkpoint else ScoreModel.like(base)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from folio.checkpoint import newest_valid
 from folio.config import Settings
-from folio.data.conversations import Conversation, Example, batch_of, pack, tokenize_all
+from folio.data.conversations import Conversation, Example, batch_of, fitting_examples, pack
 from folio.data.known import find_conversations
 from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
@@ -75,7 +74,7 @@ def prepare(
     settings, pad_id = config.training, tokenizer.special_ids["<|pad|>"]
     block_size = settings.row_size(model)
     examples, held_out = (
-        tokenize_with_notice(part, tokenizer, block_size, console)
+        fitting_examples(part, tokenizer, block_size)
         for part in (conversations.train, conversations.validation)
     )
     rows, held_out_rows = (pack(each, block_size, pad_id) for each in (examples, held_out))
@@ -108,22 +107,6 @@ def prepare(
         },
         before=metrics_before(training, run),
     )
-
-
-def tokenize_with_notice(
-    conversations: Sequence[Conversation], tokenizer: Tokenizer, block_size: int, console: Console
-) -> list[Example]:
-    """Return the conversations that fit as tokens (see `tokenize_all`), and print how many were cut or left out."""
-    examples = tokenize_all(tokenizer, conversations, block_size)
-    kept = [example for example in examples if example is not None]
-    n_cut = sum(example.is_cut for example in kept)
-    if n_cut or len(kept) < len(examples):
-        console.print(
-            f"The context is {block_size} tokens: {n_cut:,} conversations are cut after an answer, "
-            f"{len(examples) - len(kept):,} left out.",
-            soft_wrap=True,
-        )
-    return kept
 
 
 def answer_bytes(example: Example, tokenizer: Tokenizer) -> int:
