@@ -15,6 +15,7 @@ SOURCES = sorted(
 COVERED_BY = {
     "data/known.py": "data/test_records.py",
     "errors.py": "test_cli.py",
+    "inference/comparison.py": "commands/test_compare.py",
     "lecture/ladder.py": "lecture/test_rungs.py",
     "model/architectures.py": "model/test_directory.py",
     "model/block.py": "model/test_gpt.py",
@@ -32,6 +33,7 @@ COVERED_BY = {
     "report/reading_terminal.py": "commands/test_explain.py",
     "report/rl_history.py": "report/test_rl_figure.py",
     "report/sft.py": "stages/test_sft.py",
+    "report/side_by_side.py": "commands/test_compare.py",
     "report/tables.py": "stages/test_pretrain.py",
     "rl/evaluation.py": "stages/test_policy.py",
     "rl/policy.py": "rl/test_grpo.py",
@@ -57,6 +59,7 @@ ABOUT_MANY = {
         "test_portability.py",
     ),
     *("test_public.py", "test_settings.py", "test_structure.py"),
+    "commands/test_compare.py",
     *("lecture/test_bridge.py", "lecture/test_rungs.py", "objectives/test_invariants.py"),
     *("stages/test_mistakes.py", "stages/test_pretrain_bpe.py", "stages/test_public_data.py"),
     "rl/test_reward_files.py",

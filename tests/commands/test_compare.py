@@ -94,7 +94,7 @@ def test_who_wrote_which_is_left_to_the_seed(chat):
 @pytest.mark.parametrize("said", ["0", "", CTRL_C])
 def test_for_neither_nothing_is_kept_and_the_first_is_gone_on_with(chat, tmp_path, said):
     outcome = chat("the cat", said, "/save talk.jsonl")
-    assert "goes on with answer 1" in outcome.err
+    assert "continues with answer 1" in outcome.err
     assert [messages[-1] for messages in saved()] == [assistant(pairs(outcome)[0][0])]
     assert not (tmp_path / "preferences.jsonl").exists()
 

@@ -9,17 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
+from random import Random
 from typing import Literal
 
 import tyro
+from rich.text import Text
 
-from folio.commands.compare import compare
 from folio.config import Count, Seed, Settings, read_config
 from folio.errors import UserError
 from folio.files import append_line
 from folio.inference.chat import ChatSession
+from folio.inference.comparison import preference, write_two
 from folio.inference.sampling import SamplingConfig
-from folio.log import notify
+from folio.log import make_console, notify
+from folio.report.side_by_side import show_side_by_side
 from folio.runs.load import load_for_chat, stage_of
 from folio.runtime import choose_device
 
@@ -32,6 +35,7 @@ HELP = """\
 /temperature T     0 always takes the likeliest token, 1 samples as the model has learned
 /save FILE.jsonl   save the conversation
 /quit              leave, as does Ctrl-D"""
+CHOICES = {"1": 0, "2": 1, "0": None, "": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ class Chat:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio chat RUN [flags]`."""
+    """Run `folio chat RUN [flags]`."""
     config = read_config(ChatConfig, arguments, recipe=None, prog="folio chat", description=__doc__)
     chat = open_chat(config)
     if isinstance(sys.stdin, TextIOWrapper):
@@ -144,7 +148,7 @@ def handle_line(chat: Chat, line: str) -> None:
     try:
         if line.startswith("/"):
             command, _, rest = line.partition(" ")
-            COMMANDS.get(command, show_unknown)(chat, rest.strip())
+            SLASH_COMMANDS.get(command, show_unknown)(chat, rest.strip())
         else:
             # A question is put to both models in the same words.
             chat.session.add_user_message(chat.other.filter_unknown(line) if chat.other else line)
@@ -160,7 +164,70 @@ def reply(chat: Chat) -> None:
     if chat.other is None:
         show(chat.session.answer())
     else:
-        compare(chat.session, chat.other, chat.config.save)
+        answer_twice(chat.session, chat.other, chat.config.save)
+
+
+def answer_twice(session: ChatSession, other: ChatSession, save: Path) -> None:
+    """Let the user choose between two answers to the last question; keep the choice in `save` and continue with it.
+
+    Interrupted with Ctrl-C, or where the other model cannot answer, the conversation continues with the first answer.
+    """
+    n_messages = len(session.messages)
+    try:
+        with make_console().status("writing two answers"):
+            answers = write_two(session, other)
+    except (KeyboardInterrupt, UserError):
+        if len(session.messages) > n_messages:  # otherwise there is no answer, and the question was removed
+            print(session.messages[-1]["content"])
+        raise
+    if not answers:
+        return
+    Random(session.seed).shuffle(answers)  # from here on not even folio knows which model wrote which
+    choice = choose(answers)
+    better, worse = answers[::-1] if choice == 1 else answers
+    session.messages[-1] = {"role": "assistant", "content": better}
+    if choice is not None:
+        append_line(save, preference(session.transcript()[:-1], better, worse))
+
+
+def choose(answers: Sequence[str]) -> int | None:
+    """Show two answers and return the index of the better one, None for neither.
+
+    Equal answers are shown once, without a question.
+    """
+    if answers[0] == answers[1]:
+        print(answers[0])
+        notify("both answers are the same: there is nothing to choose.")
+        return None
+    show_answers(answers)
+    choice = ask()
+    if choice is None:
+        notify("neither is kept; the conversation continues with answer 1.")
+    return choice
+
+
+def show_answers(answers: Sequence[str]) -> None:
+    """Print numbered answers, unchanged where there is no terminal."""
+    console = make_console()
+    texts = [f"--- {number} ---\n{answer}" for number, answer in enumerate(answers, start=1)]
+    if console.is_terminal:
+        show_side_by_side([Text(text) for text in texts], console)
+    else:
+        print("\n".join(texts))
+
+
+def ask() -> int | None:
+    """Return the user's choice, from a terminal or a pipe. Ctrl-C and the end of input mean neither."""
+    question = "1 or 2? " if sys.stdin.isatty() else ""
+    while True:
+        try:
+            said = input(question).strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return None
+        if said in CHOICES:
+            return CHOICES[said]
+        notify("say 1 or 2 for the better answer, 0 for neither.")
 
 
 def show(pieces: Iterator[str]) -> None:
@@ -173,7 +240,7 @@ def show(pieces: Iterator[str]) -> None:
 
 def show_unknown(chat: Chat, rest: str) -> None:
     """Tell that a command does not exist."""
-    notify(f"there is no such command. There is {', '.join(COMMANDS)} and /quit.")
+    notify(f"there is no such command. Commands: {', '.join([*SLASH_COMMANDS, '/quit'])}.")
 
 
 def show_help(chat: Chat, rest: str) -> None:
@@ -226,7 +293,7 @@ def save(chat: Chat, rest: str) -> None:
     notify(f"saved in {rest}.")
 
 
-COMMANDS: dict[str, Callable[[Chat, str], None]] = {
+SLASH_COMMANDS: dict[str, Callable[[Chat, str], None]] = {
     "/help": show_help,
     "/system": set_system,
     "/retry": retry,

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,8 +65,6 @@ class LabelConfig(Settings):
     """Sampling temperatures of the two answers; different ones make the answers differ more."""
     seed: Seed = 1
     """Random seed."""
-    resume: bool = False
-    """No effect; accepted because every stage accepts it."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
     def __post_init__(self) -> None:
@@ -75,7 +73,7 @@ class LabelConfig(Settings):
             raise UserError(f"temperature is {self.temperature}: both must be above 0.")
 
 
-def label(config: LabelConfig, out: Path, console: Console) -> None:
+def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
     """Write preferences for training and validation to `out`, unless they exist."""
     if not config.judge:
         raise UserError("--judge is required: name file.py:name or a reward model.")
@@ -85,8 +83,11 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
         check_origin(out, origin)
         console.print(f"{out} already has these preferences.", soft_wrap=True)
         return
-    known = find_conversations(config.data, config.validation)
-    parts = [spread(known.train, config.prompts), spread(known.validation, config.validation_prompts)]
+    conversations = find_conversations(config.data, config.validation)
+    parts = [
+        spread(conversations.train, config.prompts),
+        spread(conversations.validation, config.validation_prompts),
+    ]
     model, tokenizer = load_for_chat(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
     runtime = start_runtime(config.runtime)
@@ -95,7 +96,7 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
     progress = Progress(console, sum(map(len, parts)))
     sampler = AnswerSampler(config, model, tokenizer, progress)
     with progress.shown():
-        pairs = [list(compare(sampler.answers(part), judge, config.tie)) for part in parts]
+        pairs = [list(judged_pairs(sampler.answers(part), judge, config.tie)) for part in parts]
     if not sampler.n_prompts:
         raise UserError(
             f"no prompt leaves room for {config.max_new_tokens} tokens in the model's context of "
@@ -114,7 +115,7 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
     show_table(
         {
             "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} for validation in {made[1]}",
-            "conversations": known.origin,
+            "conversations": conversations.origin,
             "answers": f"{sampler.n_answers:,} generated and judged in {format_duration(time.perf_counter() - start)}",
         },
         console,
@@ -124,7 +125,7 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
 
 def origin_of(config: LabelConfig) -> dict[str, object]:
     """Return the settings and the digest of the weights on which the preferences depend."""
-    irrelevant = ("model", "out", "resume", "runtime")
+    irrelevant = ("model", "out", "runtime")
     found: dict[str, object] = {
         **{key: value for key, value in to_table(config).items() if key not in irrelevant},
         "weights": weights_digest(find_model(config.model)),
@@ -198,7 +199,7 @@ def split_at_answer(messages: Conversation) -> tuple[Conversation, str]:
     return messages[:at], messages[at]["content"]
 
 
-def compare(
+def judged_pairs(
     answers: Iterator[tuple[Conversation, list[Sample]]], judge: RewardSource, tie: float
 ) -> Iterator[dict[str, object]]:
     """Yield up to two preferences per prompt: between the model's answers, and between its first and the given one.
@@ -221,7 +222,6 @@ class Label:
 
     name = "label"
     config = LabelConfig
-    metrics: Mapping[str, str] = {}  # it trains nothing
     makes_assistant = False
 
     def output(self, config: LabelConfig) -> Path:
@@ -233,7 +233,7 @@ class Label:
         recipe, flags = take_recipe("label", arguments)
         prog = f"folio label {arguments[0] if recipe else ''}".strip()
         config = read_config(LabelConfig, flags, recipe=recipe, prog=prog, description=__doc__)
-        label(config, self.output(config), make_console())
+        make_preferences(config, self.output(config), make_console())
 
 
 STAGE = Label()

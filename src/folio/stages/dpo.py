@@ -107,7 +107,6 @@ STAGE = Stage(
     output=lambda config: config.output.run or default_run(config.model, "dpo"),
     prepare=prepare,
     show=show_dpo_result,
-    metrics={"val_accuracy": "accuracy on held-out pairs"},
     makes_assistant=True,
 )
 main = STAGE.main

@@ -16,7 +16,7 @@ from folio.runs.samples import AnswersConfig
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import RuntimeConfig
-from folio.stages.policy import METRICS, PromptsConfig, RewardsConfig, prepare_policy
+from folio.stages.policy import PromptsConfig, RewardsConfig, prepare_policy
 from folio.stages.stage import Prepared, Stage, default_run
 
 
@@ -58,7 +58,6 @@ STAGE = Stage(
     output=lambda config: config.output.run or default_run(config.model, "grpo"),
     prepare=prepare,
     show=show_result,
-    metrics=METRICS,
     makes_assistant=True,
 )
 main = STAGE.main

@@ -36,8 +36,6 @@ from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.plan import Plan
 
-METRICS = {"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class PromptsConfig(Settings):

@@ -229,7 +229,6 @@ STAGE = Stage(
     output=output,
     prepare=prepare,
     show=show_result,
-    metrics={"val_loss": "validation loss"},
     check=Reference.beside,
 )
 main = STAGE.main

@@ -163,6 +163,5 @@ STAGE = Stage(
     output=lambda config: config.output.run or default_run(config.model, "reward"),
     prepare=prepare,
     show=show_reward_result,
-    metrics={"val_accuracy": "accuracy on held-out pairs"},
 )
 main = STAGE.main

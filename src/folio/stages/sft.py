@@ -147,7 +147,6 @@ STAGE = Stage(
     output=lambda config: config.output.run or default_run(config.model, "sft"),
     prepare=prepare,
     show=show_result,
-    metrics={"val_loss": "loss of held-out answers"},
     makes_assistant=True,
 )
 main = STAGE.main

@@ -58,12 +58,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Stage(Generic[ConfigT]):
-    """A command that trains, and all that the rest of folio knows of it.
+    """A command that trains, by the name under which `runs/stages.py: STAGES` tells of its runs.
 
     output: returns the run directory for the settings. prepare: loads the data and the model, and builds the task. show:
-    prints the result and the next command. metrics: those that say how the stage went, by their names in metrics.jsonl.
-    makes_assistant: whether `folio chat` can talk with its model. check: raises UserError for a broken file beside a
-    recipe, before anything else is done.
+    prints the result and the next commands. makes_assistant: whether `folio chat` can talk with its model. check: raises
+    UserError for a broken file beside a recipe, before anything else is done.
     """
 
     name: str
@@ -72,7 +71,6 @@ class Stage(Generic[ConfigT]):
     output: Callable[[ConfigT], Path]
     prepare: Callable[[ConfigT, RunDirectory, Console], Prepared]
     show: Callable[[RunDirectory, Console], None]
-    metrics: Mapping[str, str]
     makes_assistant: bool = False
     check: Callable[[Path], object] = Path.exists
 
