@@ -62,7 +62,7 @@ def test_at_temperature_zero_nothing_is_left_to_chance(chat):
 
 MISTAKES = {
     "unknown command": ("/sytem x", "there is no such command. Commands: /help, /system"),
-    "no temperature": ("/temperature warm", "'warm' is no temperature"),
+    "no temperature": ("/temperature warm", "'warm' is not a temperature"),
     "below zero": ("/temperature -1", "temperature"),
     "nothing to retry": ("/retry", "there is no answer yet"),
     "nothing to save": ("/save talk.jsonl", "nothing to save"),

@@ -106,7 +106,7 @@ def test_the_end_of_input_is_for_neither(chat, tmp_path):
 
 def test_what_is_no_choice_is_asked_again(chat):
     outcome = chat("the cat", "3", "the first", "2")
-    assert outcome.err.count("say 1 or 2") == 2
+    assert outcome.err.count("enter 1 or 2") == 2
     assert len(kept()) == 1
 
 
@@ -162,11 +162,11 @@ def test_comparing_begins_and_ends_within_a_chat(chat, finished):
         *("/compare", "/compare nothing", "the cat", f"/compare {finished}", "a", "1", "/compare", "on"),
         other=None,
     )
-    assert "with which model?" in outcome.err
+    assert "name a run to compare with" in outcome.err
     assert "nothing: no such run" in outcome.err
     assert outcome.out.count("--- 1 ---") == 1
     assert [record["prompt"][-1]["content"] for record in kept()] == ["a"]
-    assert outcome.err.index("random order") < outcome.err.index("one answer to each question again")
+    assert outcome.err.index("random order") < outcome.err.index("back to one answer")
 
 
 def test_an_answer_that_is_broken_off_leaves_the_conversation_whole(chat, monkeypatch, tmp_path):

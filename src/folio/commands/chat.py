@@ -30,7 +30,7 @@ HELP = """\
 /system TEXT       set the system message; without TEXT, remove it
 /retry             another answer to the same question
 /compare RUN       two answers to each question, one from that model: you say which is better;
-                   without RUN, one answer again
+                   without RUN, back to one answer
 /reset             start a new conversation
 /temperature T     0 always takes the likeliest token, 1 samples as the model has learned
 /save FILE.jsonl   save the conversation
@@ -124,7 +124,7 @@ def start_comparing(chat: Chat, run: Path) -> None:
         # The system message and the conversation come from the first session.
         chat.other = open_session(replace(chat.config, run=run, system=""))
     notify(
-        f"each question gets two answers, in random order. Say 1 or 2 for the better one, 0 for neither; "
+        f"each question gets two answers, in random order. Enter 1 or 2 for the better one, 0 for neither; "
         f"the pairs are added to {chat.config.save}."
     )
 
@@ -227,7 +227,7 @@ def ask() -> int | None:
             return None
         if said in CHOICES:
             return CHOICES[said]
-        notify("say 1 or 2 for the better answer, 0 for neither.")
+        notify("enter 1 or 2 for the better answer, 0 for neither.")
 
 
 def show(pieces: Iterator[str]) -> None:
@@ -239,7 +239,7 @@ def show(pieces: Iterator[str]) -> None:
 
 
 def show_unknown(chat: Chat, rest: str) -> None:
-    """Tell that a command does not exist."""
+    """Say that a command does not exist, and list those that do."""
     notify(f"there is no such command. Commands: {', '.join([*SLASH_COMMANDS, '/quit'])}.")
 
 
@@ -269,10 +269,10 @@ def set_other(chat: Chat, rest: str) -> None:
     if rest:
         start_comparing(chat, Path(rest).expanduser())
     elif chat.other is None:
-        raise UserError("with which model? Name a run, as in /compare runs/shakespeare-sft.")
+        raise UserError("name a run to compare with, as in /compare runs/shakespeare-sft.")
     else:
         chat.other = None
-        notify("one answer to each question again.")
+        notify("back to one answer to each question.")
 
 
 def set_temperature(chat: Chat, rest: str) -> None:
@@ -280,7 +280,7 @@ def set_temperature(chat: Chat, rest: str) -> None:
     try:
         chat.session.sampling = replace(chat.session.sampling, temperature=float(rest))
     except ValueError:
-        raise UserError(f"{rest!r} is no temperature: give a number, as in /temperature 0.7.") from None
+        raise UserError(f"{rest!r} is not a temperature: enter a number, as in /temperature 0.7.") from None
 
 
 def save(chat: Chat, rest: str) -> None:

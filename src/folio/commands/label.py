@@ -149,7 +149,7 @@ def check_origin(out: Path, origin: dict[str, object]) -> None:
 
 
 class AnswerSampler:
-    """Samples two answers of the model to each prompt of a conversation."""
+    """Sampler of two answers of the model to each prompt of a conversation."""
 
     def __init__(self, config: LabelConfig, model: GPT, tokenizer: Tokenizer, progress: Progress) -> None:
         self.config = config
@@ -210,10 +210,10 @@ def judged_pairs(
     for messages, (first, second, given) in answers:
         prompt = messages[0]["content"] if len(messages) == 1 else messages
         for a, b in ((first, second), (given, first)):
-            one, other = judge([a, b])
+            score_a, score_b = judge([a, b])
             are_complete = all(each.completion and each.is_stopped for each in (a, b))
-            if are_complete and a.completion != b.completion and abs(one - other) > tie:
-                better, worse = (a, b) if one > other else (b, a)
+            if are_complete and a.completion != b.completion and abs(score_a - score_b) > tie:
+                better, worse = (a, b) if score_a > score_b else (b, a)
                 yield {"prompt": prompt, "chosen": better.completion, "rejected": worse.completion}
 
 

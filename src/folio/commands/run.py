@@ -1,4 +1,4 @@
-"""Run every recipe in a folder, from pretraining to PPO, and compare what the stages brought."""
+"""Run every recipe in a folder, from pretraining to PPO, and compare the results of the stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from folio.runs.stages import STAGES
 
 
 class Step(Protocol):
-    """A command that a chain can run: a `Stage`, or one that makes data."""
+    """A command that `folio run` can run: a `Stage`, or one that creates data."""
 
     name: str
     config: type[Any]
@@ -45,7 +45,7 @@ class ChainConfig:
     recipes: tyro.conf.Positional[Path] = Path("shakespeare")
     """A recipe by name, or a folder of your own: pretrain.toml, sft.toml, ..."""
     chat: bool = True
-    """At the end, talk with the model, where there is a terminal."""
+    """At the end, start a chat with the model if there is a terminal."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
-    """Run the stages that are not finished, show what each brought, and start a chat."""
+    """Run the stages that are not finished, show the result of each, and start a chat."""
     folder = find_recipes(config.recipes)
     recipes = {name: folder / f"{name}.toml" for name in COMMANDS}
     recipes = {name: path for name, path in recipes.items() if os.path.exists(path)}
