@@ -15,6 +15,7 @@ SOURCES = sorted(
 COVERED_BY = {
     "data/known.py": "data/test_records.py",
     "errors.py": "test_cli.py",
+    "inference/comparison.py": "commands/test_compare.py",
     "lecture/ladder.py": "lecture/test_rungs.py",
     "model/architectures.py": "model/test_directory.py",
     "report/ladder.py": "commands/test_ladder.py",
@@ -27,6 +28,7 @@ COVERED_BY = {
     "report/reading_terminal.py": "commands/test_explain.py",
     "report/rl_history.py": "report/test_rl_figure.py",
     "report/sft.py": "stages/test_sft.py",
+    "report/side_by_side.py": "commands/test_compare.py",
     "stages/grpo.py": "stages/test_policy.py",
     "stages/ppo.py": "stages/test_policy.py",
     "stages/preferences.py": "stages/test_reward.py",
@@ -42,6 +44,7 @@ ABOUT_MANY = {
         "test_portability.py",
     ),
     *("test_public.py", "test_settings.py", "test_structure.py"),
+    "commands/test_compare.py",
     *("lecture/test_bridge.py", "lecture/test_rungs.py", "objectives/test_invariants.py"),
     *("stages/test_mistakes.py", "stages/test_pretrain_bpe.py", "stages/test_public_data.py"),
 }

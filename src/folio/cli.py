@@ -84,7 +84,7 @@ def show_warning(message: Warning | str, category: type[Warning], *place: Any) -
 
 
 class LogLines(logging.Handler):
-    """Prints what folio's modules log as lines for the user."""
+    """Handler that prints what folio's modules log, a line for the user each."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message of a record."""

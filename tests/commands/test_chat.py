@@ -63,8 +63,8 @@ def test_at_temperature_zero_nothing_is_left_to_chance(chat):
 
 
 MISTAKES = {
-    "unknown command": ("/sytem x", "there is no such command"),
-    "no temperature": ("/temperature warm", "'warm' is no temperature"),
+    "unknown command": ("/sytem x", "there is no such command. Commands: /help, /system"),
+    "no temperature": ("/temperature warm", "'warm' is not a temperature"),
     "below zero": ("/temperature -1", "temperature"),
     "nothing to retry": ("/retry", "there is no answer yet"),
     "nothing to save": ("/save talk.jsonl", "nothing to save"),
@@ -83,10 +83,10 @@ def test_a_mistake_is_told_and_the_chat_goes_on(chat, line, told):
 
 
 def test_help_names_every_command(chat):
-    from folio.commands.chat import COMMANDS
+    from folio.commands.chat import SLASH_COMMANDS
 
     out = chat("/help").out
-    assert all(command in out for command in COMMANDS if command != "/help")
+    assert all(command in out for command in SLASH_COMMANDS if command != "/help")
 
 
 def test_quitting_ends_it(chat):

@@ -6,11 +6,11 @@ import re
 import signal
 
 import pytest
+from folio.commands.compare import compare
 from random_models import TOKENIZER, silent_gpt, talkative_gpt
 from tiny import TINY
 
 from folio import cli
-from folio.commands.compare import compare
 from folio.inference.chat import ChatSession
 from folio.runs.load import save
 from folio.tokenizer.char import CharTokenizer
@@ -99,7 +99,7 @@ def test_who_wrote_which_is_left_to_the_seed(chat):
 @pytest.mark.parametrize("said", ["0", "", CTRL_C])
 def test_for_neither_nothing_is_kept_and_the_first_is_gone_on_with(chat, tmp_path, said):
     outcome = chat("the cat", said, "/save talk.jsonl")
-    assert "goes on with answer 1" in outcome.err
+    assert "continues with answer 1" in outcome.err
     assert [messages[-1] for messages in saved()] == [assistant(pairs(outcome)[0][0])]
     assert not (tmp_path / "preferences.jsonl").exists()
 
@@ -111,7 +111,7 @@ def test_the_end_of_input_is_for_neither(chat, tmp_path):
 
 def test_what_is_no_choice_is_asked_again(chat):
     outcome = chat("the cat", "3", "the first", "2")
-    assert outcome.err.count("say 1 or 2") == 2
+    assert outcome.err.count("enter 1 or 2") == 2
     assert len(kept()) == 1
 
 
@@ -167,11 +167,11 @@ def test_comparing_begins_and_ends_within_a_chat(chat, finished):
         *("/compare", "/compare nothing", "the cat", f"/compare {finished}", "a", "1", "/compare", "on"),
         other=None,
     )
-    assert "with which model?" in outcome.err
+    assert "name a run to compare with" in outcome.err
     assert "nothing: no such run" in outcome.err
     assert outcome.out.count("--- 1 ---") == 1
     assert [record["prompt"][-1]["content"] for record in kept()] == ["a"]
-    assert outcome.err.index("random order") < outcome.err.index("one answer to each question again")
+    assert outcome.err.index("random order") < outcome.err.index("back to one answer")
 
 
 class Interrupted(CharTokenizer):

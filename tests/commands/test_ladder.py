@@ -195,9 +195,9 @@ def test_a_directory_belongs_to_one_stage(folio, climb, finished, run, text_file
 MISTAKES = {
     "unknown rung": (
         ["--rungs", "bigrm"],
-        "Did you mean bigram? The rungs are bigram, position, single_head",
+        "Did you mean bigram? Known: bigram, position, single_head",
     ),
-    "unlike any rung": (["--rungs", "bigram,xyz"], "'xyz'. The rungs are bigram"),
+    "unlike any rung": (["--rungs", "bigram,xyz"], "'xyz'. Known: bigram"),
     "no steps": (["--steps", "0"], "steps is 0: it must be at least 1"),
     "no seeds": (["--seeds", "0"], "seeds is 0"),
     "learning rate": (["--learning-rate", "0"], "learning_rate is 0"),

@@ -17,7 +17,8 @@ def ppo(tmp_path) -> Path:
     return write_run(tmp_path / "ppo")
 
 
-def test_a_healthy_run(folio, ppo):
+def test_a_healthy_run(folio, ppo, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     done = folio("rl-report", ppo)
     assert (done.code, done.err) == (0, "")
     words = " ".join(done.out.split())
@@ -25,7 +26,7 @@ def test_a_healthy_run(folio, ppo):
         f"{ppo}: ppo, finished",
         "rollouts 40 of 40",
         "kl_coef 0.05",
-        "gold held out 0.550 to 0.700",
+        "gold reward held out 0.550 to 0.700",
         "No problems found",
         "KL 5.4 nats per answer, 0.09 per token; on first steps",
         "> Where is the king?",

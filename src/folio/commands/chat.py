@@ -9,17 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
+from random import Random
 from typing import Literal
 
 import tyro
+from rich.text import Text
 
-from folio.commands.compare import compare
 from folio.config import Count, Seed, Settings
 from folio.errors import UserError
 from folio.files import append_line
 from folio.inference.chat import ChatSession
+from folio.inference.comparison import preference, write_two
 from folio.inference.sampling import SamplingConfig
-from folio.log import notify
+from folio.log import make_console, notify
+from folio.report.side_by_side import show_side_by_side
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, stage_of
 from folio.runtime import choose_device
@@ -28,11 +31,12 @@ HELP = """\
 /system TEXT       set the system message; without TEXT, remove it
 /retry             another answer to the same question
 /compare RUN       two answers to each question, one from that model: you say which is better;
-                   without RUN, one answer again
+                   without RUN, back to one answer
 /reset             start a new conversation
 /temperature T     0 always takes the likeliest token, 1 samples as the model has learned
 /save FILE.jsonl   save the conversation
 /quit              leave, as does Ctrl-D"""
+CHOICES = {"1": 0, "2": 1, "0": None, "": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,7 @@ class Chat:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio chat RUN [flags]`."""
+    """Run `folio chat RUN [flags]`."""
     config = read_config(ChatConfig, arguments, recipe=None, prog="folio chat", description=__doc__)
     chat = open_chat(config)
     if isinstance(sys.stdin, TextIOWrapper):
@@ -121,7 +125,7 @@ def start_comparing(chat: Chat, run: Path) -> None:
         # The system message and the conversation come from the first session.
         chat.other = open_session(replace(chat.config, run=run, system=""))
     notify(
-        f"each question gets two answers, in random order. Say 1 or 2 for the better one, 0 for neither; "
+        f"each question gets two answers, in random order. Enter 1 or 2 for the better one, 0 for neither; "
         f"the pairs are added to {chat.config.save}."
     )
 
@@ -145,7 +149,7 @@ def handle_line(chat: Chat, line: str) -> None:
     try:
         if line.startswith("/"):
             command, _, rest = line.partition(" ")
-            COMMANDS.get(command, show_unknown)(chat, rest.strip())
+            SLASH_COMMANDS.get(command, show_unknown)(chat, rest.strip())
         else:
             # A question is put to both models in the same words.
             chat.session.add_user_message(chat.other.filter_unknown(line) if chat.other else line)
@@ -161,7 +165,70 @@ def reply(chat: Chat) -> None:
     if chat.other is None:
         show(chat.session.answer())
     else:
-        compare(chat.session, chat.other, chat.config.save)
+        answer_twice(chat.session, chat.other, chat.config.save)
+
+
+def answer_twice(session: ChatSession, other: ChatSession, save: Path) -> None:
+    """Let the user choose between two answers to the last question; keep the choice in `save` and continue with it.
+
+    Interrupted with Ctrl-C, or where the other model cannot answer, the conversation continues with the first answer.
+    """
+    n_messages = len(session.messages)
+    try:
+        with make_console().status("writing two answers"):
+            answers = write_two(session, other)
+    except (KeyboardInterrupt, UserError):
+        if len(session.messages) > n_messages:  # otherwise there is no answer, and the question was removed
+            print(session.messages[-1]["content"])
+        raise
+    if not answers:
+        return
+    Random(session.seed).shuffle(answers)  # from here on not even folio knows which model wrote which
+    choice = choose(answers)
+    better, worse = answers[::-1] if choice == 1 else answers
+    session.messages[-1] = {"role": "assistant", "content": better}
+    if choice is not None:
+        append_line(save, preference(session.transcript()[:-1], better, worse))
+
+
+def choose(answers: Sequence[str]) -> int | None:
+    """Show two answers and return the index of the better one, None for neither.
+
+    Equal answers are shown once, without a question.
+    """
+    if answers[0] == answers[1]:
+        print(answers[0])
+        notify("both answers are the same: there is nothing to choose.")
+        return None
+    show_answers(answers)
+    choice = ask()
+    if choice is None:
+        notify("neither is kept; the conversation continues with answer 1.")
+    return choice
+
+
+def show_answers(answers: Sequence[str]) -> None:
+    """Print numbered answers, unchanged where there is no terminal."""
+    console = make_console()
+    texts = [f"--- {number} ---\n{answer}" for number, answer in enumerate(answers, start=1)]
+    if console.is_terminal:
+        show_side_by_side([Text(text) for text in texts], console)
+    else:
+        print("\n".join(texts))
+
+
+def ask() -> int | None:
+    """Return the user's choice, from a terminal or a pipe. Ctrl-C and the end of input mean neither."""
+    question = "1 or 2? " if sys.stdin.isatty() else ""
+    while True:
+        try:
+            said = input(question).strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return None
+        if said in CHOICES:
+            return CHOICES[said]
+        notify("enter 1 or 2 for the better answer, 0 for neither.")
 
 
 def show(pieces: Iterator[str]) -> None:
@@ -173,8 +240,8 @@ def show(pieces: Iterator[str]) -> None:
 
 
 def show_unknown(chat: Chat, rest: str) -> None:
-    """Tell that a command does not exist."""
-    notify(f"there is no such command. There is {', '.join(COMMANDS)} and /quit.")
+    """Say that a command does not exist, and list those that do."""
+    notify(f"there is no such command. Commands: {', '.join([*SLASH_COMMANDS, '/quit'])}.")
 
 
 def show_help(chat: Chat, rest: str) -> None:
@@ -203,10 +270,10 @@ def set_other(chat: Chat, rest: str) -> None:
     if rest:
         start_comparing(chat, Path(rest).expanduser())
     elif chat.other is None:
-        raise UserError("with which model? Name a run, as in /compare runs/shakespeare-sft.")
+        raise UserError("name a run to compare with, as in /compare runs/shakespeare-sft.")
     else:
         chat.other = None
-        notify("one answer to each question again.")
+        notify("back to one answer to each question.")
 
 
 def set_temperature(chat: Chat, rest: str) -> None:
@@ -214,7 +281,7 @@ def set_temperature(chat: Chat, rest: str) -> None:
     try:
         chat.session.sampling = replace(chat.session.sampling, temperature=float(rest))
     except ValueError:
-        raise UserError(f"{rest!r} is no temperature: give a number, as in /temperature 0.7.") from None
+        raise UserError(f"{rest!r} is not a temperature: enter a number, as in /temperature 0.7.") from None
 
 
 def save(chat: Chat, rest: str) -> None:
@@ -227,7 +294,7 @@ def save(chat: Chat, rest: str) -> None:
     notify(f"saved in {rest}.")
 
 
-COMMANDS: dict[str, Callable[[Chat, str], None]] = {
+SLASH_COMMANDS: dict[str, Callable[[Chat, str], None]] = {
     "/help": show_help,
     "/system": set_system,
     "/retry": retry,

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,8 +66,6 @@ class LabelConfig(Settings):
     """Sampling temperatures of the two answers; different ones make the answers differ more."""
     seed: Seed = 1
     """Random seed."""
-    resume: bool = False
-    """No effect; accepted because every stage accepts it."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
     def __post_init__(self) -> None:
@@ -76,7 +74,7 @@ class LabelConfig(Settings):
             raise UserError(f"temperature is {self.temperature}: both must be above 0.")
 
 
-def label(config: LabelConfig, out: Path, console: Console) -> None:
+def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
     """Write preferences for training and validation to `out`, unless they exist."""
     if not config.judge:
         raise UserError("--judge is required: name file.py:name or a reward model.")
@@ -86,8 +84,11 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
         check_origin(out, origin)
         console.print(f"{out} already has these preferences.", soft_wrap=True)
         return
-    known = find_conversations(config.data, config.validation)
-    parts = [spread(known.train, config.prompts), spread(known.validation, config.validation_prompts)]
+    conversations = find_conversations(config.data, config.validation)
+    parts = [
+        spread(conversations.train, config.prompts),
+        spread(conversations.validation, config.validation_prompts),
+    ]
     model, tokenizer = load_for_chat(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
     runtime = start_runtime(config.runtime)
@@ -96,7 +97,7 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
     progress = Progress(console, sum(map(len, parts)))
     sampler = AnswerSampler(config, model, tokenizer, progress)
     with progress.shown():
-        pairs = [list(compare(sampler.answers(part), judge, config.tie)) for part in parts]
+        pairs = [list(judged_pairs(sampler.answers(part), judge, config.tie)) for part in parts]
     if not sampler.n_prompts:
         raise UserError(
             f"no prompt leaves room for {config.max_new_tokens} tokens in the model's context of "
@@ -115,7 +116,7 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
     show_table(
         {
             "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} for validation in {made[1]}",
-            "conversations": known.origin,
+            "conversations": conversations.origin,
             "answers": f"{sampler.n_answers:,} generated and judged in {format_duration(time.perf_counter() - start)}",
         },
         console,
@@ -125,7 +126,7 @@ def label(config: LabelConfig, out: Path, console: Console) -> None:
 
 def origin_of(config: LabelConfig) -> dict[str, object]:
     """Return the settings and the digest of the weights on which the preferences depend."""
-    irrelevant = ("model", "out", "resume", "runtime")
+    irrelevant = ("model", "out", "runtime")
     found: dict[str, object] = {
         **{key: value for key, value in to_table(config).items() if key not in irrelevant},
         "weights": weights_digest(find_model(config.model)),
@@ -149,7 +150,7 @@ def check_origin(out: Path, origin: dict[str, object]) -> None:
 
 
 class AnswerSampler:
-    """Samples two answers of the model to each prompt of a conversation."""
+    """Sampler of two answers of the model to each prompt of a conversation."""
 
     def __init__(self, config: LabelConfig, model: GPT, tokenizer: Tokenizer, progress: Progress) -> None:
         self.config = config
@@ -199,7 +200,7 @@ def split_at_answer(messages: Conversation) -> tuple[Conversation, str]:
     return messages[:at], messages[at]["content"]
 
 
-def compare(
+def judged_pairs(
     answers: Iterator[tuple[Conversation, list[Sample]]], judge: RewardSource, tie: float
 ) -> Iterator[dict[str, object]]:
     """Yield up to two preferences per prompt: between the model's answers, and between its first and the given one.
@@ -210,10 +211,10 @@ def compare(
     for messages, (first, second, given) in answers:
         prompt = messages[0]["content"] if len(messages) == 1 else messages
         for a, b in ((first, second), (given, first)):
-            one, other = judge([a, b])
+            score_a, score_b = judge([a, b])
             are_complete = all(each.completion and each.is_stopped for each in (a, b))
-            if are_complete and a.completion != b.completion and abs(one - other) > tie:
-                better, worse = (a, b) if one > other else (b, a)
+            if are_complete and a.completion != b.completion and abs(score_a - score_b) > tie:
+                better, worse = (a, b) if score_a > score_b else (b, a)
                 yield {"prompt": prompt, "chosen": better.completion, "rejected": worse.completion}
 
 
@@ -222,7 +223,6 @@ class Label:
 
     name = "label"
     config = LabelConfig
-    metrics: Mapping[str, str] = {}  # it trains nothing
     makes_assistant = False
 
     def output(self, config: LabelConfig) -> Path:
@@ -234,7 +234,7 @@ class Label:
         recipe, flags = take_recipe("label", arguments)
         prog = f"folio label {arguments[0] if recipe else ''}".strip()
         config = read_config(LabelConfig, flags, recipe=recipe, prog=prog, description=__doc__)
-        label(config, self.output(config), make_console())
+        make_preferences(config, self.output(config), make_console())
 
 
 STAGE = Label()

@@ -181,7 +181,7 @@ def names_in(rungs: str) -> list[str]:
         if name not in LADDER:
             close = get_close_matches(name, LADDER, n=1)
             hint = f"Did you mean {close[0]}? " if close else ""
-            raise UserError(f"unknown rung {name!r}. {hint}The rungs are {', '.join(LADDER)}.")
+            raise UserError(f"unknown rung {name!r}. {hint}Known: {', '.join(LADDER)}.")
     return [name for name in LADDER if name in names]
 
 

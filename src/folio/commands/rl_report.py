@@ -21,24 +21,24 @@ from folio.report.overoptimization import RewardCurve, draw_reward_curves, rewar
 from folio.report.rl_diagnosis import TREND_ROLLOUTS, Finding, diagnose, overoptimization
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History, first
+from folio.report.side_by_side import show_side_by_side
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
+from folio.runs.stages import STAGES
 
 NONE = "-"
-SIDE_BY_SIDE_WIDTH = 80
-"""Columns needed for two samples side by side."""
 STYLES = {"fault": "bold red", "warning": "bold yellow", "note": "bold"}
-METRICS = {
-    "reward": ("reward", ".3f"),
-    "gold": ("gold", ".3f"),
-    "KL": ("kl", ".2f"),
-    "entropy": ("entropy", ".2f"),
-    "length": ("length", ".0f"),
-    "stops": ("stop_share", ".0%"),
-    "distinct-2": ("distinct_2", ".2f"),
+FORMATS = {
+    "reward": ".3f",
+    "gold": ".3f",
+    "kl": ".2f",
+    "entropy": ".2f",
+    "length": ".0f",
+    "stop_share": ".0%",
+    "distinct_2": ".2f",
 }
-"""The metrics to show by label: name and number format."""
+"""The number format of each metric to show."""
 COMPARISON_FIGURE = Path("overoptimization.png")
 
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         names = [run.path.name for run in runs]
         curves = reward_curves(list(zip(names, histories, strict=True)))
-        compare(curves, config.png or COMPARISON_FIGURE, make_console())
+        show_comparison(curves, config.png or COMPARISON_FIGURE, make_console())
 
 
 def report(run: RunDirectory, history: History, figure: Path, console: Console) -> None:
@@ -95,13 +95,15 @@ def metrics_table(history: History) -> dict[str, str]:
 
     In training these are the means of the first and last fifth; held out, the first and last evaluation.
     """
+    summary = STAGES[history.stage]
+    words = {**summary.metrics, **summary.details}
     lines = {}
-    for label, (name, spec) in METRICS.items():
+    for name, spec in FORMATS.items():
         training, held_out = history.over_rollouts(name), history.held_out(name)
         parts = [f"{training.early:{spec}} to {training.late:{spec}}"] if training else []
         parts += [f"held out {held_out.values[0]:{spec}} to {held_out.values[-1]:{spec}}"] if held_out else []
         if parts:
-            lines[label] = ", ".join(parts)
+            lines[words.get(f"val_{name}", name)] = ", ".join(parts)
     return lines
 
 
@@ -149,12 +151,7 @@ def show_samples(samples: Sequence[object], console: Console) -> None:
     for prompt in answers[shown[0]] if shown else ():
         console.print(Text(f"> {prompt}", "bold"), soft_wrap=True)
         cells = [Text.assemble((f"step {step}\n", "dim"), answers[step].get(prompt, "")) for step in shown]
-        table = Table.grid(padding=(0, 2), expand=True)
-        for row in [cells] if console.width >= SIDE_BY_SIDE_WIDTH else [[cell] for cell in cells]:
-            table.add_row(*row)
-        for column in table.columns:
-            column.ratio, column.overflow = 1, "fold"
-        console.print(table)
+        show_side_by_side(cells, console)
         console.print()
 
 
@@ -164,7 +161,7 @@ def answer_of(text: str) -> str:
     return answer.strip() if question.startswith("> ") and line_end else text.strip()
 
 
-def compare(curves: Sequence[RewardCurve], figure: Path, console: Console) -> None:
+def show_comparison(curves: Sequence[RewardCurve], figure: Path, console: Console) -> None:
     """Print a table with a column for each run, and draw the runs over their KL."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Run every recipe in a folder, from pretraining to PPO, and compare what the stages brought."""
+"""Run every recipe in a folder, from pretraining to PPO, and compare the results of the stages."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from folio.commands import COMMANDS, chat
+from folio.commands import COMMANDS
 from folio.config import flatten, read_recipe, to_table
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import format_duration, format_number, make_console
-from folio.report.tables import show_next, show_table
+from folio.report.tables import kept_evaluation, show_next, show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat
 from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.samples import Answers
+from folio.runs.stages import STAGES
 
 
 class Step(Protocol):
-    """A command that a chain can run: a `Stage`, or one that makes data."""
+    """A command that `folio run` can run: a `Stage`, or one that creates data."""
 
     name: str
     config: type[Any]
-    metrics: Mapping[str, str]
     makes_assistant: bool
 
     def output(self, config: Any) -> Path: ...
@@ -46,7 +46,7 @@ class ChainConfig:
     recipes: tyro.conf.Positional[Path] = Path("shakespeare")
     """A recipe by name, or a folder of your own: pretrain.toml, sft.toml, ..."""
     chat: bool = True
-    """At the end, talk with the model, where there is a terminal."""
+    """At the end, start a chat with the model if there is a terminal."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
-    """Run the stages that are not finished, show what each brought, and start a chat."""
+    """Run the stages that are not finished, show the result of each, and start a chat."""
     folder = find_recipes(config.recipes)
     recipes = {name: folder / f"{name}.toml" for name in COMMANDS}
     recipes = {name: path for name, path in recipes.items() if os.path.exists(path)}
@@ -69,12 +69,11 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     try:
         for number, (name, step) in enumerate(steps.items(), start=1):
             heading(f"{number} of {len(steps)}: {name}", console)
-            step.main([str(recipes[name]), "--resume"])
+            step.main([str(recipes[name]), *(["--resume"] if name in STAGES else [])])
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"Go on with `folio run {config.recipes}`: what is done is kept.") from None
+        raise KeyboardInterrupt(f"Resume with `folio run {config.recipes}`: what is done is kept.") from None
     heading("Results", console)
-    results = {name: result(step, outputs[name]) for name, step in steps.items() if step.metrics}
-    show_table(results, console)
+    show_table({name: result(path) for name, path in outputs.items() if name in STAGES}, console)
     assistants = {name: outputs[name] for name, step in steps.items() if step.makes_assistant}
     if not assistants:
         return
@@ -83,7 +82,7 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     show_answers(assistants, flatten(to_table(settings[last]))["prompt"], console)
     if config.chat and sys.stdin.isatty() and sys.stdout.isatty():
         heading("Now you", console)
-        chat.main([str(outputs[last])])
+        import_module(COMMANDS["chat"][0]).main([str(outputs[last])])
     else:
         show_next([f"folio chat {outputs[last]}"], console)
 
@@ -94,24 +93,19 @@ def heading(words: str, console: Console) -> None:
     console.rule(Text(words, style="bold"), align="left")
 
 
-def result(step: Step, path: Path) -> str:
+def result(path: Path) -> str:
     """Return the metrics of a finished run, before and after, and how long it took."""
     run = RunDirectory(path)
-    info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated = [record for record in records if any(name in record for name in step.metrics)]
-    if not evaluated:
-        raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation.")
-    # Where there is a validation loss, the model with the lowest is kept; else the newest.
-    kept = min(evaluated, key=lambda record: record.get("val_loss", -record["step"]))
+    info, kept = run.read_info(), kept_evaluation(run)
     before = info.get("before", {})
     shown = [
         f"{words} {format_number(before[name])} → {format_number(kept[name])}"
         if name in before
         else f"{words} {format_number(kept[name])}"
-        for name, words in step.metrics.items()
+        for name, words in STAGES[info["stage"]].metrics.items()
         if name in kept
     ]
-    return f"{', '.join(shown)}; {format_duration(records[-1]['train_seconds'])}"
+    return f"{', '.join(shown)}; {format_duration(read_lines(run.metrics_file)[-1]['train_seconds'])}"
 
 
 def show_answers(runs: Mapping[str, Path], questions: Sequence[str], console: Console) -> None:

@@ -21,26 +21,7 @@ from folio.files import read_lines
 from folio.log import format_number, format_size, make_console
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
-
-METRICS = {
-    "pretrain": ("val_loss", "val_bpb"),
-    "sft": ("val_loss",),
-    "reward": ("val_accuracy",),
-    "dpo": ("val_accuracy",),
-    "ppo": ("val_reward", "val_gold", "val_kl"),
-    "grpo": ("val_reward", "val_gold", "val_kl"),
-}
-"""The metrics to show for each stage. They overlap with `Stage.metrics`, but importing a stage imports torch, which
-takes seconds."""
-NEXT = {
-    "pretrain": "folio sft {run}",
-    "sft": "folio chat {run}",
-    "reward": "folio ppo {model} --reward {run}",
-    "dpo": "folio chat {run}",
-    "ppo": "folio chat {run}",
-    "grpo": "folio chat {run}",
-}
-"""The next command after a finished run of each stage."""
+from folio.runs.stages import STAGES, kept_record, next_commands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +94,7 @@ def summarize(run: RunDirectory) -> Summary:
         ),
         size=format_size(n_bytes),
         changed=changed,
-        command=next_command(run, status, info),
+        command=next_command(run, status, stage),
     )
 
 
@@ -139,24 +120,19 @@ def progress(info: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
 
 
 def kept_metrics(stage: str, records: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the metrics of a run's kept model: that with the lowest val_loss, or else the newest."""
-    names = METRICS.get(stage, ())
-    evaluated = [record for record in records if any(name in record for name in names)]
-    if not evaluated:
-        return {}
-    kept = min(evaluated, key=lambda record: record.get("val_loss", -record["step"]))
+    """Return the metrics of a run's kept model."""
+    names = STAGES[stage].metrics if stage in STAGES else {}
+    kept = kept_record(records, names) or {}
     return {name: kept[name] for name in names if name in kept}
 
 
-def next_command(run: RunDirectory, status: str, info: dict[str, Any]) -> str:
+def next_command(run: RunDirectory, status: str, stage: str) -> str:
     """Return the command that resumes an unfinished run or follows a finished one, or "" if there is none."""
-    path, stage = shlex.quote(str(run.path)), info["stage"]
     if status == "running":
         return ""
     if status == "finished":
-        model = shlex.quote(str(info["config"].get("model", "MODEL")))
-        return NEXT.get(stage, "").format(run=path, model=model)
-    return f"folio {stage} --run {path} --resume"
+        return next(iter(next_commands(run)), "")
+    return f"folio {stage} --run {shlex.quote(str(run.path))} --resume"
 
 
 def show(summaries: Sequence[Summary], console: Console) -> None:

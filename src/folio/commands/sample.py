@@ -43,7 +43,7 @@ class SampleConfig(Settings):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`folio sample RUN [flags]`."""
+    """Run `folio sample RUN [flags]`."""
     config = read_config(SampleConfig, arguments, recipe=None, prog="folio sample", description=__doc__)
     model, tokenizer = load_for_inference(config.run)
     model.to(choose_device(config.device))

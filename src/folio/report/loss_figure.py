@@ -19,12 +19,10 @@ def plot_losses(
     records: the lines of metrics.jsonl. total_tokens: training tokens of the whole planned run. The image replaces
     `path` atomically.
     """
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 5), dpi=120)
+    figure = Figure(figsize=(8, 5), dpi=120, layout="tight")
+    axes = figure.subplots()
     tokens = [record["tokens"] for record in records]
     losses = [record["loss"] for record in records]
     axes.plot(tokens, _smooth(losses), color="tab:blue", linewidth=1, alpha=0.6, label="training loss")
@@ -56,8 +54,6 @@ def plot_losses(
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.tight_layout()
-    plt.close(figure)
     save_figure(figure, path)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from folio.config import flatten
-from folio.report.tables import best_evaluation, show_next, show_table, training_cost
+from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
+from folio.runs.stages import next_commands
 
 
 def show_reward_result(run: RunDirectory, console: Console) -> None:
-    """Print a reward model's accuracy on held-out pairs, and the next command."""
-    info, best = run.read_info(), best_evaluation(run)
+    """Print a reward model's accuracy on held-out pairs, and the next commands."""
+    info, best = run.read_info(), kept_evaluation(run)
     console.print()
     show_table(
         {
@@ -25,12 +25,12 @@ def show_reward_result(run: RunDirectory, console: Console) -> None:
         },
         console,
     )
-    show_next([f"folio ppo {flatten(info['config'])['model']} --reward {run.path}"], console)
+    show_next(next_commands(run), console)
 
 
 def show_dpo_result(run: RunDirectory, console: Console) -> None:
-    """Print the accuracy of the implied reward on held-out pairs, and the next command."""
-    best = best_evaluation(run)
+    """Print the accuracy of the implied reward on held-out pairs, and the next commands."""
+    best = kept_evaluation(run)
     console.print()
     show_table(
         {
@@ -41,4 +41,4 @@ def show_dpo_result(run: RunDirectory, console: Console) -> None:
         },
         console,
     )
-    show_next([f"folio chat {run.path}"], console)
+    show_next(next_commands(run), console)

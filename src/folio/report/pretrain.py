@@ -12,10 +12,11 @@ from folio.files import read_lines
 from folio.log import format_duration, format_size
 from folio.model.architectures import architecture_of
 from folio.report.reference import Reference
-from folio.report.tables import best_evaluation, evaluations, show_next, show_table, training_cost
+from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_inference
 from folio.runs.samples import continue_text
+from folio.runs.stages import next_commands
 from folio.runs.state import Training
 from folio.runtime import describe, peak_memory
 
@@ -57,7 +58,7 @@ def show_estimate(training: Training, n_tokens: int, seconds: float, console: Co
 def show_result(run: RunDirectory, console: Console) -> None:
     """Print a sample, the validation loss, a comparison with the recipe's reference, and the next commands."""
     info, records = run.read_info(), read_lines(run.metrics_file)
-    evaluated, best = evaluations(run, "val_loss"), best_evaluation(run)
+    best = kept_evaluation(run)
     model, tokenizer = load_for_inference(run.path)
     settings = flatten(info["config"])
     console.print()
@@ -75,6 +76,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
     elif reference:
         landmarks = [f"{loss} ({name})" for name, loss in reference.landmarks.items()]
         lines["published"] = ", ".join(landmarks)
+        evaluated = [record for record in records if "val_loss" in record]
         curve = [(record["step"] / info["plan"]["steps"], record["val_loss"]) for record in evaluated]
         lines["verdict"] = reference.verdict(curve)
     speed = records[-1]["tokens"] / records[-1]["train_seconds"]
@@ -82,10 +84,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
     lines["model"] = str(run.best)
     lines["curve"] = str(run.plot)
     show_table(lines, console)
-    show_next(
-        [f'folio sample {run.path} --prompt "..." --num 3', "folio pretrain --data your-text.txt"],
-        console,
-    )
+    show_next(next_commands(run), console)
 
 
 def reference_of(run: RunDirectory) -> Reference | None:

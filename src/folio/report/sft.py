@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from folio.report.tables import best_evaluation, show_next, show_table, training_cost
+from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
+from folio.runs.stages import next_commands
 from folio.tokenizer.directory import load_tokenizer
 
 
 def show_result(run: RunDirectory, console: Console) -> None:
-    """Print the validation loss before and after training, and the next command."""
-    info, best = run.read_info(), best_evaluation(run)
+    """Print the validation loss before and after training, and the next commands."""
+    info, best = run.read_info(), kept_evaluation(run)
     unit = load_tokenizer(run.best).unit
     console.print()
     show_table(
@@ -24,4 +25,4 @@ def show_result(run: RunDirectory, console: Console) -> None:
         },
         console,
     )
-    show_next([f"folio chat {run.path}"], console)
+    show_next(next_commands(run), console)

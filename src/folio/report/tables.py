@@ -12,19 +12,15 @@ from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import format_duration, format_size
 from folio.runs.directory import RunDirectory
+from folio.runs.stages import STAGES, kept_record
 
 
-def evaluations(run: RunDirectory, metric: str) -> list[dict[str, Any]]:
-    """Return the records of metrics.jsonl that have this metric. Raises UserError if there are none."""
-    found = [record for record in read_lines(run.metrics_file) if metric in record]
-    if not found:
+def kept_evaluation(run: RunDirectory) -> dict[str, Any]:
+    """Return the record of the model that a stage's run keeps. Raises UserError if there is none."""
+    kept = kept_record(read_lines(run.metrics_file), STAGES[run.read_info()["stage"]].metrics)
+    if kept is None:
         raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
-    return found
-
-
-def best_evaluation(run: RunDirectory) -> dict[str, Any]:
-    """Return the record with the lowest validation loss. Raises UserError if there is none."""
-    return min(evaluations(run, "val_loss"), key=lambda record: float(record["val_loss"]))
+    return kept
 
 
 def training_cost(run: RunDirectory) -> str:

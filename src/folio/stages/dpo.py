@@ -96,7 +96,6 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_dpo_result,
-    metrics={"val_accuracy": "accuracy on held-out pairs"},
     makes_assistant=True,
 )
 main = STAGE.main

@@ -18,7 +18,6 @@ from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import RuntimeConfig
 from folio.stages.policy import (
-    METRICS,
     PromptsConfig,
     RewardsConfig,
     prepare_policy,
@@ -80,7 +79,6 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
-    metrics=METRICS,
     makes_assistant=True,
 )
 main = STAGE.main

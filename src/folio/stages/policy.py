@@ -31,8 +31,6 @@ from folio.stages.stage import Inputs, Prepared, choose_runtime, digest_of, metr
 from folio.tokenizer.chat_template import Message
 from folio.training.plan import Plan
 
-METRICS = {"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class PromptsConfig(Settings):

@@ -228,7 +228,6 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
-    metrics={"val_loss": "validation loss"},
     check_recipe=Reference.beside,
 )
 main = STAGE.main

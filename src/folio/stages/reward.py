@@ -152,6 +152,5 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_reward_result,
-    metrics={"val_accuracy": "accuracy on held-out pairs"},
 )
 main = STAGE.main

@@ -124,7 +124,6 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
-    metrics={"val_loss": "loss of held-out answers"},
     makes_assistant=True,
 )
 main = STAGE.main

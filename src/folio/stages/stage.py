@@ -70,12 +70,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Stage(Generic[ConfigT, DataT]):
-    """A command that trains, and all that the rest of folio knows of it.
+    """A command that trains, by the name under which `runs/stages.py: STAGES` describes its runs.
 
     output: returns the run directory for the settings. read: reads the data. prepare: loads the model, and builds the
-    task. show: prints the result and the next command. metrics: those that say how the stage went, by their names in
-    metrics.jsonl. makes_assistant: whether `folio chat` can talk with its model. check_recipe: raises UserError for a
-    broken file beside a recipe, before anything else is done.
+    task. show: prints the result and the next commands. makes_assistant: whether `folio chat` can talk with its model.
+    check_recipe: raises UserError for a broken file beside a recipe, before anything else is done.
     """
 
     name: str
@@ -85,7 +84,6 @@ class Stage(Generic[ConfigT, DataT]):
     read: Callable[[ConfigT], Inputs[DataT]]
     prepare: Callable[[ConfigT, Inputs[DataT], RunDirectory, Console], Prepared]
     show: Callable[[RunDirectory, Console], None]
-    metrics: Mapping[str, str]
     makes_assistant: bool = False
     check_recipe: Callable[[Path], object] | None = None
 

@@ -1,0 +1,79 @@
+"""The metrics and the next commands to show for a run of each stage.
+
+The stages themselves import torch, which takes seconds; this table does not.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from folio.config import flatten
+from folio.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """What to show of a stage's runs.
+
+    metrics: those that say how a run went, by their names in metrics.jsonl, in words. next: commands that may follow,
+    the usual one first; {run} is the run, {model} the model it started from. details: more metrics, for its own report.
+    """
+
+    metrics: Mapping[str, str]
+    next: Sequence[str]
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+PREFERENCES = {"val_accuracy": "accuracy on held-out pairs"}
+POLICY = StageSummary(
+    metrics={"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL per answer"},
+    next=("folio chat {run}", "folio rl-report {run}"),
+    details={
+        "val_length": "tokens per answer",
+        "val_stop_share": "answers that stop",
+        "val_distinct_2": "distinct-2",
+    },
+)
+STAGES = {
+    "pretrain": StageSummary(
+        metrics={"val_loss": "validation loss", "val_bpb": "bits per byte"},
+        next=(
+            "folio sft {run}",
+            'folio sample {run} --prompt "..." --num 3',
+            "folio pretrain --data your-text.txt",
+        ),
+    ),
+    "sft": StageSummary(metrics={"val_loss": "loss of held-out answers"}, next=("folio chat {run}",)),
+    "reward": StageSummary(metrics=PREFERENCES, next=("folio ppo {model} --reward {run}",)),
+    "dpo": StageSummary(metrics=PREFERENCES, next=("folio chat {run}",)),
+    "ppo": POLICY,
+    "grpo": POLICY,
+}
+
+
+def kept_record(records: Iterable[dict[str, Any]], metrics: Iterable[str]) -> dict[str, Any] | None:
+    """Return the record of the model that a run keeps, or None if no record has one of these metrics.
+
+    Where there is a validation loss, the model with the lowest is kept; else the newest.
+    """
+    names = set(metrics)
+    evaluated = [record for record in records if names & record.keys()]
+    with_loss = [record for record in evaluated if "val_loss" in record]
+    if with_loss:
+        return min(with_loss, key=lambda record: float(record["val_loss"]))
+    return evaluated[-1] if evaluated else None
+
+
+def next_commands(run: RunDirectory) -> list[str]:
+    """Return the commands that may follow a finished run, the usual one first."""
+    info = run.read_info()
+    summary = STAGES.get(info["stage"])
+    if summary is None:
+        return []
+    path, model = (
+        shlex.quote(str(each)) for each in (run.path, flatten(info["config"]).get("model", "MODEL"))
+    )
+    return [command.format(run=path, model=model) for command in summary.next]
