@@ -65,3 +65,17 @@ def test_it_goes_on_where_it_was(folio, recipes, tmp_path, monkeypatch):
 
 def test_a_folder_without_recipes_is_a_mistake(folio, tmp_path):
     assert "has no recipe" in folio("run", tmp_path).mistake
+
+
+def test_a_step_that_trains_nothing_is_run_in_its_place(folio, recipes, tmp_path):
+    (recipes / "grpo.toml").unlink()
+    (recipes / "label.toml").write_text(
+        f'model = "{tmp_path}/sft"\nout = "{tmp_path}/label"\njudge = "{tmp_path}/likes.py:an_a"\n'
+    )
+    (tmp_path / "label").mkdir()
+    for name in ("train", "validation"):  # the tiny model ends no answer, so a judge would make no pairs
+        (tmp_path / "label" / f"{name}.jsonl").write_text("")
+    done = folio("run", recipes)
+    assert done.code == 0, done.err
+    assert "3 of 3: label" in done.out
+    assert "already has these preferences" in done.out
