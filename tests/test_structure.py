@@ -15,7 +15,6 @@ SOURCES = sorted(
 COVERED_BY = {
     "data/known.py": "data/test_records.py",
     "errors.py": "test_cli.py",
-    "inference/comparison.py": "commands/test_compare.py",
     "lecture/ladder.py": "lecture/test_rungs.py",
     "model/architectures.py": "model/test_directory.py",
     "report/ladder.py": "commands/test_ladder.py",
@@ -28,7 +27,6 @@ COVERED_BY = {
     "report/reading_terminal.py": "commands/test_explain.py",
     "report/rl_history.py": "report/test_rl_figure.py",
     "report/sft.py": "stages/test_sft.py",
-    "report/side_by_side.py": "commands/test_compare.py",
     "stages/grpo.py": "stages/test_policy.py",
     "stages/ppo.py": "stages/test_policy.py",
     "stages/preferences.py": "stages/test_reward.py",

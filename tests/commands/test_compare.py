@@ -6,11 +6,11 @@ import re
 import signal
 
 import pytest
-from folio.commands.compare import compare
 from random_models import TOKENIZER, silent_gpt, talkative_gpt
 from tiny import TINY
 
 from folio import cli
+from folio.commands.chat import answer_twice
 from folio.inference.chat import ChatSession
 from folio.runs.load import save
 from folio.tokenizer.char import CharTokenizer
@@ -198,7 +198,7 @@ def test_an_answer_that_is_broken_off_leaves_the_conversation_whole(tmp_path, ca
     assert len(answer) == 6
     Interrupted.left = n_written
     with pytest.raises(KeyboardInterrupt):
-        compare(*sessions, tmp_path / "preferences.jsonl")
+        answer_twice(*sessions, tmp_path / "preferences.jsonl")
     kept = answer if said_by == "both" else answer[:n_written]
     assert sessions[0].messages == [{"role": "user", "content": "a cab"}, assistant(kept)]
     assert capsys.readouterr().out.strip("\n") == kept

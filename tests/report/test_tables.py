@@ -1,31 +1,34 @@
 """What all results have in common: evaluations, costs, tables, next commands."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 from rl_runs import write_lines
 
 from folio.errors import UserError
-from folio.report.tables import best_evaluation, evaluations, show_next, show_table
+from folio.report.tables import kept_evaluation, show_next, show_table
 from folio.runs.directory import RunDirectory
+
+INFO = {"format": 2, "status": "finished", "config": {}, "runtime": {}, "plan": {}, "data_sha256": ""}
 
 
 def run_with(folder, losses):
     records = [{"step": i} | ({} if loss is None else {"val_loss": loss}) for i, loss in enumerate(losses, 1)]
     write_lines(folder / "metrics.jsonl", records)
+    (folder / "run.json").write_text(json.dumps({**INFO, "stage": "sft"}))
     return RunDirectory(folder)
 
 
-def test_the_best_evaluation_is_the_lowest(tmp_path):
+def test_the_evaluation_of_the_kept_model_is_the_lowest(tmp_path):
     run = run_with(tmp_path, [None, 3.0, None, 2.0, 2.5])
-    assert [record["step"] for record in evaluations(run, "val_loss")] == [2, 4, 5]
-    assert best_evaluation(run) == {"step": 4, "val_loss": 2.0}
+    assert kept_evaluation(run) == {"step": 4, "val_loss": 2.0}
 
 
 def test_a_run_without_one_is_damaged(tmp_path):
     with pytest.raises(UserError, match="holds no evaluation"):
-        best_evaluation(run_with(tmp_path, [None, None]))
+        kept_evaluation(run_with(tmp_path, [None, None]))
 
 
 def test_long_values_wrap_and_commands_do_not():

@@ -59,7 +59,7 @@ def learn(folio, finished, tmp_path, run, function):
 
 @BOTH
 def test_a_policy_learns_to_please(learn, run, stage):
-    flags = ("--rollouts", 16, "--rollout-size", 32, "--minibatch-size", 16, "--micro-batch-size", 16)
+    flags = ("--rollouts", 24, "--rollout-size", 32, "--minibatch-size", 16, "--micro-batch-size", 16)
     outcome = learn(stage, *flags, *RATES, "--missing-stop-penalty", 0)
     assert outcome.code == 0, outcome.err
     info, records = json.loads((run / "run.json").read_text()), read_lines(run / "metrics.jsonl")
