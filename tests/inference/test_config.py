@@ -9,7 +9,7 @@ from folio.inference.sampling import SamplingConfig
 
 def test_only_the_length_must_be_given() -> None:
     config = GenerationConfig(max_new_tokens=5)
-    assert (config.sampling, config.stop_ids, config.stop) == (SamplingConfig(), (), ())
+    assert (config.sampling, config.stop_ids) == (SamplingConfig(), ())
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 2  # type: ignore[misc]
 

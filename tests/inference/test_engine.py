@@ -170,11 +170,6 @@ def test_empty_prompt_is_refused_at_once(engine: Engine) -> None:
         engine.stream([[1], []], GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0))
 
 
-def test_stop_strings_are_refused(engine: Engine) -> None:
-    with pytest.raises(ValueError, match="stop strings need stream_text"):
-        engine.stream([[1]], GenerationConfig(max_new_tokens=5, stop=("a",)))
-
-
 def test_nothing_asked_nothing_written(engine: Engine) -> None:
     assert engine.generate([], GenerationConfig(max_new_tokens=5, sampling=GREEDY, seed=0)) == []
     assert engine.generate([[1]], GenerationConfig(max_new_tokens=0, sampling=GREEDY, seed=0))[0].ids == []

@@ -1,5 +1,4 @@
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -52,7 +51,8 @@ def pieces(rows: list[list[int]], stop: Sequence[str] = (), stop_ids: Sequence[i
             script,
             Bytes(),
             [[0]] * len(rows),
-            GenerationConfig(max_new_tokens=99, stop=tuple(stop), stop_ids=tuple(stop_ids)),
+            GenerationConfig(max_new_tokens=99, stop_ids=tuple(stop_ids)),
+            stop,
         )
     )
 
@@ -117,5 +117,5 @@ def test_it_is_the_engines_text(engine: Engine) -> None:
     rows = zip(*stream_text(engine, Bytes(), [[1], [2, 3]], config), strict=True)
     ids = [completion.ids for completion in engine.generate([[1], [2, 3]], config)]
     assert ["".join(row) for row in rows] == [Bytes().decode(row) for row in ids]
-    [*all_pieces] = stream_text(engine, Bytes(), [[1]], replace(config, stop=(chr(ids[0][4]),)))
+    [*all_pieces] = stream_text(engine, Bytes(), [[1]], config, [chr(ids[0][4])])
     assert len(all_pieces) <= 5

@@ -153,7 +153,7 @@ def test_after_ctrl_c_as_well(text, uninterrupted, run, moment):
     assert "Traceback" not in output
     last = output.strip().splitlines()[-1]
     saved = sorted((run / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))
-    assert last == f"Interrupted. {saved[-1]} is saved: go on with --resume."
+    assert last == f"Interrupted. {saved[-1]} is saved: resume with --resume."
     assert RunDirectory(run).read_info()["status"] == "interrupted"
     code, output = start("never", text, run, "--resume")
     assert code == 0, output

@@ -252,7 +252,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(pretrain, run, monkeypatch):
     monkeypatch.setattr(checkpoint, "save_file", fail_later)
     mistake = pretrain().mistake
     assert "No space left on device" in mistake
-    assert "Make room on the disk. What was saved before is untouched: go on with --resume." in mistake
+    assert "Make room on the disk. What was saved before is untouched: resume with --resume." in mistake
     assert damage(run / "checkpoints" / "step-4") is None
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-2", "step-4"]
     monkeypatch.undo()

@@ -59,8 +59,8 @@ def main(arguments: Sequence[str]) -> None:
             sampling=config.sampling,
             seed=config.seed,
             stop_ids=tuple(tokenizer.end_ids),
-            stop=config.stop,
         ),
+        config.stop,
     )
     # The first answer is shown as it is written; the others, written beside it, when it is complete.
     others = [prompt] * (config.num - 1)

@@ -23,5 +23,3 @@ class GenerationConfig(Settings):
     """The same seed gives the same tokens."""
     stop_ids: tuple[int, ...] = ()
     """A row ends with the first of these tokens."""
-    stop: tuple[str, ...] = ()
-    """A row's text ends before the first of these strings; `Engine`, which knows no text, refuses them."""

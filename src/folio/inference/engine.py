@@ -64,13 +64,10 @@ class Engine:
         no row and its prompt grow beyond `block_size`, a row's tokens do not depend on the other rows (except
         where rounding, which differs a little from one batch shape to another, tips a draw).
 
-        Raises ValueError for an empty prompt (begin it with a token such as <|bos|>), and for stop strings, which
-        only `stream_text` can find.
+        Raises ValueError for an empty prompt (begin it with a token such as <|bos|>).
         """
         if not all(len(prompt) for prompt in prompts):
             raise ValueError("a prompt is empty: begin it with a token such as <|bos|>")
-        if config.stop:
-            raise ValueError("the engine reads no text: stop strings need stream_text")
         return Generation(self.model, prompts, config)
 
     def generate(self, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> list[Completion]:

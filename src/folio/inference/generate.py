@@ -71,10 +71,10 @@ def generate(
         UserError: for a character that the tokenizer does not know, an unknown setting, or one out of range.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    config = _generation("generate", max_new_tokens, seed, stop, tokenizer.end_ids, sampling)
+    config = _generation("generate", max_new_tokens, seed, tokenizer.end_ids, sampling)
     ids = [tokenizer.prompt(each) for each in prompts]
     texts = [""] * len(prompts)
-    for pieces in stream_text(Engine(model), tokenizer, ids, config):
+    for pieces in stream_text(Engine(model), tokenizer, ids, config, _strings(stop)):
         texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
     return texts[0] if isinstance(prompt, str) else texts
 
@@ -90,8 +90,8 @@ def stream(
     **sampling: Unpack[SamplingKeywords],
 ) -> Iterator[str]:
     """Continue a text, yielding it in pieces as they become readable. Arguments and errors are those of `generate`."""
-    config = _generation("stream", max_new_tokens, seed, stop, tokenizer.end_ids, sampling)
-    steps = stream_text(Engine(model), tokenizer, [tokenizer.prompt(prompt)], config)
+    config = _generation("stream", max_new_tokens, seed, tokenizer.end_ids, sampling)
+    steps = stream_text(Engine(model), tokenizer, [tokenizer.prompt(prompt)], config, _strings(stop))
     return (piece for (piece,) in steps if piece)
 
 
@@ -129,10 +129,8 @@ def chat(
             f"the conversation has {len(ids)} tokens, and the model reads {model.config.block_size}: leave out old turns."
         )
     end = tokenizer.special_ids["<|end|>"]
-    config = _generation(
-        "chat", min(max_new_tokens, room), seed, stop, [end], {"temperature": 0.8, **sampling}
-    )
-    steps = stream_text(Engine(model), tokenizer, [ids], config)
+    config = _generation("chat", min(max_new_tokens, room), seed, [end], {"temperature": 0.8, **sampling})
+    steps = stream_text(Engine(model), tokenizer, [ids], config, _strings(stop))
     return "".join(piece for (piece,) in steps)
 
 
@@ -140,7 +138,6 @@ def _generation(
     where: str,
     max_new_tokens: int,
     seed: int,
-    stop: str | Sequence[str],
     stop_ids: Sequence[int],
     sampling: SamplingKeywords,
 ) -> GenerationConfig:
@@ -150,5 +147,8 @@ def _generation(
         sampling=from_table(SamplingConfig, sampling, where),
         seed=seed,
         stop_ids=tuple(stop_ids),
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
     )
+
+
+def _strings(stop: str | Sequence[str]) -> Sequence[str]:
+    return [stop] if isinstance(stop, str) else stop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
@@ -11,16 +10,20 @@ from folio.tokenizer.protocol import Tokenizer
 
 
 def stream_text(
-    engine: Engine, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: GenerationConfig
+    engine: Engine,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    stop: Sequence[str] = (),
 ) -> Iterator[list[str]]:
     """Continue each prompt of token ids; yield the new text of each, "" where there is none yet.
 
-    Joined, a row's pieces are its whole text. It never shows a special token, half a character, or a string
-    of `config.stop`, before which the row ends. Otherwise it is that of `Engine.stream`.
+    Joined, a row's pieces are its whole text. It never shows a special token, half a character, or a
+    string of `stop`, before which the row ends. Otherwise it is that of `Engine.stream`.
     """
-    steps = engine.stream(prompts, replace(config, stop=()))
+    steps = engine.stream(prompts, config)
     hidden = {*tokenizer.special_ids.values(), *config.stop_ids}
-    rows = [_Row(tokenizer, config.stop) for _ in prompts]
+    rows = [_Row(tokenizer, stop) for _ in prompts]
     for step in steps:
         pieces = []
         for number, (row, token, reason) in enumerate(

@@ -45,7 +45,7 @@ def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool
             "resumed: choose another --run."
         )
     if not resume and info["status"] != "finished":
-        raise UserError(f"{run.path} holds an unfinished run: go on with --resume, or choose another --run.")
+        raise UserError(f"{run.path} holds an unfinished run: resume with --resume, or choose another --run.")
     cls = type(config)
     stored = from_table(cls, info["config"], str(run.info_file))
     asked, default = flatten(to_table(config)), flatten(to_table(cls()))

@@ -93,12 +93,12 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         recorder.save_last()
         run.set_status("interrupted")
         kept = "all that was learned is saved" if saved_steps(run.checkpoints) else "nothing was learned yet"
-        raise UserError(f"{error} Fix it and go on with --resume: {kept}.") from error
+        raise UserError(f"{error} Fix it and resume with --resume: {kept}.") from error
     except WriteError as error:
         kept = (
             "What was saved before is untouched" if saved_steps(run.checkpoints) else "Nothing was saved yet"
         )
-        raise UserError(f"{error} {kept}: go on with --resume.") from error
+        raise UserError(f"{error} {kept}: resume with --resume.") from error
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         recorder.save_last()
         run.set_status("interrupted")
@@ -107,7 +107,7 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         run.set_status("interrupted")
         checkpoint, _ = newest_valid(run.checkpoints)
         saved = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
-        raise KeyboardInterrupt(f"{saved}: go on with --resume.") from None
+        raise KeyboardInterrupt(f"{saved}: resume with --resume.") from None
     except NonFiniteLossError as error:
         run.set_status("failed")
         checkpoint, _ = newest_valid(run.checkpoints)
