@@ -16,6 +16,7 @@ from folio.runtime import (
     can_compile,
     choose_device,
     describe,
+    for_varying_lengths,
     matmul_speed,
     peak_memory,
     restore_runtime,
@@ -95,3 +96,11 @@ def test_what_the_machine_says_of_itself():
     assert "core" in describe(CPU)
     assert matmul_speed(CPU, torch.float32) > 1e6
     assert isinstance(Runtime(CPU, torch.float32, False, 1, 1.0), Runtime)
+
+
+def test_lengths_that_vary_are_computed_in_float32_on_a_cpu_and_not_compiled():
+    chosen = for_varying_lengths(RuntimeConfig(device="cpu"))
+    assert (chosen.precision, chosen.compile) == ("float32", "off")
+    assert for_varying_lengths(RuntimeConfig(device="cpu", precision="bfloat16")).precision == "bfloat16"
+    with pytest.raises(UserError, match="cannot be compiled"):
+        for_varying_lengths(RuntimeConfig(compile="on"))

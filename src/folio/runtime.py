@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,19 @@ class Runtime:
             "threads": self.threads,
             "flops_per_second": self.flops_per_second,
         }
+
+
+def for_varying_lengths(config: RuntimeConfig) -> RuntimeConfig:
+    """Return the settings for batches that vary in length: not compiled, and on a CPU in float32 unless set otherwise.
+
+    Every length would be compiled anew; and oneDNN compiles and keeps a bfloat16 product for each, which took more
+    memory and more time than float32 (benchmarks/README.md). Raises UserError where compiling is asked for.
+    """
+    if config.compile == "on":
+        raise UserError("compile is on: this stage cannot be compiled, since its batches vary in length.")
+    if config.precision == "auto" and choose_device(config.device).type == "cpu":
+        config = replace(config, precision="float32")
+    return replace(config, compile="off")
 
 
 def start_runtime(config: RuntimeConfig) -> Runtime:

@@ -28,7 +28,7 @@ from folio.runs.flags import read_config
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.recipes import take_recipe
 from folio.runs.rewards import load_rewards, models_in
-from folio.runtime import RuntimeConfig, start_runtime
+from folio.runtime import RuntimeConfig, for_varying_lengths, start_runtime
 from folio.stages.stage import default_run
 from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
@@ -91,7 +91,7 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
     ]
     model, tokenizer = load_for_chat(config.model)
     judge = load_rewards([config.judge], tokenizer, seconds=10.0)
-    runtime = start_runtime(config.runtime)
+    runtime = start_runtime(for_varying_lengths(config.runtime))
     runtime.place(model, *models_in(judge))
     start = time.perf_counter()
     progress = Progress(console, sum(map(len, parts)))

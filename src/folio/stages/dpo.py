@@ -20,7 +20,7 @@ from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.settings import RunConfig
-from folio.runtime import RuntimeConfig
+from folio.runtime import RuntimeConfig, for_varying_lengths
 from folio.stages.preferences import (
     PreferencesConfig,
     facts_of,
@@ -37,7 +37,6 @@ from folio.stages.stage import (
     default_run,
     draw_losses,
     metrics_before,
-    without_compile,
 )
 from folio.training.dpo import DPOConfig, dpo_task
 
@@ -70,7 +69,7 @@ def prepare(
     model, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
     reference = load_for_chat(start, dropout=0.0)[0].eval().requires_grad_(False)
     pairs = tokenize_parts(inputs.data, tokenizer, model.config.block_size)
-    runtime = choose_runtime(without_compile(config.runtime), run)
+    runtime = choose_runtime(for_varying_lengths(config.runtime), run)
     runtime.place(model, reference)
     pad_id = tokenizer.special_ids["<|pad|>"]
     task = dpo_task(model, reference, pairs.train, pad_id, config.training)

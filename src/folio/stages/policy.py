@@ -26,8 +26,8 @@ from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.state import Training
-from folio.runtime import Runtime, RuntimeConfig, describe
-from folio.stages.stage import Inputs, Prepared, choose_runtime, digest_of, metrics_before, without_compile
+from folio.runtime import Runtime, RuntimeConfig, describe, for_varying_lengths
+from folio.stages.stage import Inputs, Prepared, choose_runtime, digest_of, metrics_before
 from folio.tokenizer.chat_template import Message
 from folio.training.plan import Plan
 
@@ -129,7 +129,7 @@ def prepare_policy(
         load_rewards(each, tokenizer, rewards.reward_seconds) for each in (rewards.reward, rewards.gold)
     )
     sampler = build_sampler(policy, reference.requires_grad_(False), tokenizer, reward, rollout)
-    chosen = choose_runtime(without_compile(runtime), run)
+    chosen = choose_runtime(for_varying_lengths(runtime), run)
     torch.manual_seed(rollout.seed)
     chosen.place(policy, reference, *models_in(reward), *models_in(gold))
     return Policy(

@@ -25,7 +25,7 @@ from folio.report.preferences import show_reward_result
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_to_teach_chat, save_model_and_tokenizer
 from folio.runs.settings import RunConfig
-from folio.runtime import Runtime, RuntimeConfig
+from folio.runtime import Runtime, RuntimeConfig, for_varying_lengths
 from folio.stages.preferences import (
     PreferencesConfig,
     facts_of,
@@ -42,7 +42,6 @@ from folio.stages.stage import (
     default_run,
     draw_losses,
     metrics_before,
-    without_compile,
 )
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.reward import RewardConfig, reward_task
@@ -76,7 +75,7 @@ def prepare(
     torch.manual_seed(settings.seed)  # of the head's weights
     checkpoint, _ = newest_valid(run.checkpoints)
     model = load_score_model(checkpoint) if checkpoint else ScoreModel.like(base)
-    runtime = choose_runtime(without_compile(config.runtime), run)
+    runtime = choose_runtime(for_varying_lengths(config.runtime), run)
     runtime.place(model)
     pad_id = tokenizer.special_ids["<|pad|>"]
     task = reward_task(model, pairs.train, pad_id, config.training)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -166,16 +166,6 @@ def default_run(model: Path, stage: str) -> Path:
         place = place.parent.parent
     place = place.parent if place.name == "best" else place
     return Path("runs") / f"{place.name.removesuffix(f'-{stage_of(place)}')}-{stage}"
-
-
-def without_compile(config: RuntimeConfig) -> RuntimeConfig:
-    """Return the config without compiling: batches vary in length, so each would recompile.
-
-    Raises UserError where compiling is asked for.
-    """
-    if config.compile == "on":
-        raise UserError("--compile on: this stage cannot be compiled, since its batches vary in length.")
-    return replace(config, compile="off")
 
 
 def choose_runtime(config: RuntimeConfig, run: RunDirectory) -> Runtime:
