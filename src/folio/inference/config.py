@@ -13,7 +13,7 @@ from folio.inference.sampling import SamplingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig(Settings):
-    """Settings of a generation. Raises UserError for a value outside its range."""
+    """Settings of a generation."""
 
     max_new_tokens: Annotated[int, Ge(0)]
     """Maximum number of tokens to write after each prompt."""

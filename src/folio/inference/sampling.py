@@ -19,10 +19,7 @@ from folio.hashing import hash64, uniform
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(Settings):
-    """How to draw from a model's scores. The defaults draw from the model's own distribution.
-
-    Raises UserError for a value outside its range.
-    """
+    """How to draw each token from the model's scores."""
 
     temperature: NonNegative = 1.0
     """Divides the scores: below 1 likely tokens get likelier, above 1 less so; 0 always takes the likeliest."""
