@@ -1,6 +1,7 @@
 """What tests of every folder use."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ def _one_thread() -> None:
     """Tiny tensors gain nothing from more, and lose much when the cores are busy."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """Started in the background, by nohup or a script, processes ignore Ctrl-C, and so would those that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
