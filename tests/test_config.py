@@ -1,11 +1,11 @@
 """Settings: a dataclass from a recipe or a table, and what is said of mistakes in it."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pytest
+from example_settings import Part, Whole
 
 from folio.commands.label import LabelConfig
 from folio.config import PACKAGED_RECIPES, from_table, read_recipe, to_table
@@ -27,27 +27,6 @@ CONFIGS = {
     "grpo": GRPORunConfig,
 }
 RECIPES = sorted(PACKAGED_RECIPES.glob("**/*.toml"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    steps: int | None = None
-    rate: float = 0.5
-    kind: Literal["round", "square"] = "round"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Whole:
-    name: str = "anyone"
-    place: Path | None = None
-    fast: bool = False
-    count: int = 1
-    tags: tuple[str, ...] = ()
-    part: Part = field(default_factory=Part)
-
-    def __post_init__(self) -> None:
-        if self.count < 0:
-            raise UserError(f"count is {self.count}: it must be at least 0.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,34 +1,12 @@
 """Flags: settings from defaults, a recipe and the command line, and what is said of mistakes."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pytest
+from example_settings import Part, Whole
 
 from folio.errors import UserError
 from folio.runs.flags import read_config
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    steps: int | None = None
-    rate: float = 0.5
-    kind: Literal["round", "square"] = "round"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Whole:
-    name: str = "anyone"
-    fast: bool = False
-    count: int = 1
-    tags: tuple[str, ...] = ()
-    part: Part = field(default_factory=Part)
-
-    def __post_init__(self) -> None:
-        if self.count < 0:
-            raise UserError(f"count is {self.count}: it must be at least 0.")
-
 
 RECIPE = 'name = "me"\nfast = true\ncount = 3\n[part]\nsteps = 7\nrate = 2\nkind = "square"\n'
 
