@@ -12,12 +12,12 @@ from folio.inference.text import stream_text
 from folio.model.gpt import GPT
 from folio.tokenizer.chat_template import Message, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
-from folio.tokenizer.special_tokens import SPECIAL_TOKENS
+from folio.tokenizer.special_tokens import has_chat_tokens
 
 
 def check_chat_tokens(tokenizer: Tokenizer) -> None:
     """Raise UserError where the tokenizer lacks the tokens of conversations."""
-    if not tokenizer.special_ids.keys() >= set(SPECIAL_TOKENS):
+    if not has_chat_tokens(tokenizer.special_ids):
         raise UserError(
             "the model has no chat tokens: folio.add_chat_tokens adds them, folio.sft teaches it to use them."
         )

@@ -19,7 +19,7 @@ from folio.model.transformer import Transformer
 from folio.runs.directory import RunDirectory
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
-from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES
+from folio.tokenizer.special_tokens import STANDARD_NAMES, has_chat_tokens
 
 
 def find_model(path: Path) -> Path:
@@ -136,7 +136,7 @@ def load_for_inference(path: Path, *, dropout: float | None = None) -> tuple[GPT
 def load_for_chat(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:
     """Load a chat model and its tokenizer. Raises UserError if it lacks tokens of the chat template."""
     model, tokenizer = load_for_inference(path, dropout=dropout)
-    if not tokenizer.special_ids.keys() >= set(SPECIAL_TOKENS):
+    if not has_chat_tokens(tokenizer.special_ids):
         raise UserError(f"{path} has no chat tokens; fine-tune it with `folio sft {path}` first.")
     return model, tokenizer
 

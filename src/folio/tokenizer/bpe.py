@@ -20,7 +20,13 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from folio.errors import UserError
 from folio.tokenizer.chat_template import save_template
-from folio.tokenizer.special_tokens import SETTINGS, SPECIAL_TOKENS, STANDARD_NAMES, save_settings
+from folio.tokenizer.special_tokens import (
+    SETTINGS,
+    SPECIAL_TOKENS,
+    STANDARD_NAMES,
+    has_chat_tokens,
+    save_settings,
+)
 
 FILE = "tokenizer.json"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -140,7 +146,7 @@ class BPETokenizer:
         """Write `tokenizer.json`, its settings and, where all its tokens are there, the chat template."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILE).write_text(self.content, encoding="utf-8")
-        is_for_chat = self.special_ids.keys() >= set(SPECIAL_TOKENS)
+        is_for_chat = has_chat_tokens(self.special_ids)
         pad = STANDARD_NAMES["pad"] if is_for_chat else None
         names = {"bos": self.bos, "eos": self.eos, "pad": pad}
         save_settings(directory, {name: token for name, token in names.items() if token})

@@ -13,6 +13,11 @@ STANDARD_NAMES = {"bos": "<|bos|>", "eos": "<|end|>", "pad": "<|pad|>"}
 SETTINGS = "tokenizer_config.json"
 
 
+def has_chat_tokens(special_ids: Mapping[str, int]) -> bool:
+    """Return whether a tokenizer with these special tokens has all of the chat template."""
+    return special_ids.keys() >= set(SPECIAL_TOKENS)
+
+
 def save_settings(directory: Path, names: Mapping[str, str]) -> None:
     """Write `tokenizer_config.json`. names: tokens by role, as in STANDARD_NAMES.
 
