@@ -18,6 +18,7 @@ from folio.files import (
     damage,
     drop_cut_line,
     keep_before,
+    read_json,
     read_lines,
     readable_directory,
     restore_directory,
@@ -246,3 +247,26 @@ def test_a_full_disk_is_told_of_lines_too(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", full_disk)
     with pytest.raises(UserError, match=r"metrics\.jsonl.*No space left on device"):
         append_line(tmp_path / "metrics.jsonl", {"step": 1})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", "Expecting property name"),
+        (b'{"a": ' * 200_000, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "digits"),
+        (b"\xff", "can't decode"),
+        (b"[1]", "must hold a JSON object, not list"),
+    ],
+)
+def test_what_is_no_json_object_is_refused_in_one_line_that_names_the_file(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_json(path, "Copy it again.")
+    assert str(path) in str(error.value)
+    assert words in str(error.value)
+    assert str(error.value).endswith("Copy it again.")
+    assert "\n" not in str(error.value)

@@ -14,7 +14,6 @@ SOURCES = sorted(
 )
 COVERED_BY = {
     "data/known.py": "data/test_records.py",
-    "errors.py": "test_cli.py",
     "lecture/ladder.py": "lecture/test_rungs.py",
     "model/architectures.py": "model/test_directory.py",
     "report/ladder.py": "commands/test_ladder.py",

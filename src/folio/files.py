@@ -20,7 +20,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from folio.errors import UserError
+from folio.errors import UserError, parsing
 
 CHECKSUMS = "checksums.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -61,6 +61,18 @@ def write_file(path: Path, content: bytes) -> None:
     """Replace a file in one step; `atomic_file` says what is raised."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def read_json(path: Path, then: str = "") -> dict[str, Any]:
+    """Return the object of a JSON file. Raises UserError where it cannot be read, or holds something else.
+
+    then: what to do in that case, as a sentence.
+    """
+    with parsing(path, then):
+        value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold a JSON object, not {type(value).__name__}. {then}".rstrip())
+    return value
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
