@@ -66,7 +66,12 @@ class RolloutConfig(Settings):
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return self.rollouts * self.epochs * math.ceil(self.rollout_size / self.minibatch_size)
+        return self.rollouts * self.steps_per_rollout
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps that learn from the same rollout."""
+        return self.epochs * math.ceil(self.rollout_size / self.minibatch_size)
 
 
 def policy_optimizer() -> OptimizerConfig:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from folio.config import Settings, flatten, from_table, to_table
+from folio.config import Positive, Settings, flatten, from_table, to_table
 from folio.errors import UserError
 from folio.runs.directory import RunDirectory
 
@@ -23,6 +23,9 @@ class RunConfig(Settings):
     """Run directory; by default a folder in runs/, named after the data or the model and the stage."""
     resume: bool = False
     """Resume the run in that directory, if there is one."""
+    minutes: Positive | None = None
+    """Time for the run, with start-up, evaluations and saving: as many steps are made as fit into it. By default there is
+    no limit; `folio pretrain` takes 5 minutes, unless the number of steps is given."""
 
 
 def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool) -> Config:

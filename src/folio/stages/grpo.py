@@ -22,6 +22,7 @@ from folio.stages.policy import (
     RewardsConfig,
     prepare_policy,
     read_prompt_inputs,
+    rollout_budget,
 )
 from folio.stages.stage import Inputs, Prepared, Stage, default_run
 from folio.tokenizer.chat_template import Message
@@ -67,6 +68,7 @@ def prepare(
         evaluation=policy.evaluation,
         runtime=policy.runtime,
         plan=policy.plan,
+        budget=rollout_budget(settings.rollout, config.output.minutes),
     )
     return policy.prepared(training, run, settings.rollout, config.samples)
 
@@ -79,6 +81,7 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
+    length=lambda config: ("rollouts", config.training.rollout.rollouts),
     makes_assistant=True,
 )
 main = STAGE.main

@@ -21,6 +21,7 @@ from folio.rl.evaluation import PolicyEvaluation
 from folio.rl.policy import RolloutConfig, build_sampler
 from folio.rl.prompts import encode_prompts
 from folio.rl.rollouts import PromptOrder, RolloutSampler
+from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
@@ -150,6 +151,11 @@ def prepare_policy(
             steps=rollout.steps,
         ),
     )
+
+
+def rollout_budget(rollout: RolloutConfig, minutes: float | None) -> Budget:
+    """Return the time for a run, whose steps end with a rollout."""
+    return Budget.of_minutes(minutes, rollout.steps, multiple=rollout.steps_per_rollout)
 
 
 def draw_rollouts(run: RunDirectory) -> None:

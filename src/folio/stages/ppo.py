@@ -22,6 +22,7 @@ from folio.stages.policy import (
     RewardsConfig,
     prepare_policy,
     read_prompt_inputs,
+    rollout_budget,
 )
 from folio.stages.stage import Inputs, Prepared, Stage, default_run
 from folio.tokenizer.chat_template import Message
@@ -69,6 +70,7 @@ def prepare(
         evaluation=policy.evaluation,
         runtime=policy.runtime,
         plan=policy.plan,
+        budget=rollout_budget(settings.rollout, config.output.minutes),
     )
     return policy.prepared(training, run, settings.rollout, config.samples)
 
@@ -81,6 +83,7 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
+    length=lambda config: ("rollouts", config.training.rollout.rollouts),
     makes_assistant=True,
 )
 main = STAGE.main

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
+from folio.activity import activity
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import Progress, make_console
@@ -36,6 +39,8 @@ class StageConfig(Protocol):
     def output(self) -> RunConfig: ...
 
 
+FEW_STEPS, ENOUGH_STEPS = 20, 100
+"""With fewer steps, hardly anything is learned; with so many, a small model learns what a small data set has."""
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
 DataT = TypeVar("DataT")
 
@@ -73,7 +78,8 @@ class Stage(Generic[ConfigT, DataT]):
     """A command that trains, by the name under which `runs/stages.py: STAGES` describes its runs.
 
     output: returns the run directory for the settings. read: reads the data. prepare: loads the model, and builds the
-    task. show: prints the result and the next commands. makes_assistant: whether `folio chat` can talk with its model.
+    task. show: prints the result and the next commands. length: the setting that says how long a run is, and its value.
+    makes_assistant: whether `folio chat` can talk with its model.
     check_recipe: raises UserError for a broken file beside a recipe, before anything else is done.
     """
 
@@ -84,6 +90,7 @@ class Stage(Generic[ConfigT, DataT]):
     read: Callable[[ConfigT], Inputs[DataT]]
     prepare: Callable[[ConfigT, Inputs[DataT], RunDirectory, Console], Prepared]
     show: Callable[[RunDirectory, Console], None]
+    length: Callable[[ConfigT], tuple[str, float]]
     makes_assistant: bool = False
     check_recipe: Callable[[Path], object] | None = None
 
@@ -119,12 +126,16 @@ class Stage(Generic[ConfigT, DataT]):
             self.show(run, console)
 
     def _train(self, config: ConfigT, recipe: Path | None, run: RunDirectory, console: Console) -> None:
-        inputs = self.read(config)
+        with activity("Reading the data"):
+            inputs = self.read(config)
         if run.exists:
             require_same(inputs, run)
         prepared = self.prepare(config, inputs, run, console)
         training = prepared.training
         show_table(prepared.facts, console)
+        setting, value = self.length(config)
+        if training.task.steps < FEW_STEPS:
+            console.print(too_few(training.task.steps, setting, value))
         if not run.exists:
             data = {"data": inputs.origin, "data_sha256": inputs.digest, "before": dict(prepared.before)}
             begin_run(self.name, config, recipe, training, run, **data)
@@ -143,6 +154,13 @@ def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
             f"{run.path} learned from other data, or from another model, than are there now ({inputs.origin}): bring "
             "them back, or choose another --run."
         )
+
+
+def too_few(steps: int, setting: str, value: float) -> str:
+    """Return a sentence about a run that is too short to learn. setting, value: what says how long it is."""
+    longer = math.ceil(value * ENOUGH_STEPS / steps)
+    made = "One step is" if steps == 1 else f"{steps} steps are"
+    return f"{made} too few to learn much: --{setting} {longer} would make about {ENOUGH_STEPS}."
 
 
 def digest_of(data: object, *models: Path) -> str:
@@ -179,4 +197,8 @@ def metrics_before(training: Training, run: RunDirectory) -> Mapping[str, float]
         # The model at hand may be another one by now, or a checkpoint.
         before: dict[str, Any] = run.read_info()["before"]
         return before
-    return training.evaluation(training.model)
+    start = time.monotonic()
+    with activity("Evaluating the model that the run starts from"):
+        metrics = training.evaluation(training.model)
+    training.budget.pause_seconds = time.monotonic() - start
+    return metrics
