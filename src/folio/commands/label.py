@@ -224,10 +224,15 @@ class Label:
     name = "label"
     config = LabelConfig
     makes_assistant = False
+    resume_flags = ()
 
     def output(self, config: LabelConfig) -> Path:
         """Return the folder for the preferences."""
         return config.out or default_run(config.model, "label")
+
+    def is_made(self, config: LabelConfig) -> bool:
+        """Return whether the folder has preferences."""
+        return all(os.path.exists(self.output(config) / name) for name in (TRAIN, VALIDATION))
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""

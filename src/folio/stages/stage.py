@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from rich.console import Console
 
 from folio.activity import activity
+from folio.config import from_table
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import Progress, make_console
@@ -94,6 +95,16 @@ class Stage(Generic[ConfigT, DataT]):
     makes_assistant: bool = False
     check_recipe: Callable[[Path], object] | None = None
 
+    @property
+    def resume_flags(self) -> Sequence[str]:
+        """Flags with which the command continues what it has begun."""
+        return ("--resume",)
+
+    def is_made(self, config: ConfigT) -> bool:
+        """Return whether these settings' run is finished."""
+        run = RunDirectory(self.output(config))
+        return run.exists and bool(run.read_info()["status"] == "finished")
+
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
         recipe, flags = take_recipe(self.name, arguments)
@@ -140,6 +151,11 @@ class Stage(Generic[ConfigT, DataT]):
             data = {"data": inputs.origin, "data_sha256": inputs.digest, "before": dict(prepared.before)}
             begin_run(self.name, config, recipe, training, run, **data)
         unfinished = resume(training, run, console)
+        if (
+            config.output.minutes
+            != from_table(self.config, run.read_info()["config"], str(run.info_file)).output.minutes
+        ):
+            training.budget.spent_before = 0.0  # a new time was given, for this session
         progress = Progress(console, training.task.steps)
         recorder = Recorder(training, run, progress, prepared.samples, prepared.shown)
         train_to_end(recorder, console, unfinished)
