@@ -114,7 +114,7 @@ def test_a_text_is_certain_at_some_id_and_half_before(text):
 
 def test_decoding_special_and_unknown_ids():
     assert TRAINED.decode([TRAINED.special_ids["<|end|>"], *TRAINED.encode("cat")]) == "<|end|>cat"
-    assert TRAINED.decode([TRAINED.vocab_size + 5]) == ""
+    assert TRAINED.decode([TRAINED.vocab_size + 5, -100, 2**40]) == ""
 
 
 def test_load_undoes_save(directory, tmp_path):

@@ -128,7 +128,8 @@ class BPETokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, special tokens by name. An id without a token, as in a padded embedding, adds nothing."""
-        return self._library.decode([int(i) for i in ids], skip_special_tokens=False)
+        known = [i for i in map(int, ids) if 0 <= i < self.vocab_size]
+        return self._library.decode(known, skip_special_tokens=False)
 
     def with_chat_tokens(self) -> BPETokenizer:
         """Return this tokenizer with all tokens of the chat template; missing ones get the next ids.
@@ -142,14 +143,17 @@ class BPETokenizer:
         library.post_processor = None
         return replace(self, content=library.to_str(), bos=STANDARD_NAMES["bos"], eos=STANDARD_NAMES["eos"])
 
-    def save(self, directory: Path) -> None:
-        """Write `tokenizer.json`, its settings and, where all its tokens are there, the chat template."""
+    def save(self, directory: Path, block_size: int | None = None) -> None:
+        """Write `tokenizer.json`, its settings and, where all its tokens are there, the chat template.
+
+        block_size: the model's context, written as `model_max_length`.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILE).write_text(self.content, encoding="utf-8")
         is_for_chat = has_chat_tokens(self.special_ids)
         pad = STANDARD_NAMES["pad"] if is_for_chat else None
         names = {"bos": self.bos, "eos": self.eos, "pad": pad}
-        save_settings(directory, {name: token for name, token in names.items() if token})
+        save_settings(directory, {name: token for name, token in names.items() if token}, block_size)
         if is_for_chat:
             save_template(directory)
 

@@ -101,21 +101,25 @@ class CharTokenizer:
         return _text(codes[known]), "".join(dict.fromkeys(_text(codes[~known])))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids, special tokens by name. Raises KeyError for an id without a token."""
-        return "".join(self._tokens[int(i)] for i in ids)
+        """Return the text of ids, special tokens by name. An id without a token, as in a padded embedding, adds nothing."""
+        return "".join(self._tokens.get(int(i), "") for i in ids)
 
     def with_chat_tokens(self) -> CharTokenizer:
         """Return self: it always has them."""
         return self
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: Path, block_size: int | None = None) -> None:
         """Write `tokenizer.json`, its settings and the chat template, as `transformers.AutoTokenizer` reads them.
 
-        There it gives the same ids, except for special tokens in text (see `encode`). It adds no `<|bos|>`.
+        There it gives the same ids, except for special tokens in text (see `encode`) and unknown characters: they become
+        padding, which others leave out of the loss, because an id of their own would need a larger embedding. It adds no
+        `<|bos|>`. block_size: the model's context, written as `model_max_length`.
         """
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-        tokenizer = Tokenizer(models.WordLevel({token: i for i, token in self._tokens.items()}))
+        unknown = STANDARD_NAMES["pad"]
+        vocab = {token: i for i, token in self._tokens.items()}
+        tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=unknown))
         # Unlike ".", this class takes in newlines.
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         tokenizer.decoder = decoders.Fuse()
@@ -124,7 +128,7 @@ class CharTokenizer:
         )
         directory.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(directory / "tokenizer.json"))
-        save_settings(directory, STANDARD_NAMES)
+        save_settings(directory, {**STANDARD_NAMES, "unk": unknown}, block_size)
         save_template(directory)
 
     @classmethod
