@@ -152,12 +152,12 @@ def test_auto_tokenizer_learns_the_context(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"model": {"type": "WordLevel", "vo', "is damaged"),
-        (b"\xff\xfe", "is damaged"),
-        (b"[]", "is damaged"),
-        (b"{}", "is damaged"),
-        (b'{"model": []}', "is damaged"),
-        (b'{"model": {"type": "WordLevel", "vocab": 3}}', "is damaged"),
+        (b'{"model": {"type": "WordLevel", "vo', "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[]", "must hold a JSON object"),
+        (b"{}", "is no tokenizer"),
+        (b'{"model": []}', "is no tokenizer"),
+        (b'{"model": {"type": "WordLevel", "vocab": 3}}', "is no tokenizer"),
         (b'{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}', "holds a tokenizer of kind BPE"),
         (b'{"model": {"type": "WordLevel", "vocab": {"a": 0}}}', "is not a character tokenizer"),
         (b'{"model": {"type": "WordLevel", "vocab": {"hello": 0}}}', "is not a character tokenizer"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from folio.errors import UserError
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES, save_settings
+from folio.tokenizer.tokenizer_json import ADVICE, FILE, model_kind, read_content
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class CharTokenizer:
             [AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS]
         )
         directory.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(directory / "tokenizer.json"))
+        tokenizer.save(str(directory / FILE))
         save_settings(directory, {**STANDARD_NAMES, "unk": unknown}, block_size)
         save_template(directory)
 
@@ -137,20 +137,15 @@ class CharTokenizer:
 
         Raises UserError where the file is missing, damaged, or holds another kind of tokenizer.
         """
-        path = directory / "tokenizer.json"
-        try:
-            model = json.loads(path.read_text(encoding="utf-8"))["model"]
-            kind, vocab = model.get("type"), dict(model["vocab"])
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be read ({error.strerror}): name the directory of a model that folio saved."
-            ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is damaged: copy it again, or save the model again.") from error
-        if kind != "WordLevel":
+        path = directory / FILE
+        content = read_content(path)
+        if (kind := model_kind(content)) != "WordLevel":
             raise UserError(
                 f"{path} holds a tokenizer of kind {kind}, not a character tokenizer: load it as that kind."
             )
+        vocab = content["model"].get("vocab")
+        if not isinstance(vocab, dict):
+            raise UserError(f"{path} is no tokenizer: it has no vocabulary. {ADVICE}")
         characters = [token for token in vocab if token not in SPECIAL_TOKENS]
         if all(len(character) == 1 for character in characters):
             tokenizer = cls(characters)
