@@ -17,7 +17,9 @@ UNUSED = frozenset(
     summary_first_dropout summary_proj_to_labels summary_type summary_use_proj task_specific_params
 
     layer_types max_window_layers n_ctx
+
+    is_llama_config transformers.js_config unsloth_fixed unsloth_version
     """.split()  # noqa: SIM905 (one line each would be a hundred)
 )
-"""How a model is stored, run or trained, what text generation begins and ends with, the heads of other tasks, and what
-belongs to settings that are read."""
+"""How a model is stored, run or trained, what text generation begins and ends with, the heads of other tasks, what belongs
+to settings that are read, and notes of other programs."""

@@ -63,8 +63,8 @@ def load(
     """Load a model and its tokenizer.
 
     Args:
-        path: a run directory (its best model), a checkpoint in it, or any GPT-2, Llama, Mistral, Qwen2 or Qwen3 model directory in Hugging
-            Face's format.
+        path: a run directory (its best model), a checkpoint in it, or any GPT-2, Llama, Mistral, Qwen2 or Qwen3 model
+            directory in Hugging Face's format.
         device: device of the model.
         dropout: replaces the model's own. Use 0 for reinforcement learning and DPO.
 
