@@ -16,6 +16,7 @@ COVERED_BY = {
     "data/known.py": "data/test_records.py",
     "lecture/ladder.py": "lecture/test_rungs.py",
     "model/architectures.py": "model/test_directory.py",
+    "model/unused_settings.py": "model/test_architecture.py",
     "report/ladder.py": "commands/test_ladder.py",
     "report/overoptimization.py": "report/test_rl_figure.py",
     "report/policy.py": "stages/test_policy.py",

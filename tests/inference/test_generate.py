@@ -3,7 +3,9 @@
 import dataclasses
 
 import pytest
+import torch
 from chatty import make_chatty
+from random_models import random_gpt
 
 from folio.errors import UserError
 from folio.inference.config import GenerationConfig
@@ -110,3 +112,28 @@ def test_mistakes():
         stream(model, tokenizer, "a", top_k="two")
     with pytest.raises(UserError, match="nothing to answer"):
         chat(model, tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+
+
+@pytest.mark.parametrize("sampling", [{}, {"temperature": 0.0}, {"top_k": 3}, {"repetition_penalty": 1.5}])
+def test_rows_of_an_embedding_beyond_the_tokenizer_are_never_drawn(sampling):
+    small, tokenizer = make_chatty()
+    model = random_gpt(**{**dataclasses.asdict(small.config), "vocab_size": 128})
+    with torch.no_grad():
+        model.head.weight[tokenizer.vocab_size :] *= 10  # likelier than all tokens, or less likely
+    (completion,) = Engine(model).generate([[0]], GenerationConfig(max_new_tokens=20))
+    assert max(completion.ids) >= tokenizer.vocab_size, "or the test would show nothing"
+    for seed in range(5):
+        assert generate(model, tokenizer, "abc", max_new_tokens=20, seed=seed, **sampling) is not None
+        config = GenerationConfig(
+            max_new_tokens=20,
+            seed=seed,
+            sampling=SamplingConfig(**sampling),
+            vocab_size=tokenizer.vocab_size,
+        )
+        (completion,) = Engine(model).generate([[0]], config)
+        assert max(completion.ids) < tokenizer.vocab_size
+        logits = model.eval()(torch.tensor([[0, *completion.ids[:-1]]]))[0] / (
+            sampling.get("temperature", 1) or 1
+        )
+        expected = logits.log_softmax(-1).gather(1, torch.tensor(completion.ids)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(completion.logprobs), expected.detach(), atol=1e-4, rtol=1e-4)

@@ -22,7 +22,6 @@ from folio.batch import Batch, Loss
 from folio.data.windows import validation_windows
 from folio.evaluation.loss import HeldOut
 from folio.files import damage, read_lines
-from folio.model.architectures import ARCHITECTURES
 from folio.objectives.next_token import next_token_loss
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
@@ -110,7 +109,7 @@ def test_a_finished_run_shows_its_result_at_once(folio, finished):
         assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["qwen3", "llama", "gpt2"])
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_every_architecture_and_optimizer_trains(pretrain, run, architecture, optimizer):
     rate = "0.02" if optimizer == "muon" else "0.003"

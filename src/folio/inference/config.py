@@ -23,3 +23,5 @@ class GenerationConfig(Settings):
     """The same seed gives the same tokens."""
     stop_ids: tuple[int, ...] = ()
     """A row ends with the first of these tokens."""
+    vocab_size: Annotated[int, Ge(1)] | None = None
+    """Draw ids below it only: embeddings may have more rows than the tokenizer has tokens. None: any of the model's."""

@@ -69,6 +69,7 @@ def sample_completions(
             sampling=SamplingConfig(temperature=temperature),
             seed=seed,
             stop_ids=(end,),
+            vocab_size=tokenizer.vocab_size,
         ),
     )
     special = set(tokenizer.special_ids.values())

@@ -22,7 +22,7 @@ PARAMETERS_PER_TOKEN_OF_TEXT = 3.0
 """Maximum number of parameters per token of training text; larger models only memorize it sooner."""
 TOKENS_PER_STEP = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 """By device: small steps learn more per token, large ones keep a GPU busy. Only the value for the CPU was measured."""
-MLP_WIDTHS = {"swiglu": 8 / 3, "gelu": 4.0}
+MLP_WIDTHS = {"swiglu": 8 / 3, "gelu": 4.0, "gelu_exact": 4.0}
 """Hidden size of a feed-forward layer as a multiple of the width C; both give 8 C^2 parameters."""
 MAX_BLOCK_SIZE = 256
 MAX_EPOCHS = 40
