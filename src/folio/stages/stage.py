@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -146,11 +146,17 @@ def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
 
 
 def digest_of(data: object, *models: Path) -> str:
-    """Return a SHA-256 of data, which JSON can hold, and of the weights of the models that a run starts from."""
-    digest = hashlib.sha256(json.dumps(data, default=asdict).encode())
+    """Return a SHA-256 of data, as JSON holds them, and of the weights of the models that a run starts from."""
+    digest = hashlib.sha256(json.dumps(data, default=_json_value).encode())
     for model in models:
         digest.update(weights_digest(find_model(model)).encode())
     return digest.hexdigest()
+
+
+def _json_value(value: Any) -> object:
+    return (
+        asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    )  # dates in tables
 
 
 def draw_losses(run: RunDirectory) -> None:
