@@ -126,8 +126,7 @@ def in_a_line(error: BaseException) -> str:
 def load_function(spec: str) -> RewardFunction:
     """Return a function of a file, given as `file.py:name`, in this process.
 
-    The file's folder becomes importable, as when Python runs the file. Raises UserError where there is no such
-    function, and whatever the file raises.
+    Raises UserError where there is no such function, and whatever the file raises.
     """
     file, colon, name = spec.rpartition(":")
     if not colon:
@@ -149,8 +148,5 @@ def _import_file(file: Path) -> ModuleType:
         raise UserError(f"{file} is no Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look for it
-    folder = str(file.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     spec.loader.exec_module(module)
     return module

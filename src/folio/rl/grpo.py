@@ -98,6 +98,7 @@ def grpo(
     `reward`, `kl`, `length`, `stop_share` and others of the rollout, `equal_groups`, and those of `grpo_loss`.
     """
     config = from_table(GRPOConfig, settings, "grpo", config)
+    order = order_prompts(prompts, model, tokenizer, config.rollout)
     sampler = build_sampler(model, reference, tokenizer, reward, config.rollout)
-    order = order_prompts(prompts, model, tokenizer, sampler.reward, config.rollout)
+    sampler.reward.check_columns([prompt.columns for prompt in order.prompts])
     return grpo_task(sampler, order, config).reports()

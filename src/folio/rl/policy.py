@@ -143,16 +143,8 @@ def as_reward(reward: Reward, tokenizer: Tokenizer) -> WeightedSum:
 
 
 def order_prompts(
-    prompts: Sequence[PromptRow],
-    model: GPT,
-    tokenizer: Tokenizer,
-    reward: WeightedSum,
-    config: RolloutConfig,
+    prompts: Sequence[PromptRow], model: GPT, tokenizer: Tokenizer, config: RolloutConfig
 ) -> PromptOrder:
-    """Return the order in which rollouts take prompts.
-
-    Warns and raises as `encode_prompts`, and raises UserError where the reward asks for a column that a prompt lacks.
-    """
-    encoded = encode_prompts(prompts, tokenizer, model.config.block_size - config.max_new_tokens)
-    reward.check_columns([prompt.columns for prompt in encoded])
-    return PromptOrder(encoded, config.seed)
+    """Return the order in which rollouts take prompts. Warns and raises as `encode_prompts`."""
+    room = model.config.block_size - config.max_new_tokens
+    return PromptOrder(encode_prompts(prompts, tokenizer, room), config.seed)

@@ -153,6 +153,7 @@ def ppo(
             not know, a reward that fails, or one that asks for a column that a prompt lacks.
     """
     config = from_table(PPOConfig, settings, "ppo", config)
+    order = order_prompts(prompts, model, tokenizer, config.rollout)
     sampler = build_sampler(model, reference, tokenizer, reward, config.rollout)
-    order = order_prompts(prompts, model, tokenizer, sampler.reward, config.rollout)
+    sampler.reward.check_columns([prompt.columns for prompt in order.prompts])
     return ppo_task(sampler, order, build_critic(sampler.reward, model), config).reports()

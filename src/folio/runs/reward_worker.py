@@ -27,6 +27,7 @@ def main() -> None:
     requests, replies = take_pipes()
     owner = os.getpid()
     hello = json.loads(requests.readline())
+    sys.path.insert(0, os.path.abspath(os.path.dirname(hello["function"])))  # as when Python runs the file
     try:
         with alarm(hello["import_seconds"]):
             function = load_function(hello["function"])
@@ -78,12 +79,15 @@ def leave_if_forked(owner: int) -> None:
 
 
 def send(replies: IO[bytes], reply: dict[str, Any]) -> None:
-    """Write a reply, after what the function has written."""
+    """Write a reply, after what the function has written. Ends this process where there is nobody to write to."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # they may be closed, or another object by now
             stream.flush()
-    replies.write(json.dumps(reply).encode() + b"\n")
-    replies.flush()
+    try:
+        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.flush()
+    except (OSError, ValueError):  # or the function has closed all files, which is seen at the other end
+        os._exit(1)
 
 
 @contextmanager
