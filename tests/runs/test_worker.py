@@ -9,7 +9,7 @@ import warnings
 import psutil
 import pytest
 
-from folio.errors import FolioWarning, UserError
+from folio.errors import UserError
 from folio.rl.functions import CallError, Row
 from folio.runs import worker as module
 from folio.runs.worker import Worker
