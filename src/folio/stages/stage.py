@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -113,6 +115,8 @@ class Stage(Generic[ConfigT, DataT]):
             raise UserError(
                 f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}; for a text of your own use --data FILE."
             )
+        if takes_model and recipe is None and flags and not flags[0].startswith("-"):
+            check_start(flags[0], self.name)
         if recipe is not None and self.check_recipe is not None:
             self.check_recipe(recipe)
         prog = f"folio {self.name} {arguments[0] if recipe else ''}".strip()
@@ -163,6 +167,18 @@ class Stage(Generic[ConfigT, DataT]):
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
 
 
+def check_start(name: str, stage: str) -> None:
+    """Raise UserError, with the nearest name there is, where a stage is to start from what is not there."""
+    path = Path(name).expanduser()
+    if os.path.exists(path):
+        return
+    runs = (str(run.parent) for folder in {path.parent, Path("runs")} for run in folder.glob("*/run.json"))
+    recipes = known_recipes(stage)
+    close = get_close_matches(name, [*runs, *recipes.split(", ")], n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"Recipes: {recipes}."
+    raise UserError(f"{name}: no such run or model directory, and no such recipe. {hint}")
+
+
 def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
     """Raise UserError where a run, finished or not, learned from something else than these inputs."""
     if run.read_info()["data_sha256"] != inputs.digest:
@@ -180,11 +196,17 @@ def too_few(steps: int, setting: str, value: float) -> str:
 
 
 def digest_of(data: object, *models: Path) -> str:
-    """Return a SHA-256 of data, which JSON can hold, and of the weights of the models that a run starts from."""
-    digest = hashlib.sha256(json.dumps(data, default=asdict).encode())
+    """Return a SHA-256 of data, as JSON holds them, and of the weights of the models that a run starts from."""
+    digest = hashlib.sha256(json.dumps(data, default=_json_value).encode())
     for model in models:
         digest.update(weights_digest(find_model(model)).encode())
     return digest.hexdigest()
+
+
+def _json_value(value: Any) -> object:
+    return (
+        asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    )  # dates in tables
 
 
 def draw_losses(run: RunDirectory) -> None:
