@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from folio.errors import UserError
 from folio.model.config import GPTConfig
@@ -161,11 +161,14 @@ def _without_rope_nesting(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(name: str, key: str, value: object) -> Any:
     """Convert a setting to the type of its `GPTConfig` field. Raises UserError for another type."""
-    wanted = {each.name: each.type for each in fields(GPTConfig)}[name]
-    accepted = {"int": (int,), "float": (int, float), "bool": (bool,)}[str(wanted)]
-    if not isinstance(value, accepted) or (isinstance(value, bool) and wanted != "bool"):
-        raise UserError(f"{key} is {value!r}: it must be of type {wanted}.")
-    return float(value) if wanted == "float" and isinstance(value, int) else value
+    wanted = get_type_hints(GPTConfig)[name]
+    accepted = (int, float) if wanted is float else (wanted,)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
+        raise UserError(f"{key} is {value!r}: it must be of type {wanted.__name__}.")
+    try:
+        return wanted(value)
+    except OverflowError:
+        raise UserError(f"{key} is too large.") from None
 
 
 def _either(values: tuple[object, ...]) -> str:

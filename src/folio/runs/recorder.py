@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from folio.checkpoint import saved_steps
-from folio.files import append_line, write_directory
+from folio.files import append_line, sync, write_directory
 from folio.log import Progress, format_duration
 from folio.runs.directory import RunDirectory
 from folio.runs.samples import SampleSource
@@ -48,7 +48,9 @@ class Recorder:
 
     def save(self, report: StepReport) -> None:
         """Write checkpoints/step-N, and remove those older than the one before it."""
-        new = self.run.checkpoints / f"step-{report.step}"
+        if self.run.metrics_file.exists():
+            sync(self.run.metrics_file)  # a power cut must not leave a checkpoint with a shorter history
+        new = self.run.checkpoint(report.step)
         self.training.save(new, report)
         saved = saved_steps(self.run.checkpoints)
         # Newer ones, if there are any, are damaged, and will be written again.

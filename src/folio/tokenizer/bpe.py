@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from folio.errors import UserError
+from folio.files import write_file
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import (
     SETTINGS,
@@ -144,8 +145,7 @@ class BPETokenizer:
 
     def save(self, directory: Path) -> None:
         """Write `tokenizer.json`, its settings and, where all its tokens are there, the chat template."""
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / FILE).write_text(self.content, encoding="utf-8")
+        write_file(directory / FILE, self.content.encode())
         is_for_chat = has_chat_tokens(self.special_ids)
         pad = STANDARD_NAMES["pad"] if is_for_chat else None
         names = {"bos": self.bos, "eos": self.eos, "pad": pad}

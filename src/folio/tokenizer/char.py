@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folio.errors import UserError
+from folio.files import write_file
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES, save_settings
 
@@ -122,8 +123,7 @@ class CharTokenizer:
         tokenizer.add_special_tokens(
             [AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS]
         )
-        directory.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(directory / "tokenizer.json"))
+        write_file(directory / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
         save_settings(directory, STANDARD_NAMES)
         save_template(directory)
 
