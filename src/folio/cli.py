@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
         with clock(), warnings.catch_warnings(), shown_logs():
-            warnings.simplefilter("always", FolioWarning)
+            warnings.simplefilter("default", FolioWarning)  # the same words from one place once
             warnings.showwarning = show_warning  # type: ignore[assignment]  # the rest of its arguments is never used
             find_command(arguments)(arguments[1:])
     except UserError as error:

@@ -21,7 +21,7 @@ from folio.errors import UserError
 from folio.log import make_console
 from folio.model.directory import read_config as read_model_config
 from folio.runs.flags import read_config
-from folio.runs.load import find_model
+from folio.runs.load import read_model
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
 
@@ -62,8 +62,9 @@ def show(arguments: Sequence[str]) -> None:
     config = read_config(ShowConfig, arguments, recipe=None, prog="folio data show", description=__doc__)
     console = make_console()
     conversations = find_conversations(config.data, config.validation)
-    directory = find_model(config.run)
-    block_size, tokenizer = read_model_config(directory).block_size, load_tokenizer(directory)
+    block_size, tokenizer = read_model(
+        config.run, lambda directory: (read_model_config(directory).block_size, load_tokenizer(directory))
+    )
     parts = {"train": conversations.train, "validation": conversations.validation}
     examples = {name: tokenize_all(tokenizer, part, block_size) for name, part in parts.items()}
     pairs = [pair for name in parts for pair in zip(parts[name], examples[name], strict=True)]

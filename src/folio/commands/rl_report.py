@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -85,7 +86,7 @@ def report(run: RunDirectory, history: History, figure: Path, console: Console) 
     )
     console.print()
     show_findings(diagnose(history), history, console)
-    show_samples(read_lines(run.samples_file), console)
+    show_samples(read_lines(run.samples_file, is_sample), console)
     draw_history(history, str(run.path), figure)
     console.print(f"figure  {figure}", soft_wrap=True)
 
@@ -141,12 +142,18 @@ def healthy_summary(history: History) -> str:
     return f"No problems found in the metrics. {'; '.join(facts)}."
 
 
-def show_samples(samples: Sequence[object], console: Console) -> None:
+def is_sample(record: Mapping[str, Any]) -> bool:
+    """Return whether an object is a line of samples.jsonl."""
+    return isinstance(record.get("step"), int) and all(
+        isinstance(record.get(key), str) for key in ("prompt", "text")
+    )
+
+
+def show_samples(samples: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print the answers to the fixed prompts at the first and the last evaluation."""
     answers: dict[int, dict[str, str]] = {}
     for each in samples:
-        if isinstance(each, dict) and each.keys() >= {"step", "prompt", "text"}:
-            answers.setdefault(each["step"], {})[each["prompt"]] = answer_of(str(each["text"]))
+        answers.setdefault(each["step"], {})[each["prompt"]] = answer_of(each["text"])
     shown = [step for step in answers if step in (min(answers), max(answers))]
     for prompt in answers[shown[0]] if shown else ():
         console.print(Text(f"> {prompt}", "bold"), soft_wrap=True)

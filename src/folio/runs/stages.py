@@ -57,10 +57,13 @@ STAGES = {
 def kept_record(records: Iterable[dict[str, Any]], metrics: Iterable[str]) -> dict[str, Any] | None:
     """Return the record of the model that a run keeps, or None if no record has one of these metrics.
 
-    Where there is a validation loss, the model with the lowest is kept; else the newest.
+    Where there is a validation loss, the model with the lowest is kept; else the newest. Records that lack metrics which
+    others have are damaged, and count only where there are no others.
     """
     names = set(metrics)
     evaluated = [record for record in records if names & record.keys()]
+    most = max((len(names & record.keys()) for record in evaluated), default=0)
+    evaluated = [record for record in evaluated if len(names & record.keys()) == most]
     with_loss = [record for record in evaluated if "val_loss" in record]
     if with_loss:
         return min(with_loss, key=lambda record: float(record["val_loss"]))

@@ -20,7 +20,6 @@ from folio.config import Count, Seed, Settings, from_table
 from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, spread_windows, validation_windows
 from folio.evaluation.loss import HeldOut
-from folio.files import read_lines
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
@@ -303,7 +302,7 @@ def draw_losses(run: RunDirectory) -> None:
     if reference and reference.mismatch(info):
         reference = None
     plan = from_table(Plan, info["plan"], str(run.info_file))
-    plot_losses(read_lines(run.metrics_file), plan.total_tokens, run.plot, reference)
+    plot_losses(run.read_metrics(), plan.total_tokens, run.plot, reference)
 
 
 STAGE = Stage(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from folio.errors import FolioWarning, UserError, parsing
-from folio.files import read_json
+from folio.files import read_json, write_file
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import (
     SETTINGS,
@@ -164,8 +164,7 @@ class BPETokenizer:
 
         block_size: the model's context, written as `model_max_length`.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / FILE).write_text(self.content, encoding="utf-8")
+        write_file(directory / FILE, self.content.encode())
         is_for_chat = has_chat_tokens(self.special_ids)
         pad = STANDARD_NAMES["pad"] if is_for_chat else None
         names = {"bos": self.bos, "eos": self.eos, "pad": pad}
