@@ -21,7 +21,8 @@ from folio.files import append_line
 from folio.inference.chat import ChatSession
 from folio.inference.comparison import preference, write_two
 from folio.inference.sampling import SamplingConfig
-from folio.log import make_console, notify
+from folio.log import make_console
+from folio.notices import notify
 from folio.report.side_by_side import show_side_by_side
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, stage_of

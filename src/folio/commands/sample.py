@@ -15,7 +15,7 @@ from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
-from folio.log import notify
+from folio.notices import notify
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_inference
 from folio.runtime import choose_device

@@ -14,9 +14,9 @@ from rich.cells import cell_len
 
 from folio.errors import UserError
 from folio.inference.inspection import Inspection, inspect
-from folio.log import notify
 from folio.model.architectures import architecture_of
 from folio.model.config import GPTConfig
+from folio.notices import notify
 from folio.runs.load import load_for_inference
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS
