@@ -13,6 +13,8 @@ from typing import Any
 from folio.config import flatten
 from folio.runs.directory import RunDirectory
 
+CHAT = "folio chat {run}"
+
 
 @dataclass(frozen=True)
 class StageSummary:
@@ -26,11 +28,16 @@ class StageSummary:
     next: Sequence[str]
     details: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def makes_assistant(self) -> bool:
+        """Whether one can talk with the models."""
+        return CHAT in self.next
+
 
 PREFERENCES = {"val_accuracy": "accuracy on held-out pairs"}
 POLICY = StageSummary(
     metrics={"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL per answer"},
-    next=("folio chat {run}", "folio rl-report {run}"),
+    next=(CHAT, "folio rl-report {run}"),
     details={
         "val_length": "tokens per answer",
         "val_stop_share": "answers that stop",
@@ -46,9 +53,9 @@ STAGES = {
             "folio pretrain --data your-text.txt",
         ),
     ),
-    "sft": StageSummary(metrics={"val_loss": "loss of held-out answers"}, next=("folio chat {run}",)),
+    "sft": StageSummary(metrics={"val_loss": "loss of held-out answers"}, next=(CHAT,)),
     "reward": StageSummary(metrics=PREFERENCES, next=("folio ppo {model} --reward {run}",)),
-    "dpo": StageSummary(metrics=PREFERENCES, next=("folio chat {run}",)),
+    "dpo": StageSummary(metrics=PREFERENCES, next=(CHAT,)),
     "ppo": POLICY,
     "grpo": POLICY,
 }

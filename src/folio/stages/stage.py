@@ -17,6 +17,7 @@ from folio.log import Progress, make_console
 from folio.model.directory import weights_digest
 from folio.report.loss_figure import plot_losses
 from folio.report.tables import show_table
+from folio.runs.assistants import run_of
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.load import find_model, stage_of
@@ -161,10 +162,7 @@ def draw_losses(run: RunDirectory) -> None:
 
 def default_run(model: Path, stage: str) -> Path:
     """Return runs/NAME-STAGE for a model in a run NAME, or NAME-ANOTHER if stage ANOTHER made that run."""
-    place = model.resolve()
-    if place.parent.name == "checkpoints":
-        place = place.parent.parent
-    place = place.parent if place.name == "best" else place
+    place = run_of(model)
     return Path("runs") / f"{place.name.removesuffix(f'-{stage_of(place)}')}-{stage}"
 
 
