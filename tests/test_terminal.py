@@ -11,7 +11,7 @@ for turn in typed_turns("> ", Path(sys.argv[1])):
     print("turn", repr(turn))
 print("left")
 """
-CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
+CTRL_D, UP = "\x04", "\x1b[A"
 
 
 @pytest.fixture
@@ -52,17 +52,14 @@ def test_ctrl_c_clears_the_line_and_a_second_one_leaves(typing):
         terminal.wait_for("> ")
         terminal.type("half a li")
         terminal.wait_for("half a li")
-        terminal.type(CTRL_C)
-        terminal.wait_for("Ctrl-C again leaves, as does Ctrl-D.")
+        terminal.interrupt("Ctrl-C again leaves, as does Ctrl-D.")
         terminal.wait_for("> ")
         terminal.type("whole\n")
         terminal.wait_for("turn 'whole'")
         terminal.wait_for("> ")
-        terminal.type(CTRL_C)
-        terminal.wait_for("Ctrl-C again leaves")
+        terminal.interrupt("Ctrl-C again leaves")
         terminal.wait_for("> ")
-        terminal.type(CTRL_C)
-        terminal.wait_for("left")
+        terminal.interrupt("left")
         assert terminal.wait_for_end() == 0
 
 

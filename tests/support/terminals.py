@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -28,6 +28,17 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
+
+    def interrupt(self, words: str) -> str:
+        """Press Ctrl-C and return what is shown up to and with these words.
+
+        Pressed in the moment in which Python begins to wait for a key, it is noticed at the next one only: press again.
+        """
+        for _ in range(10):
+            self.type("\x03")
+            with suppress(AssertionError):
+                return self.wait_for(words, 5.0)
+        raise AssertionError(f"{words!r} is not in {self.shown!r}")
 
     def wait_for(self, words: str, seconds: float = 60.0) -> str:
         """Return what is shown up to and with these words, and forget it."""

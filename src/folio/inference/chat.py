@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from folio.errors import UserError
 from folio.inference.config import GenerationConfig
@@ -84,7 +84,7 @@ class ChatSession:
             raise UserError("nothing is left of that message: write another.")
         self.messages.append({"role": "user", "content": text})
 
-    def answer(self) -> Iterator[str]:
+    def answer(self) -> Generator[str]:
         """Yield the answer to the last user turn in pieces, as they are written.
 
         What was written becomes the assistant's turn, also where the caller stops early. A user turn that gets no answer
