@@ -8,7 +8,15 @@ from rich.table import Table
 from rich.text import Text
 from signs import OBEYED
 
-from folio.log import Progress, format_count, format_duration, format_size, make_console
+from folio.log import (
+    Progress,
+    format_count,
+    format_duration,
+    format_number,
+    format_size,
+    format_speed,
+    make_console,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +105,15 @@ def test_the_bar_and_colors_still_reach_a_terminal(capsys):
 @pytest.mark.parametrize(("n", "shown"), [(0, "0 steps"), (1, "1 step"), (2000, "2,000 steps")])
 def test_a_count_and_its_noun(n, shown):
     assert format_count(n, "step") == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.004, "0.00"), (-0.006, "-0.01"), (1.234, "1.23")])
+def test_no_number_is_a_negative_zero(value, shown):
+    assert format_number(value, 2) == shown
+
+
+@pytest.mark.parametrize(
+    ("speed", "shown"), [(1.2345e12, "1,234 GFLOP/s"), (4.2e7, "0.042 GFLOP/s"), (1.23e9, "1.2 GFLOP/s")]
+)
+def test_a_slow_speed_is_not_zero(speed, shown):
+    assert format_speed(speed) == shown

@@ -64,14 +64,20 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def format_number(value: float) -> str:
-    """Format a number with three decimals, and negative zero without its sign."""
-    return f"{round(value, 3) + 0.0:.3f}"
+def format_number(value: float, decimals: int = 3) -> str:
+    """Format a number, and negative zero without its sign."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def format_size(n_bytes: float) -> str:
     """Format bytes in MB or GB."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def format_speed(flops_per_second: float) -> str:
+    """Format a speed in GFLOP/s: whole ones from 10 on, two digits of a slower one."""
+    speed = flops_per_second / 1e9
+    return f"{speed:,.0f} GFLOP/s" if speed >= 10 else f"{speed:.2g} GFLOP/s"
 
 
 class Progress:
