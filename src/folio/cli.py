@@ -17,6 +17,7 @@ from folio import __version__
 from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.errors import FolioWarning, UserError
+from folio.notices import notify, printable
 from folio.runs.budget import clock
 
 INTERRUPTED = 130
@@ -51,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = show_warning  # type: ignore[assignment]  # the rest of its arguments is never used
             find_command(arguments)(arguments[1:])
     except UserError as error:
-        print(f"folio: {error}", file=sys.stderr)
+        notify(str(error))
         return 2
     except KeyboardInterrupt as interrupt:
-        print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
+        print(printable(f"\nInterrupted. {interrupt}".rstrip()), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`folio sample ... | head`), and so nobody is left to tell.
@@ -81,9 +82,10 @@ def find_command(arguments: Sequence[str]) -> Callable[[Sequence[str]], None]:
 
 def show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
     """Print a FolioWarning as a line for the user, and any other with its place in the code."""
-    is_ours = issubclass(category, FolioWarning)
-    text = f"folio: {message}\n" if is_ours else warnings.formatwarning(message, category, *place[:2])
-    print(text, end="", file=sys.stderr)
+    if issubclass(category, FolioWarning):
+        notify(str(message))
+    else:
+        print(printable(warnings.formatwarning(message, category, *place[:2])), end="", file=sys.stderr)
 
 
 class LogLines(logging.Handler):
@@ -91,7 +93,7 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message of a record."""
-        print(f"folio: {record.getMessage()}", file=sys.stderr)
+        notify(record.getMessage())
 
 
 @contextmanager

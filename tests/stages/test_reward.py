@@ -148,7 +148,7 @@ def test_a_finished_run_is_shown_again(reward):
 
 
 def test_lengths_alone_are_told(reward):
-    assert "length alone right about" in " ".join(reward().out.split())
+    assert "length alone the " in " ".join(reward().out.split())
 
 
 def test_pairs_that_do_not_fit_are_left_out_and_counted(reward, tmp_path):

@@ -178,3 +178,7 @@ def test_other_conversations_are_no_continuation(tune, talk, run):
     RunDirectory(run).set_status("interrupted")
     make_talk(talk, n=30)
     assert "learned from other data" in tune("--resume").mistake
+
+
+def test_a_mistyped_model_is_told_before_any_data_are_looked_for(folio):
+    assert "runs/nosuch: no such run" in folio("sft", "runs/nosuch", "--data", "nosuch.jsonl").mistake

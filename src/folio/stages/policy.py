@@ -14,7 +14,7 @@ from folio.data.known import find_prompts
 from folio.data.prompts import PromptMessages, sample_questions
 from folio.data.records import Parts, spread
 from folio.errors import UserError
-from folio.log import format_times
+from folio.log import format_count, format_times
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History
 from folio.rl.evaluation import PolicyEvaluation
@@ -82,8 +82,8 @@ class Policy:
         facts = {
             **self.facts,
             "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-            "training": f"{rollout.rollouts:,} rollouts of {rollout.rollout_size} answers, each learned from "
-            f"{format_times(rollout.epochs)}: {training.task.steps:,} steps",
+            "training": f"{format_count(rollout.rollouts, 'rollout')} of {format_count(rollout.rollout_size, 'answer')}, each learned from "
+            f"{format_times(rollout.epochs)}: {format_count(training.task.steps, 'step')}",
         }
         return Prepared(
             training=training,
@@ -105,6 +105,7 @@ def read_prompt_inputs(
     find_model(model)  # what is missing before what was not given
     if not rewards.reward:
         raise UserError("--reward is required: name a reward model or file.py:name.")
+    find_model(model)  # a name that was mistyped is told before any data are looked for
     parts = find_prompts(prompts.data, prompts.validation)
     names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
     models = [Path(name) for name in names if not is_function(name)]

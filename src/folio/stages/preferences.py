@@ -14,9 +14,10 @@ from folio.data.preferences import Pair, Preference, fitting_pairs, pair_batch, 
 from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
-from folio.log import format_times
+from folio.log import format_count, format_times
 from folio.model.transformer import Transformer
 from folio.runs.budget import Budget
+from folio.runs.load import find_model
 from folio.runs.state import Training
 from folio.runtime import Runtime, describe
 from folio.stages.stage import Inputs, digest_of
@@ -45,6 +46,7 @@ def read_preference_inputs(config: PreferencesConfig, model: Path) -> Inputs[Par
     """Read training and held-out preferences. Raises UserError where there are none."""
     if config.data is None:
         raise UserError("--data is required: name a file of preferences.")
+    find_model(model)  # a name that was mistyped is told before any data are looked for
     parts = find_parts(read_preferences, {}, config.data, config.validation)
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], model))
 
@@ -95,10 +97,11 @@ def pairs_training(
 
 def facts_of(pairs: Parts[Pair], epochs: float, training: Training) -> dict[str, str]:
     """Return what is shown before training."""
-    lengths = [(len(pair.chosen), len(pair.rejected)) for pair in pairs.validation]
+    longer = longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in pairs.validation])
+    rule, share = ("the longer answer", longer) if longer >= 0.5 else ("the shorter answer", 1 - longer)
     return {
         "preferences": f"{len(pairs.train):,} pairs for training, {len(pairs.validation):,} held out: {pairs.origin}",
-        "length alone": f"right about {longer_wins(lengths):.1%} of the held-out pairs: the baseline",
+        "length alone": f"{rule} is the better one in {share:.1%} of the held-out pairs: the baseline",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-        "training": f"{training.task.steps:,} steps, each pair {format_times(epochs)}",
+        "training": f"{format_count(training.task.steps, 'step')}, each pair {format_times(epochs)}",
     }

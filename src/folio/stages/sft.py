@@ -16,11 +16,11 @@ from folio.data.known import find_conversations
 from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
 from folio.evaluation.loss import HeldOut
-from folio.log import format_duration, format_times
+from folio.log import format_count, format_duration, format_times
 from folio.report.sft import show_result
 from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
-from folio.runs.load import load_to_teach_chat
+from folio.runs.load import find_model, load_to_teach_chat
 from folio.runs.rehearsal import rehearse
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.settings import RunConfig
@@ -61,6 +61,7 @@ class SFTRunConfig(Settings):
 
 def read(config: SFTRunConfig) -> Inputs[Parts[Conversation]]:
     """Read the conversations."""
+    find_model(config.model)  # a name that was mistyped is told before any data are looked for
     parts = find_conversations(config.data, config.validation)
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], config.model))
 
@@ -105,7 +106,7 @@ def prepare(
             "conversations": f"{len(conversations.train):,} for training, {len(conversations.validation):,} held out: "
             f"{conversations.origin}",
             "machine": f"{describe(runtime.device)}; {training.runtime}",
-            "training": f"{plan.steps:,} steps, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
+            "training": f"{format_count(plan.steps, 'step')}, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
         },
         before=metrics_before(training, run),
     )
