@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from folio.data.columns import Record, prompt_of
-from folio.data.records import Records, read_records, spread
+from folio.data.records import Kind, Records, read_records, spread
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages
 
@@ -20,15 +20,13 @@ def read_prompts(data: str | Path) -> Records[list[Message]]:
     A prompt is a row's `prompt` or `question`, a text or messages, or its conversation up to the user's last turn. So
     conversations, preferences and problems have prompts too. Raises UserError, naming file and line, for a row without.
     """
-    prompts = read_records(data, _prompt)
-    if not prompts:
-        raise UserError(f"{data} holds no prompts: name a file with `prompt` or `messages` in each row.")
-    return prompts
+    return read_records(data, PROMPTS)
 
 
 def _prompt(record: Record, where: str) -> list[Message]:
     messages = prompt_of(record)
     check_messages(messages)
+    dict(record)  # reads all fields: a reward function may ask for any
     return up_to_the_user(messages)
 
 
@@ -45,3 +43,16 @@ def up_to_the_user(messages: Sequence[Message]) -> list[Message]:
     if last < 0:
         raise UserError("no turn is the user's: there is nothing to answer.")
     return list(messages[: last + 1])
+
+
+def texts_of(prompts: Iterable[Sequence[Message]]) -> Iterator[tuple[str, str]]:
+    """Yield each text of prompts, after words on where it stands."""
+    return (
+        (f"the prompt {prompt[-1]['content'][:60]!r}", message["content"])
+        for prompt in prompts
+        for message in prompt
+    )
+
+
+PROMPTS = Kind(name="prompts", example='{"prompt": "..."}', parse=_prompt)
+"""Prompts in files."""
