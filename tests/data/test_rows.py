@@ -36,6 +36,13 @@ def test_an_array_is_numbered_by_object(tmp_path):
     assert [row.where[-8:] for row in json_rows(tmp_path / "a.json")] == ["object 1", "object 2"]
 
 
+def test_a_json_file_may_hold_one_object_over_many_lines(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"n": 1, "m": 2}, indent=1))
+    assert [tuple(row[:2]) for row in json_rows(tmp_path / "a.json")] == [
+        (str(tmp_path / "a.json"), {"n": 1, "m": 2})
+    ]
+
+
 def test_parquet_rows_read_named_columns_and_skip_bad_rows(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"n": [1, None], "m": [3, 4]}), path)

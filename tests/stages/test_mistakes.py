@@ -54,7 +54,9 @@ def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("broken.jsonl", "broken.jsonl, line 2"),
         ("fake.parquet", "fake.parquet"),
         ("tests", "all files in tests are for testing"),
-        pytest.param("/dev/zero", "is not a regular file", marks=pytest.mark.skipif(os.name == "nt", reason="POSIX")),
+        pytest.param(
+            "/dev/zero", "is not a regular file", marks=pytest.mark.skipif(os.name == "nt", reason="POSIX")
+        ),
         ("folder", "folder has no .txt"),
     ],
 )

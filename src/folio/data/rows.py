@@ -108,17 +108,16 @@ def jsonl_rows(path: Path) -> Iterator[Row]:
 
 
 def json_rows(path: Path) -> Iterator[Row]:
-    """Yield the values of a JSON array. Many files named .json have an object in each line: these are read as lines."""
+    """Yield the values of a JSON array, or a single object. Many files named .json have an object in each line instead."""
     text = read_text(path)
-    if not text.lstrip().startswith("["):
+    whole = _parsed(text, str(path))
+    if isinstance(whole.value, list):
+        for number, value in enumerate(whole.value, start=1):
+            yield Row(f"{path}, object {number}", value)
+    elif whole.problem and not text.lstrip().startswith("["):
         yield from jsonl_rows(path)
-        return
-    array = _parsed(text, str(path))
-    if array.problem:
-        yield array
-        return
-    for number, value in enumerate(array.value, start=1):
-        yield Row(f"{path}, object {number}", value)
+    else:
+        yield whole
 
 
 def csv_rows(path: Path) -> Iterator[Row]:

@@ -96,7 +96,9 @@ def share(
     So the same content is never on both sides, and a document stays on its side whatever others come or go. Returns None
     for fewer different documents than MANY, and where a side would be empty.
     """
-    digests = [hashlib.sha256(content(each).encode("utf-8", "surrogatepass")).digest()[:8] for each in documents]
+    digests = [
+        hashlib.sha256(content(each).encode("utf-8", "surrogatepass")).digest()[:8] for each in documents
+    ]
     if len(set(digests)) < MANY:
         return None
     sides: tuple[list[Document], list[Document]] = ([], [])
