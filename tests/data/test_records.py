@@ -200,6 +200,15 @@ def test_files_of_a_folder_are_the_split_that_their_names_say(folder):
     assert (list(parts.train), list(parts.validation)) == ([5], [3])
 
 
+def test_files_for_validation_alone_are_no_training_data(folder):
+    lines(folder / "made/valid.jsonl", *numbers(1, 2))
+    lines(folder / "other.jsonl", *numbers(5))
+    with pytest.raises(UserError, match="made has only files for validation"):
+        find_parts(NUMBERS, {}, "made", None)
+    parts = find_parts(NUMBERS, {}, "made", "other.jsonl")
+    assert (list(parts.train), list(parts.validation)) == ([1, 2], [5])
+
+
 def test_of_many_records_a_tenth_is_held_out_by_content(folder):
     lines(folder / "many.jsonl", *numbers(*range(500), *range(500)))
     parts = find_parts(NUMBERS, {}, "many.jsonl", None)

@@ -95,11 +95,11 @@ def find_parts(
             return parts
     else:
         found = read_records(data, kind)
-        train, origin = found, found.origin
+        train, origin = found or found.validation, found.origin
         if validation is None:
             return _split(found, kind, data)
     held_out = read_records(validation, kind)
-    return Parts(train or held_out, held_out.validation or held_out, f"{origin}, and {held_out.origin}")
+    return Parts(train, held_out.validation or held_out, f"{origin}, and {held_out.origin}")
 
 
 def _split(found: Records[Record], kind: Kind[Record], data: str) -> Parts[Record]:
