@@ -174,8 +174,8 @@ FILES = {
     "only one pair": (lines(GOOD), "holds only one record: give at least two, or name validation data"),
     "broken JSON": (lines(GOOD, GOOD) + "{", "line 3: not valid JSON"),
     "equal sides": (lines(GOOD, {**GOOD, "chosen": "ran"}), "line 2: chosen and rejected are the same"),
-    "unknown character in an answer": (lines(GOOD, {**GOOD, "chosen": "ξ"}), "a pair with the prompt 'cat': The tokenizer does not know 'ξ'"),
-    "unknown character in a prompt": (lines({**GOOD, "prompt": "ξ"}, GOOD), "a pair with the prompt 'ξ': The tokenizer does not know 'ξ'"),
+    "unknown character in an answer": (lines(GOOD, {**GOOD, "chosen": "ξ"}), "'ξ' (1 time, first in a pair with the prompt 'cat')"),
+    "unknown character in a prompt": (lines({**GOOD, "prompt": "ξ"}, GOOD), "'ξ' (1 time, first in a pair with the prompt 'ξ')"),
 }  # fmt: skip
 
 

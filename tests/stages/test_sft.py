@@ -125,7 +125,7 @@ def test_an_unknown_character_is_named_with_its_line(tune, talk):
             ]
         )
     )
-    assert f"{talk}, line 40: The tokenizer does not know" in tune().mistake
+    assert f"does not know: 'ξ' (1 time, first in {talk}, line 40)" in tune().mistake
 
 
 def test_bits_per_byte_are_those_of_what_is_measured(tune, run, talk):

@@ -72,7 +72,10 @@ class LadderConfig(Settings):
     full: bool = False
     """Train the upper rungs at the lecture's size (10.8 million parameters), for a GPU."""
     data: str = "shakespeare"
-    """Text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
+    """Text, as for folio pretrain: shakespeare, a file or a folder."""
+    validation: str | None = None
+    """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
+    data."""
     run: Path | None = None
     """Directory for the results; by default the first free one of runs/ladder, runs/ladder-2, ..."""
     resume: bool = False
@@ -124,7 +127,7 @@ def ladder(config: LadderConfig, console: Console) -> None:
         with run.owned():
             config = stored_config(run, config, stage="ladder", resume=config.resume)
     sizes = {name: size_of(LADDER[name], config) for name in names_in(config.rungs)}
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, config.validation)
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
     with run.owned():

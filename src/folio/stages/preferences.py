@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from folio.batch import Completions
 from folio.config import Settings
-from folio.data.preferences import Pair, Preference, fitting_pairs, pair_batch, read_preferences
+from folio.data.characters import require_known
+from folio.data.preferences import PREFERENCES, Pair, Preference, fitting_pairs, pair_batch, texts_of
 from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
@@ -35,11 +36,11 @@ class PreferencesConfig(Settings):
     """Where preferences are read from."""
 
     data: str | None = None
-    """Preferences: a .jsonl, .json or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
-    .jsonl and .parquet files, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split
-    may be left out."""
+    """Preferences: a .jsonl, .json, .csv or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
+    them, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out."""
     validation: str | None = None
-    """Held-out preferences, in the same form; by default the last tenth of the data."""
+    """Held-out preferences, in the same form; by default the files of a folder that are named so, or else a tenth of the
+    data."""
 
 
 def read_preference_inputs(config: PreferencesConfig, model: Path) -> Inputs[Parts[Preference]]:
@@ -47,12 +48,13 @@ def read_preference_inputs(config: PreferencesConfig, model: Path) -> Inputs[Par
     if config.data is None:
         raise UserError("--data is required: name a file of preferences.")
     find_model(model)  # a name that was mistyped is told before any data are looked for
-    parts = find_parts(read_preferences, {}, config.data, config.validation)
+    parts = find_parts(PREFERENCES, {}, config.data, config.validation)
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], model))
 
 
 def tokenize_parts(parts: Parts[Preference], tokenizer: Tokenizer, block_size: int) -> Parts[Pair]:
     """Return training and held-out preferences as ids (see `fitting_pairs`)."""
+    require_known(tokenizer, texts_of((*parts.train, *parts.validation)))
     train, validation = (
         fitting_pairs(part, tokenizer, block_size) for part in (parts.train, parts.validation)
     )

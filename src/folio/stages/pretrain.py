@@ -59,7 +59,11 @@ class PretrainRunConfig(Settings):
     """Settings of `folio pretrain`."""
 
     data: str = "shakespeare"
-    """A text: shakespeare, arithmetic, a .txt file, .jsonl or .parquet with a text in each row, or a folder of them."""
+    """A text: shakespeare, arithmetic, a .txt or .md file, .jsonl, .json, .csv or .parquet with a `text` in each row, or a
+    folder of them."""
+    validation: str | None = None
+    """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
+    data."""
     tokenizer: Literal["char", "bpe"] = "char"
     """Tokens are characters, or pieces of words that are frequent in the text (byte-level BPE)."""
     vocab_size: Count = 4096
@@ -93,7 +97,7 @@ def output(config: PretrainRunConfig) -> Path:
 
 def read(config: PretrainRunConfig) -> Inputs[Corpus]:
     """Read the text."""
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, config.validation)
     return Inputs(corpus, corpus.origin, corpus.sha256)
 
 
