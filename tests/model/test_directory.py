@@ -445,7 +445,7 @@ def test_a_score_mean_that_is_no_number_is_named(configs, tmp_path, mean):
     save_model(ScoreModel(configs["qwen3"]), tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(settings | {"score_mean": mean}))
-    with pytest.raises(UserError, match="score_mean is .*: it must be a finite number"):
+    with pytest.raises(UserError, match=r"score_mean is .*: it must be a finite number"):
         load_score_model(tmp_path)
 
 
