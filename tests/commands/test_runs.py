@@ -74,7 +74,7 @@ def test_a_run_in_use_is_running_and_is_not_disturbed(folio, make):
 
 
 def test_a_reward_model_leads_to_ppo(folio, make):
-    make("r", [{"step": 2, "val_accuracy": 0.75}], stage="reward", config={"model": "runs/sft"})
+    make("r", [RECORDS[0] | {"val_accuracy": 0.75}], stage="reward", config={"model": "runs/sft"})
     row = rows(folio("runs"))["runs/r"]
     assert "val_accuracy 0.750" in row
     assert row.endswith("folio ppo runs/sft --reward runs/r")
