@@ -112,6 +112,7 @@ def _load(cls: type[Model], directory: Path, dropout: float | None) -> Model:
     for notice in architecture.notices(read_json(directory / CONFIG)):
         warnings.warn(f"{directory / CONFIG}: {notice}", FolioWarning, stacklevel=3)
     config = config if dropout is None else replace(config, dropout=dropout)
+    _check_depth(directory, config)
     with torch.device("meta"):  # shapes only: initial values would be thrown away
         model = cls(config)
     with _matching_tensors(model, directory) as tensors:  # before memory is asked for
@@ -260,14 +261,19 @@ def _shard(directory: Path, name: str) -> Path:
     return directory / name
 
 
+def _opened(path: Path) -> Any:
+    """Open a safetensors file. Raises UserError where its header does not fit it."""
+    with parsing(path, "It is damaged or cut short: copy or download it again."):
+        return safe_open(path, framework="pt")
+
+
 def _stored_tensors(
     directory: Path, architecture: Architecture, wanted: Collection[str], files: ExitStack
 ) -> dict[str, _InFile]:
     """Return the tensors of the weights files by full name. The files stay open as long as `files`."""
     found = {}
     for path in _weight_files(directory):
-        with parsing(path, "It is damaged or cut short: copy or download it again."):
-            file = files.enter_context(safe_open(path, framework="pt"))
+        file = files.enter_context(_opened(path))
         for name in file.keys():  # noqa: SIM118 (not a dictionary)
             # The first GPT-2 files, and those of a model without a head, leave the prefix out.
             is_bare = name not in wanted and not name.startswith((architecture.prefix, "lm_head.", "score."))
@@ -282,6 +288,19 @@ def _check_same(directory: Path, config: GPTConfig, expected: GPTConfig) -> None
         there, here = getattr(config, each.name), getattr(expected, each.name)
         if each.name not in free and there != here:
             raise UserError(f"The model in {directory} has {each.name} {there!r}, this one {here!r}.")
+
+
+def _check_depth(directory: Path, config: GPTConfig) -> None:
+    """Raise UserError where there are fewer tensors than layers: building so many, even of shapes only, takes minutes."""
+    n_tensors = 0
+    for path in _weight_files(directory):
+        with _opened(path) as file:
+            n_tensors += len(file.keys())
+    if n_tensors < config.n_layer:
+        raise UserError(
+            f"{directory} has {n_tensors:,} weights, but its {CONFIG} implies {config.n_layer:,} layers: "
+            "the two files belong to different models."
+        )
 
 
 def _check_tensor(directory: Path, tensor: _InFile, stored: StoredTensor, ours: Sequence[Tensor]) -> None:

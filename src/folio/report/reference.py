@@ -44,7 +44,7 @@ class Reference:
         if not path.exists():
             return None
         with parsing(path, "It is not a reference."):
-            return cls(**read_json(path))
+            return cls(**read_json(path, "It is not a reference."))
 
     def mismatch(self, info: dict[str, Any]) -> str | None:
         """Return why a run, given as its run.json, is not comparable, or None if it is."""
