@@ -142,10 +142,10 @@ def split(text: str) -> tuple[str, str]:
 
 
 def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """Yield the text in order; each piece ends with the first line end after `size` characters."""
+    """Yield the text in order; each piece ends with the first line end after `size` characters, or after twice as many."""
     start = 0
     while start < len(text):
-        end = text.find("\n", start + size) + 1 or len(text)
+        end = text.find("\n", start + size, start + 2 * size) + 1 or min(start + 2 * size, len(text))
         yield text[start:end]
         start = end
 
