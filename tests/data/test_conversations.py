@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folio.data.conversations import (
+    LEAST_ROW,
     Example,
     PackedConversations,
     batch_of,
@@ -215,3 +216,10 @@ def test_fields_that_python_code_gives_are_named_as_those_of_files():
         packed_rows(rows, TOKENIZER, 20)
     with pytest.raises(UserError, match=r"^conversation 1: it must have `messages`"):
         packed_rows([{"text": "hi"}], TOKENIZER, 20)
+
+
+def test_rows_are_as_long_as_conversations_need_not_as_the_context_allows():
+    short = [Example(np.full(12, i), np.ones(12, dtype=np.float32)) for i in range(200)]
+    assert {len(row.ids) for row in pack(short, 131_072, pad_id=-1)} == {LEAST_ROW}
+    long = Example(np.zeros(5_000, dtype=np.int64), np.ones(5_000, dtype=np.float32))
+    assert {len(row.ids) for row in pack([*short, long], 131_072, pad_id=-1)} == {4_999}

@@ -124,6 +124,10 @@ def texts_of(conversations: Iterable[Conversation]) -> Iterator[tuple[str, str]]
     return ((each.where, message["content"]) for each in conversations for message in each)
 
 
+LEAST_ROW = 1024
+"""Tokens in a row to which short conversations are packed, where the context allows as many."""
+
+
 @dataclass(frozen=True)
 class PackedRow:
     """A row of a batch, (T) each as in `Batch`: conversations one after another."""
@@ -135,11 +139,16 @@ class PackedRow:
 
 
 def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[PackedRow]:
-    """Pack conversations into rows of block_size tokens: every conversation once, and little padding.
+    """Pack conversations into rows of at most block_size tokens: every conversation once, and little padding.
+
+    Rows are no longer than the longest conversation needs, or LEAST_ROW: attention within a row takes memory in the square
+    of its length. block_size: at least the places of the longest one.
 
     A conversation of n tokens takes n - 1 places, its last token being a target only. The longest go first, each
     into the fullest row that still has room. What is left of a row is padding of weight 0, a segment of its own.
     """
+    longest = max((len(example.ids) - 1 for example in examples), default=0)
+    block_size = min(block_size, max(longest, LEAST_ROW))
     bins: list[list[Example]] = []
     by_room: dict[int, list[int]] = {room: [] for room in range(block_size + 1)}
     for example in sorted(examples, key=lambda example: len(example.ids), reverse=True):
@@ -158,7 +167,7 @@ def pack(examples: Sequence[Example], block_size: int, pad_id: int) -> list[Pack
 def packed_rows(
     conversations: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, block_size: int
 ) -> list[PackedRow]:
-    """Return conversations, rows such as `{"messages": [...]}`, packed into rows of block_size tokens (see `pack`).
+    """Return conversations, rows such as `{"messages": [...]}`, packed into rows of at most block_size tokens (see `pack`).
 
     Warns and raises as `fitting_examples`, and raises UserError for no conversations and for a row that is none.
     """

@@ -27,7 +27,7 @@ class SFTConfig(Settings):
     epochs: Positive = 1.0
     """Passes over the conversations."""
     block_size: Annotated[int, Ge(2)] | None = None
-    """Tokens in a row, and so at most in a conversation; by default the model's context. Fewer need less memory."""
+    """Tokens at most in a row, and so in a conversation; by default the model's context. Fewer need less memory."""
     micro_batch_size: Count = 8
     """Rows per forward pass; each optimizer step is one of them."""
     seed: Seed = 1
