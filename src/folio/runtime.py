@@ -15,7 +15,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from folio.config import Count, Settings
+from folio.config import Few, Settings
 from folio.errors import UserError
 
 SLOW_PRODUCT = 0.5
@@ -32,7 +32,7 @@ class RuntimeConfig(Settings):
     """Precision of matrix products; weights stay in float32. auto chooses the faster one."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model's blocks; auto does if a C++ compiler (CPU) or Triton (GPU) is installed."""
-    threads: Count | None = None
+    threads: Few | None = None
     """CPU threads; by default one per available core."""
 
 

@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import annotated_types as bounds
 import torch
 from rich.console import Console
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from folio import __version__
-from folio.config import Count, Positive, Settings, to_table
+from folio.config import Count, Decay, Few, Many, Positive, Settings, Source, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
@@ -67,11 +66,11 @@ class LadderConfig(Settings):
 
     rungs: str = ""
     """Rungs to train, separated by commas, as in bigram,single_head; by default all."""
-    seeds: Count = 1
+    seeds: Few = 1
     """Train each rung with this many seeds, and show mean and standard deviation."""
     full: bool = False
     """Train the upper rungs at the lecture's size (10.8 million parameters), for a GPU."""
-    data: str = "shakespeare"
+    data: Source = "shakespeare"
     """Text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
     run: Path | None = None
     """Directory for the results; by default the first free one of runs/ladder, runs/ladder-2, ..."""
@@ -81,17 +80,17 @@ class LadderConfig(Settings):
     """Device."""
     steps: Count | None = None
     """Optimizer steps."""
-    batch_size: Count | None = None
+    batch_size: Many | None = None
     """Windows per step."""
-    block_size: Count | None = None
+    block_size: Many | None = None
     """Context length in tokens."""
-    n_embd: Count | None = None
+    n_embd: Many | None = None
     """Width of the residual stream."""
-    n_head: Count | None = None
+    n_head: Few | None = None
     """Attention heads of each block."""
-    n_layer: Count | None = None
+    n_layer: Few | None = None
     """Transformer blocks."""
-    dropout: Annotated[float, bounds.Ge(0), bounds.Lt(1)] | None = None
+    dropout: Decay | None = None
     """Dropout probability."""
     learning_rate: Positive | None = None
     """AdamW's learning rate; Muon keeps its own."""

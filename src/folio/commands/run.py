@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from folio.commands import COMMANDS
-from folio.config import flatten, read_recipe, to_table
+from folio.config import Settings, flatten, read_recipe, to_table
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import format_duration, format_number, make_console
@@ -40,7 +40,7 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainConfig:
+class ChainConfig(Settings):
     """Which recipes to run."""
 
     recipes: tyro.conf.Positional[Path] = Path("shakespeare")

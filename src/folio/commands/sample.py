@@ -10,7 +10,7 @@ from typing import Literal
 
 import tyro
 
-from folio.config import Count, Seed, Settings
+from folio.config import Count, Many, Seed, Settings
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
@@ -31,7 +31,7 @@ class SampleConfig(Settings):
     """The text to continue; without one the model starts on its own."""
     tokens: Count = 500
     """Maximum tokens in each answer."""
-    num: Count = 1
+    num: Many = 1
     """How many answers to the prompt."""
     stop: tuple[str, ...] = ()
     """An answer ends before any of these strings."""

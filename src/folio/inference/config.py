@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from annotated_types import Ge
-
-from folio.config import Settings
+from folio.config import Seed, Settings, Whole
 from folio.inference.sampling import SamplingConfig
 
 
@@ -15,11 +12,11 @@ from folio.inference.sampling import SamplingConfig
 class GenerationConfig(Settings):
     """Settings of a generation."""
 
-    max_new_tokens: Annotated[int, Ge(0)]
+    max_new_tokens: Whole
     """Maximum number of tokens to write after each prompt."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How to draw each token."""
-    seed: Annotated[int, Ge(0)] = 1
+    seed: Seed = 1
     """The same seed gives the same tokens."""
     stop_ids: tuple[int, ...] = ()
     """A row ends with the first of these tokens."""

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from folio.checkpoint import newest_valid
-from folio.config import Count, Positive, Seed, Settings, from_table
+from folio.config import Count, Many, Positive, Seed, Settings, Source, from_table
 from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.evaluation.loss import HeldOut
@@ -48,11 +48,11 @@ VALIDATION_BATCH_SIZE = 32
 class PretrainRunConfig(Settings):
     """Settings of `folio pretrain`."""
 
-    data: str = "shakespeare"
+    data: Source = "shakespeare"
     """A text: shakespeare, arithmetic, a .txt file, .jsonl or .parquet with a text in each row, or a folder of them."""
     tokenizer: Literal["char", "bpe"] = "char"
     """Tokens are characters, or pieces of words that are frequent in the text (byte-level BPE)."""
-    vocab_size: Count = 4096
+    vocab_size: Many = 4096
     """Maximum vocabulary size of bpe. With char it is the number of characters in the text."""
     output: RunConfig = field(default_factory=RunConfig)
     minutes: Positive = 5.0

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Ge, Lt
-
-from folio.config import Count, Settings
+from folio.config import Count, Decay, Few, Many, Settings
 from folio.errors import UserError
 from folio.model.config import GPTConfig
 
@@ -35,21 +32,21 @@ MAX_EPOCHS = 40
 class SizeConfig(Settings):
     """Sizes of model and batch; those not given are chosen from the text, the machine and the time limit."""
 
-    n_layer: Count | None = None
+    n_layer: Few | None = None
     """Transformer blocks."""
-    n_head: Count | None = None
+    n_head: Few | None = None
     """Query heads of each block."""
-    n_kv_head: Count | None = None
+    n_kv_head: Few | None = None
     """Key and value heads of each block; fewer than n_head is grouped-query attention."""
-    n_embd: Count | None = None
+    n_embd: Many | None = None
     """Width of the residual stream."""
-    mlp_size: Count | None = None
+    mlp_size: Many | None = None
     """Width inside the feed-forward layers."""
-    block_size: Count | None = None
+    block_size: Many | None = None
     """Context length in tokens."""
-    dropout: Annotated[float, Ge(0), Lt(1)] | None = None
+    dropout: Decay | None = None
     """Dropout on the residual stream."""
-    micro_batch_size: Count | None = None
+    micro_batch_size: Many | None = None
     """Sequences per forward pass; fewer need less memory."""
     tokens_per_step: Count | None = None
     """Tokens per optimizer step, in several micro-batches if necessary."""

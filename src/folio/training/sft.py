@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
-from folio.config import Count, Positive, Seed, Settings, from_table
+from folio.config import Many, Positive, Seed, Settings, from_table
 from folio.data.conversations import PackedConversations, PackedRow, packed_rows
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
@@ -26,9 +26,9 @@ class SFTConfig(Settings):
 
     epochs: Positive = 1.0
     """Passes over the conversations."""
-    block_size: Annotated[int, Ge(2)] | None = None
+    block_size: Annotated[int, Ge(2), Le(2**20)] | None = None
     """Tokens in a row, and so at most in a conversation; by default the model's context. Fewer need less memory."""
-    micro_batch_size: Count = 8
+    micro_batch_size: Many = 8
     """Rows per forward pass; each optimizer step is one of them."""
     seed: Seed = 1
     """Seed of the order of the conversations, and of dropout."""
