@@ -28,11 +28,11 @@ from matplotlib.figure import Figure
 from folio.data import arithmetic
 from folio.files import read_lines
 from folio.report.figure import save_figure
+from folio.rl.functions import load_function
 from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
 from folio.runs.recipes import find_recipe_file
-from folio.runs.rewards import load_function
 from folio.tokenizer.chat_template import prompt_ids
 
 ROOT = Path(__file__).parents[1]

@@ -91,7 +91,10 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
         (b"name = '\xff'", "cannot be read"),
         ("count = " + "[" * 100_000, "nested too deeply"),
         ("count = " + "9" * 5000, "cannot be read"),
-        ("count = 0x" + "f" * 5000, "count is a number of thousands of digits: it must be at least 0 and at most"),
+        (
+            "count = 0x" + "f" * 5000,
+            "count is a number of thousands of digits: it must be at least 0 and at most",
+        ),
         ("[part]\nrate = 1" + "0" * 400, r"part\.rate: int too large to convert to float"),
         ("place = ''", "place: a path is empty: name a file or a folder"),
         ("pair = [0.5]", r"pair is \[0\.5\]; it must be a list of 2"),

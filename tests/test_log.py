@@ -31,7 +31,9 @@ def test_plain_lines_without_a_terminal(monkeypatch):
             progress.update(step, {"loss": f"{step}.0", "left": "0:10"})
             now += 3.0
     lines = file.getvalue().splitlines()
-    assert [line.split()[1] for line in lines] == ["1/9", "5/9", "9/9"], "the first, every 10 s, the last"
+    assert [line.split()[1] for line in lines] == ["1/9", "3/9", "5/9", "7/9", "9/9"], (
+        "every 4 s, and the last"
+    )
     assert lines[0] == "step 1/9  loss 1.0  left 0:10"
 
 

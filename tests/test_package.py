@@ -94,7 +94,7 @@ sys.path.insert(0, {str(tmp_path / "site")!r})
 import folio
 assert folio.__file__.startswith({str(tmp_path)!r}), folio.__file__
 from folio import cli
-from folio.runs.rewards import load_function
+from folio.rl.functions import load_function
 from folio.runs.recipes import find_recipe_file, known_recipes
 assert "shakespeare" in known_recipes("pretrain")
 assert load_function(find_recipe_file("arithmetic/checker.py:score"))("1+1", "2") == 1.0

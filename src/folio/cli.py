@@ -14,8 +14,10 @@ from io import TextIOWrapper
 from typing import Any
 
 from folio import __version__
+from folio.activity import activity
 from folio.commands import COMMANDS
-from folio.errors import FolioWarning, UserError
+from folio.errors import FolioWarning, UserError, exhausted
+from folio.runs.budget import clock
 
 INTERRUPTED = 130
 """The exit code of shells for Ctrl-C: 128 + SIGINT."""
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
-        with warnings.catch_warnings(), shown_logs():
+        with clock(), warnings.catch_warnings(), shown_logs():
             warnings.simplefilter("always", FolioWarning)
             warnings.showwarning = show_warning  # type: ignore[assignment]  # the rest of its arguments is never used
             find_command(arguments)(arguments[1:])
@@ -59,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python would try once more when it flushes at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except BaseException as error:
+        if (problem := exhausted(error)) is None:
+            raise
+        print(f"folio: {problem}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -72,7 +79,8 @@ def find_command(arguments: Sequence[str]) -> Callable[[Sequence[str]], None]:
         close = get_close_matches(arguments[0], COMMANDS, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Commands: {', '.join(COMMANDS)}."
         raise UserError(f"unknown command {arguments[0]!r}. {hint}")
-    command: Callable[[Sequence[str]], None] = import_module(COMMANDS[arguments[0]][0]).main
+    with activity("Starting"):  # PyTorch alone takes seconds to import
+        command: Callable[[Sequence[str]], None] = import_module(COMMANDS[arguments[0]][0]).main
     return command
 
 

@@ -15,7 +15,6 @@ import re
 import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -43,7 +42,7 @@ Positive = Annotated[float, bounds.Ge(1e-20), bounds.Le(10**6)]
 """Rates, coefficients, ranges, durations. Products of a few such values stay within the range of float32."""
 NonNegative = Annotated[float, bounds.Ge(0), bounds.Le(10**6)]
 """A `Positive` that may be 0, which turns off what it weighs."""
-Factor = Annotated[float, bounds.Ge(0.01), bounds.Le(10**6)]
+Factor = Annotated[float, bounds.Ge(0.001), bounds.Le(10**6)]
 """What scores are divided by: beyond, one token is certain or all are equally likely."""
 Fraction = Annotated[float, bounds.Ge(0), bounds.Le(1)]
 Decay = Annotated[float, bounds.Ge(0), bounds.Lt(1)]
@@ -192,7 +191,6 @@ def _build(
     return cls(**values)
 
 
-@cache
 def _hints(cls: Any) -> dict[str, Any]:
     """Return the types of a dataclass' fields, with their bounds."""
     return get_type_hints(cls, include_extras=True)

@@ -7,7 +7,6 @@ damaged.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -20,11 +19,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from folio.errors import UserError, parsing
+from folio.errors import NO_ROOM, UserError, parsing
 
 CHECKSUMS = "checksums.json"
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a system that has no room left, on the disk or for this user."""
 
 
 class WriteError(UserError):
@@ -35,7 +32,8 @@ class WriteError(UserError):
         found = re.search(r"os error (\d+)", str(error))  # safetensors gives the number in its message only
         number = int(found[1]) if found else getattr(error, "errno", None)
         super().__init__(
-            f"{path}: cannot be written ({reason})." + (" Make room on the disk." if number in FULL else "")
+            f"{path}: cannot be written ({reason})."
+            + (" Make room on the disk." if number in NO_ROOM else "")
         )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-PLAIN_SECONDS = 10.0
+from folio.activity import repeated
+
+PLAIN_SECONDS = 4.0
 """Seconds between progress lines where there is no terminal."""
 LIVE_SECONDS = 0.1
 """Minimum seconds between redraws in a terminal; steps may be much shorter."""
@@ -59,7 +61,10 @@ def format_size(n_bytes: float) -> str:
 
 
 class Progress:
-    """A progress bar with a line of metrics in a terminal, or else a plain line every few seconds."""
+    """A progress bar with a line of metrics in a terminal, or else a plain line every few seconds.
+
+    Where a step takes longer, it says what is being done, and for how long.
+    """
 
     def __init__(self, console: Console, total: int) -> None:
         self.console = console
@@ -67,6 +72,7 @@ class Progress:
         self._metrics = ""
         self._step = 0
         self._last_shown = float("-inf")
+        self._doing, self._since = "", time.monotonic()
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
@@ -74,29 +80,44 @@ class Progress:
     @contextmanager
     def shown(self) -> Iterator[Progress]:
         """Show the progress within the context."""
-        if self._live is None:
+        with self._live or nullcontext(), repeated(self._show_activity, 1.0), self.activity("working"):
             yield self
-            return
-        with self._live:
-            yield self
+
+    @contextmanager
+    def activity(self, words: str) -> Iterator[None]:
+        """Show `words` in place of the metrics while the block runs, if that takes long."""
+        before = self._doing
+        self._doing, self._since = words, time.monotonic()
+        try:
+            yield
+        finally:
+            self._doing, self._since = before, time.monotonic()
 
     def update(self, step: int, metrics: dict[str, str]) -> None:
         """Show the number of completed steps, and metrics by name."""
+        self._step, self._since = step, time.monotonic()
         pause = PLAIN_SECONDS if self._live is None else LIVE_SECONDS
         if time.monotonic() - self._last_shown < pause and step < self.total:
             return
-        self._last_shown = time.monotonic()
-        self._step = step
         self._metrics = "  ".join(f"{name} {value}".strip() for name, value in metrics.items())
+        self._show(self._metrics)
+
+    def _show_activity(self) -> None:
+        """Say what is being done if nothing was shown for some time."""
+        pause = PLAIN_SECONDS if self._live is None else 1.0
+        if time.monotonic() - max(self._last_shown, self._since) >= pause:
+            self._show(f"{self._doing} ... {time.monotonic() - self._since:.0f} s")
+
+    def _show(self, text: str) -> None:
+        self._last_shown = time.monotonic()
         if self._live is not None:
-            self._live.update(self._view(), refresh=True)
+            bar = ProgressBar(total=self.total, completed=self._step, width=min(60, self.console.width))
+            self._live.update(
+                Group(Text(f"step {self._step:,} of {self.total:,}  {text}"), bar), refresh=True
+            )
         else:
-            self.console.print(f"step {step}/{self.total}  {self._metrics}", soft_wrap=True)
+            self.console.print(f"step {self._step}/{self.total}  {text}", soft_wrap=True)
 
     def say(self, text: str | Text) -> None:
         """Print text permanently above the bar."""
         self.console.print(text)
-
-    def _view(self) -> Group:
-        bar = ProgressBar(total=self.total, completed=self._step, width=min(60, self.console.width))
-        return Group(Text(f"step {self._step:,} of {self.total:,}  {self._metrics}"), bar)

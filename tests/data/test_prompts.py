@@ -39,6 +39,12 @@ def test_whatever_has_a_prompt_is_read_up_to_the_last_question(write, record, ex
     assert read_prompts(write(record)) == [expected]
 
 
+def test_the_row_of_a_prompt_is_kept(write):
+    row = {"question": "a", "answer": "b", "level": 3, "tests": ["c", None]}
+    (prompt,) = read_prompts(write(row))
+    assert prompt.columns == row
+
+
 MISTAKES = {
     "broken JSON": ("{", "not valid JSON"),
     "nothing known": ({"text": "a"}, "it must have `prompt`"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from folio.inference.engine import Engine
-from folio.model.config import GPTConfig
+from folio.model.config import GPTConfig, RopeScaling
 from folio.model.gpt import GPT
 
 QWEN3 = GPTConfig(
@@ -21,10 +21,24 @@ GPT2 = replace(
     position="learned",
     mlp="gelu",
     qk_norm="none",
-    bias=True,
+    bias="all",
     tied_embeddings=True,
 )
-CONFIGS = {"qwen3": QWEN3, "gpt2": GPT2, "llama": replace(QWEN3, qk_norm="none", bias=True, n_kv_head=1)}
+LLAMA = replace(QWEN3, qk_norm="none", bias="all", n_kv_head=1)
+CONFIGS = {
+    "qwen3": QWEN3,
+    "gpt2": GPT2,
+    "gpt2-exact-gelu": replace(GPT2, mlp="gelu_exact"),
+    "llama": LLAMA,
+    "llama3": replace(
+        LLAMA,
+        bias="attention",
+        rope_scaling=RopeScaling(
+            factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_block_size=16
+        ),
+    ),
+    "qwen2": replace(LLAMA, bias="qkv"),
+}
 
 
 @pytest.fixture(params=CONFIGS)

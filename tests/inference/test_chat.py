@@ -14,7 +14,7 @@ from folio.tokenizer.char import CharTokenizer
 
 def talkative(tokenizer):
     """A model that writes every character equally often, and never ends its answer."""
-    model = random_gpt(vocab_size=tokenizer.vocab_size, norm="layer_norm", bias=True, tied_embeddings=False)
+    model = random_gpt(vocab_size=tokenizer.vocab_size, norm="layer_norm", bias="all", tied_embeddings=False)
     with torch.no_grad():
         model.norm.weight.zero_()
         model.norm.bias.fill_(1.0)

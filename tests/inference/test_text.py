@@ -12,6 +12,7 @@ class Bytes:
 
     def __init__(self) -> None:
         self.special_ids = {"<|end|>": 256}
+        self.vocab_size = 257
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())

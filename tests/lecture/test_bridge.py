@@ -15,12 +15,12 @@ LECTURE_PARTS = {
     "position": "learned",
     "mlp": "gelu",
     "qk_norm": "none",
-    "bias": True,
+    "bias": "all",
 }
 GPT2 = {**LECTURE_PARTS, "tied_embeddings": True}
 ROTARY = {**GPT2, "position": "rotary"}
 RMS_NORM = {**ROTARY, "norm": "rms_norm", "qk_norm": "rms_norm", "norm_eps": torch.finfo(torch.float32).eps}
-SWIGLU = {**RMS_NORM, "mlp": "swiglu", "bias": False, "mlp_size": 8 * LAPTOP.n_embd // 3}
+SWIGLU = {**RMS_NORM, "mlp": "swiglu", "bias": "none", "mlp_size": 8 * LAPTOP.n_embd // 3}
 PARTS = {
     "scale_up": LECTURE_PARTS,
     "gelu_tying": GPT2,

@@ -28,6 +28,8 @@ def test_a_gate_costs_no_weights(n_embd):
         ({"vocab_size": -5}, "vocab_size is -5"),
         ({"n_head": 4, "n_kv_head": 3}, r"n_head \(4\) must be a multiple of n_kv_head \(3\)"),
         ({"head_size": 15}, "head_size is 15: .* even"),
+        ({"bias": True}, "bias is True: it must be 'none' or 'qkv' or 'attention' or 'all'"),
+        ({"mlp": "relu"}, "mlp is 'relu': it must be 'swiglu' or "),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"dropout": -0.1}, "dropout is -0.1"),
     ],

@@ -7,21 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.model.architectures import ARCHITECTURES, architecture_of
 from folio.model.directory import load_model, load_weights, read_config, save_model
 from folio.model.gpt import GPT
 
 IDS = {"bos": 1, "eos": 2, "pad": 3}
-
-
-@pytest.fixture
-def transformers(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    transformers = pytest.importorskip("transformers")
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
 
 
 @pytest.fixture
@@ -54,6 +45,20 @@ def randomize(model) -> None:
             parameter.copy_(0.5 + 0.3 * noise if parameter.ndim == 1 else 0.2 * noise)
 
 
+def rotary_kind(transformers, config):
+    """The config class of `transformers` for a model with rotary positions, and its settings of biases."""
+    if config.qk_norm == "rms_norm":
+        return transformers.Qwen3Config, {"attention_bias": False}
+    if config.bias == "qkv":
+        return transformers.Qwen2Config, {}
+    if config.n_embd % config.n_head:
+        return transformers.MistralConfig, {"sliding_window": None}
+    return transformers.LlamaConfig, {
+        "attention_bias": config.bias != "none",
+        "mlp_bias": config.bias == "all",
+    }
+
+
 def theirs_like(transformers, config):
     """A random transformers model, made from its own config class and not from what folio writes."""
     sizes = {
@@ -70,11 +75,21 @@ def theirs_like(transformers, config):
             n_head=config.n_head,
             n_inner=config.mlp_size,
             layer_norm_epsilon=config.norm_eps,
+            activation_function={"gelu": "gelu_new", "gelu_exact": "gelu"}[config.mlp],
             **sizes,
         )
     else:
-        sizes |= {"attention_bias": config.bias} | ({"mlp_bias": True} if config.bias else {})
-        kind = transformers.Qwen3Config if config.qk_norm == "rms_norm" else transformers.LlamaConfig
+        kind, biases = rotary_kind(transformers, config)
+        sizes |= biases
+        if scaling := config.rope_scaling:
+            sizes["rope_parameters"] = {
+                "rope_type": "llama3",
+                "rope_theta": config.rope_theta,
+                "factor": scaling.factor,
+                "low_freq_factor": scaling.low_freq_factor,
+                "high_freq_factor": scaling.high_freq_factor,
+                "original_max_position_embeddings": scaling.original_block_size,
+            }
         theirs = kind(
             hidden_size=config.n_embd,
             intermediate_size=config.mlp_size,
@@ -152,6 +167,61 @@ def test_folio_reads_a_model_saved_without_its_head(transformers, configs, ids, 
     theirs.base_model.save_pretrained(tmp_path)
     ours = load_model(tmp_path).eval()
     torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-4, rtol=0)
+
+
+def mistral(transformers, tmp_path, **settings):
+    """Save a random Mistral, and return it."""
+    theirs = transformers.MistralConfig(
+        vocab_size=97,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        **settings,
+    )
+    model = transformers.AutoModelForCausalLM.from_config(theirs).eval()
+    randomize(model)
+    model.save_pretrained(tmp_path)
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("window", [None, 32, 100])
+def test_a_mistral_whose_window_is_no_shorter_than_its_context_is_a_llama(
+    transformers, ids, tmp_path, window
+):
+    theirs = mistral(transformers, tmp_path / "theirs", sliding_window=window)
+    ours = load_model(tmp_path / "theirs").eval()
+    assert ours.config.block_size == 32
+    torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-4, rtol=0)
+    save_model(ours, tmp_path / "ours")
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    torch.testing.assert_close(again(ids).logits, theirs(ids).logits, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_a_shorter_window_becomes_the_context(transformers, ids, tmp_path):
+    theirs = mistral(transformers, tmp_path, sliding_window=12)
+    with pytest.warns(FolioWarning, match="sliding_window is 12: folio reads 12 tokens, .* the model's 32"):
+        ours = load_model(tmp_path).eval()
+    assert ours.config.block_size == 12
+    torch.testing.assert_close(ours(ids[:, :12]), theirs(ids[:, :12]).logits, atol=1e-4, rtol=0)
+    edit(tmp_path / "config.json", sliding_window=None)  # absent: the default of transformers, 4096
+    assert load_model(tmp_path).config.block_size == 32
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["qwen2", "qwen3"])
+def test_so_does_that_of_some_layers_of_a_qwen(transformers, random_model, configs, ids, tmp_path, name):
+    save_model(random_model(configs[name]), tmp_path)
+    edit(tmp_path / "config.json", sliding_window=12, use_sliding_window=True, max_window_layers=1)
+    edit(tmp_path / "config.json", layer_types=["full_attention", "sliding_attention"])
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    with pytest.warns(FolioWarning, match="folio reads 12 tokens"):
+        ours = load_model(tmp_path).eval()
+    torch.testing.assert_close(ours(ids[:, :12]), theirs(ids[:, :12]).logits, atol=1e-4, rtol=0)
 
 
 # Round trips
@@ -278,14 +348,16 @@ def test_the_settings_of_the_released_gpt2():
 
 def test_parts_of_no_known_architecture_are_not_saved(configs, tmp_path):
     odd = GPT(replace(configs["qwen3"], norm="layer_norm"))
-    with pytest.raises(UserError, match=r"norm is 'layer_norm', .* none of gpt2, llama, qwen3"):
+    with pytest.raises(
+        UserError, match=r"norm is 'layer_norm', .* none of gpt2, llama, qwen2, qwen3, mistral"
+    ):
         save_model(odd, tmp_path)
     with pytest.raises(UserError, match=r"head_size is 16: as a gpt2 model .* must be 8"):
         save_model(GPT(replace(configs["gpt2"], head_size=16)), tmp_path)
     with pytest.raises(UserError, match=r"n_kv_head is 2: as a gpt2 model .* must be 4"):
         save_model(GPT(replace(configs["gpt2"], n_kv_head=2)), tmp_path)
     with pytest.raises(UserError, match=r"n_embd \(30\) must be a multiple of n_head \(4\)"):
-        save_model(GPT(replace(configs["llama"], n_embd=30)), tmp_path)
+        ARCHITECTURES["llama"].write(replace(configs["llama"], n_embd=30), {})
     assert not list(tmp_path.iterdir())
 
 
@@ -296,7 +368,11 @@ def test_parts_of_no_known_architecture_are_not_saved(configs, tmp_path):
         ("qwen3", {"model_type": None}, "model_type is None"),
         ("qwen3", {"hidden_act": "gelu"}, "hidden_act is 'gelu': folio reads 'silu'"),
         ("qwen3", {"attention_bias": True}, "attention_bias is True"),
-        ("qwen3", {"use_sliding_window": True}, "use_sliding_window is True"),
+        (
+            "qwen3",
+            {"layer_types": ["full_attention", "sliding_attention"]},
+            "layer_types has 'sliding_attention'",
+        ),
         (
             "qwen3",
             {"rope_scaling": {"rope_type": "yarn", "factor": 4}},
@@ -305,6 +381,13 @@ def test_parts_of_no_known_architecture_are_not_saved(configs, tmp_path):
         ("qwen3", {"rope_parameters": {"rope_type": "linear"}}, "rope_type in rope_parameters is 'linear'"),
         ("qwen3", {"rope_scaling": "linear"}, "rope_scaling is 'linear': it must be a table"),
         ("qwen3", {"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
+        (
+            "mistral-odd-width",
+            {"sliding_window": "4096"},
+            "sliding_window is '4096': it must be an integer above 0",
+        ),
+        ("mistral-odd-width", {"sliding_window": 0}, "sliding_window is 0: it must be an integer above 0"),
+        ("llama", {"layer_types": "chunked_attention"}, "layer_types has 'chunked_attention'"),
         ("qwen3", {"quantization_config": {"bits": 4}}, "quantization_config is {'bits': 4}"),
         ("qwen3", {"hidden_size": "32"}, "hidden_size is '32': it must be of type int"),
         ("qwen3", {"hidden_size": True}, "hidden_size is True: it must be of type int"),
@@ -312,7 +395,11 @@ def test_parts_of_no_known_architecture_are_not_saved(configs, tmp_path):
         ("qwen3", {"tie_word_embeddings": 1}, "tie_word_embeddings is 1: it must be of type bool"),
         ("qwen3", {"intermediate_size": None}, "intermediate_size is missing"),
         ("qwen3", {"num_key_value_heads": 3}, "must be a multiple of n_kv_head"),
-        ("llama", {"attention_bias": True}, "attention_bias is True, mlp_bias is False: folio has one bias"),
+        (
+            "llama",
+            {"mlp_bias": True},
+            "attention_bias is False, mlp_bias is True: folio reads attention_bias is False and mlp_bias is False, or ",
+        ),
         ("gpt2", {"activation_function": "relu"}, "activation_function is 'relu'"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
         ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights is False"),

@@ -1,5 +1,6 @@
 """Feed-forward layers, against their formulas."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -15,8 +16,9 @@ def test_swiglu():
     torch.testing.assert_close(mlp(X), expected)
 
 
-def test_gelu():
-    config = GPTConfig(vocab_size=5, n_head=2, n_embd=16, mlp="gelu", bias=True)
-    mlp = MLPS["gelu"](config)
-    hidden = F.gelu(X @ mlp.up.weight.T + mlp.up.bias, approximate="tanh")
+@pytest.mark.parametrize(("kind", "approximate"), [("gelu", "tanh"), ("gelu_exact", "none")])
+def test_gelu(kind, approximate):
+    config = GPTConfig(vocab_size=5, n_head=2, n_embd=16, mlp=kind, bias="all")
+    mlp = MLPS[kind](config)
+    hidden = F.gelu(X @ mlp.up.weight.T + mlp.up.bias, approximate=approximate)
     torch.testing.assert_close(mlp(X), hidden @ mlp.down.weight.T + mlp.down.bias)

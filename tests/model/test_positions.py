@@ -1,8 +1,11 @@
 """Positions: learned and rotary."""
 
+from dataclasses import replace
+
 import torch
 
-from folio.model.config import GPTConfig
+from folio.model.config import GPTConfig, RopeScaling
+from folio.model.gpt import GPT
 from folio.model.positions import POSITIONS
 
 CONFIG = GPTConfig(vocab_size=5, block_size=16, n_layer=1, n_head=2, n_embd=16)
@@ -37,3 +40,22 @@ def test_learned_positions_are_added():
     assert torch.equal(y[0, 0], y[0, 2])
     assert torch.equal(y[0, 1], learned.embedding.weight[0])
     assert learned.rotate(x, angles) is x
+
+
+def test_scaling_slows_down_slow_rotations_and_keeps_fast_ones():
+    scaling = RopeScaling(factor=8, low_freq_factor=1, high_freq_factor=4, original_block_size=64)
+    plain, scaled = (
+        POSITIONS["rotary"](replace(CONFIG, head_size=32, rope_scaling=each)).frequencies
+        for each in (None, scaling)
+    )
+    ratio = scaled / plain
+    turns = 64 * plain / (2 * torch.pi)
+    torch.testing.assert_close(ratio[turns > 4], torch.ones(int((turns > 4).sum())))
+    torch.testing.assert_close(ratio[turns < 1], torch.full((int((turns < 1).sum()),), 1 / 8))
+    assert (ratio.diff() <= 0).all()
+
+
+def test_a_long_context_takes_no_memory_until_it_is_used():
+    model = GPT(replace(CONFIG, block_size=2**24))
+    assert sum(each.numel() for each in (*model.parameters(), *model.buffers())) < 5000
+    assert model(torch.tensor([[1, 2, 3]])).shape == (1, 3, 5)

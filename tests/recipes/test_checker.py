@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folio.data.arithmetic import Sum
+from folio.rl.functions import load_function
 from folio.runs.recipes import find_recipe_file
-from folio.runs.rewards import load_function
 
 score = load_function(find_recipe_file("arithmetic/checker.py:score"))
 NUMBERS = st.integers(0, 999)

@@ -5,6 +5,7 @@ from random_models import TOKENIZER, random_gpt
 
 from folio.evaluation.diversity import distinct_n
 from folio.rl.evaluation import PolicyEvaluation
+from folio.rl.functions import LocalFunction
 from folio.rl.rewards import FunctionReward, WeightedSum
 from folio.rl.rollouts import Prompt, RolloutSampler, sample_completions
 from folio.tokenizer.chat_template import prompt_ids
@@ -17,7 +18,7 @@ WRITING = {"max_new_tokens": 8, "temperature": 1.0}
 
 
 def count(letter):
-    reward = FunctionReward(letter, lambda prompt, completion: float(completion.count(letter)))
+    reward = FunctionReward(letter, LocalFunction(lambda prompt, completion: float(completion.count(letter))))
     return WeightedSum([(reward, 1.0)])
 
 

@@ -31,7 +31,7 @@ def test_a_reward_that_fails_names_itself_and_the_prompt():
     def broken(prompt: str, completion: str) -> float:
         raise ValueError("no idea")
 
-    with pytest.raises(UserError, match=r"broken raised ValueError \(no idea\) for the prompt '[ab]\?'"):
+    with pytest.raises(UserError, match=r"broken raised ValueError \(no idea\), for the prompt '[ab]\?'"):
         run(broken)
 
 

@@ -23,7 +23,7 @@ def test_a_text_is_the_users_turn_and_a_conversation_is_itself():
         ([], "prompts is empty"),
         (["a", []], "prompt 2: the conversation is empty"),
         ([""], r"prompt 1: turn 1 \(user\) has no content"),
-        ([{"role": "user", "content": "a"}], "prompt 1 is a single message"),
+        ([{"role": "user", "content": "a"}], "prompt 1: it must have `prompt`, .* and has role, content"),
         ([[{"role": "assistant", "content": "a"}]], "prompt 1: turn 1 is the assistant's"),
         (
             [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]],
@@ -35,6 +35,14 @@ def test_what_is_no_list_of_prompts_is_named(prompts, message):
     _, tokenizer = make_chatty()
     with pytest.raises(UserError, match=message):
         encode_prompts(prompts, tokenizer, 10)
+
+
+def test_a_row_is_its_prompt_with_its_columns():
+    _, tokenizer = make_chatty()
+    row = {"prompt": "a", "answer": "b"}
+    plain, with_columns = encode_prompts(["a", row], tokenizer, 10)
+    assert (with_columns.text, list(with_columns.ids)) == (plain.text, list(plain.ids))
+    assert (plain.columns, with_columns.columns) == ({}, row)
 
 
 def test_what_leaves_no_room_is_counted():

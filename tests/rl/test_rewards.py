@@ -1,100 +1,76 @@
-"""Reward sources: models, functions of anybody's with all that may go wrong in them, and sums."""
+"""Reward sources: models, functions, and sums."""
 
 import pytest
 import torch
 from random_models import END, PAD, random_scorer
 
+from folio.errors import UserError
+from folio.rl.functions import LocalFunction
 from folio.rl.rewards import FunctionReward, ModelReward, RewardError, Sample, WeightedSum
 
 
-def sample(prompt="a question", completion="an answer", prompt_ids=(1, 2), completion_ids=(3, END)):
-    return Sample(prompt, completion, prompt_ids, completion_ids, (0.0,) * len(completion_ids), True)
+def sample(
+    prompt="a question", completion="an answer", prompt_ids=(1, 2), completion_ids=(3, END), columns=None
+):
+    logprobs = (0.0,) * len(completion_ids)
+    return Sample(prompt, completion, prompt_ids, completion_ids, logprobs, True, columns or {})
 
 
-def test_a_function_gets_prompt_and_completion():
-    seen = []
-
-    def function(prompt, completion):
-        seen.append((prompt, completion))
-        return len(completion)
-
-    reward = FunctionReward("f", function)
-    assert reward([sample(), sample("b", "c")]) == [9.0, 1.0]
-    assert seen == [("a question", "an answer"), ("b", "c")]
+def test_a_function_gets_the_columns_that_it_asks_for():
+    reward = FunctionReward(
+        "f", LocalFunction(lambda prompt, completion, answer: float(completion == answer))
+    )
+    samples = [sample(completion=text, columns={"answer": "4", "level": 2}) for text in ("4", "5")]
+    assert reward(samples) == [1.0, 0.0]
     assert reward([]) == []
 
 
-@pytest.mark.parametrize("given", [True, 3, -0.5, 0])
-def test_what_is_a_number_is_taken(given):
-    (found,) = FunctionReward("f", lambda *_: given)([sample()])
-    assert found == given
-    assert type(found) is float
+def failing(prompt, completion):
+    raise ValueError("no verb")
 
 
-def test_numbers_of_numpy_are_numbers():
-    import numpy as np
-
-    assert FunctionReward("f", lambda *_: np.float32(0.5))([sample()]) == [0.5]
-
-
-def raising(error):
-    def function(prompt, completion):
-        raise error
-
-    return function
-
-
-def prints(prompt, completion):
-    print("the reward function was here")
-    return 1.0
-
-
-FAILURES = {
-    "raises": (raising(ValueError("no verb")), "raised ValueError (no verb) for the prompt 'a question'"),
-    "raises at length": (raising(ValueError("one\n\n  two")), "raised ValueError (one two)"),
-    "leaves Python": (raising(SystemExit(1)), "raised SystemExit (1)"),
-    "NaN": (lambda *_: float("nan"), "returned nan for the prompt 'a question': a reward must be finite"),
-    "infinity": (lambda *_: float("-inf"), "returned -inf"),
-    "too large for float32": (lambda *_: 1e300, "returned 1e+300"),
-    "a huge integer": (lambda *_: 10**320, "a reward must be finite"),
-    "a tensor": (lambda *_: torch.tensor(1.0), "returned Tensor, not a number, for the prompt 'a question'. Return its .item()."),
-    "a text": (lambda *_: "good", "returned str, not a number"),
-    "nothing": (lambda *_: None, "returned NoneType, not a number"),
-    "a complex number": (lambda *_: 1j, "returned complex, not a number"),
-    "another signature": (lambda completion: 1.0, "raised TypeError"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("function", "told"), FAILURES.values(), ids=FAILURES)
-def test_a_failure_is_told_in_one_line(function, told):
+def test_a_failure_is_told_with_prompt_and_completion():
     with pytest.raises(RewardError) as caught:
-        FunctionReward("mine.py:f", function)([sample()])
-    assert str(caught.value).startswith("mine.py:f ")
-    assert told in str(caught.value)
+        FunctionReward("mine.py:f", LocalFunction(failing))([sample()])
+    assert (
+        str(caught.value)
+        == "mine.py:f raised ValueError (no verb), for the prompt 'a question' and the completion 'an answer'."
+    )
+
+
+def test_the_sample_that_fails_is_named():
+    with pytest.raises(RewardError, match="the completion '0'"):
+        FunctionReward("f", LocalFunction(lambda _, text: 1 / int(text)))(
+            [sample(completion=text) for text in ("2", "0", "x")]
+        )
+
+
+def test_long_texts_are_shortened_in_a_message():
+    with pytest.raises(RewardError) as caught:
+        FunctionReward("f", LocalFunction(failing))([sample(prompt="why\n" * 1000, completion="x" * 1000)])
+    assert len(str(caught.value)) < 250
     assert "\n" not in str(caught.value)
 
 
-def test_a_function_may_say_itself_why_it_failed():
-    with pytest.raises(RewardError) as caught:
-        FunctionReward("f", raising(RewardError("has no key")))([sample()])
-    assert str(caught.value) == "f has no key for the prompt 'a question'."
+def test_a_function_from_python_may_print(capsys):
+    assert FunctionReward("f", LocalFunction(lambda *_: print("here") or 1.0))([sample()]) == [1.0]
+    assert "here" in capsys.readouterr().out
 
 
-def test_a_long_prompt_is_shortened_in_a_message():
-    with pytest.raises(RewardError) as caught:
-        FunctionReward("f", raising(ValueError("x")))([sample(prompt="why\n" * 1000)])
-    assert len(str(caught.value)) < 200
-    assert "\n" not in str(caught.value)
+def test_a_column_that_is_not_there_is_told_before_it_is_needed():
+    def strict(prompt, completion, answer, level=1):
+        return 1.0
 
-
-def test_ctrl_c_is_no_failure():
-    with pytest.raises(KeyboardInterrupt):
-        FunctionReward("f", raising(KeyboardInterrupt()))([sample()])
-
-
-def test_a_function_may_print(capsys):
-    assert FunctionReward("f", prints)([sample()]) == [1.0]
-    assert "was here" in capsys.readouterr().out
+    reward = WeightedSum([(FunctionReward("mine.py:f", LocalFunction(strict)), 1.0)])
+    reward.check_columns([{"answer": "4"}, {"answer": None, "unit": "m"}])
+    with pytest.raises(UserError) as caught:
+        reward.check_columns([{"answer": "4", "unit": "m"}, {"question": "2+2"}])
+    assert (
+        str(caught.value)
+        == "mine.py:f asks for 'answer', a column that 1 of 2 prompts do not have. Columns: answer, unit, question."
+    )
+    with pytest.raises(UserError, match="Columns: none"):
+        reward.check_columns([{}])
 
 
 def test_several_sources_are_added_by_weight():

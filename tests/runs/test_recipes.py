@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from folio.config import PACKAGED_RECIPES, read_recipe
+from folio.rl.functions import load_function
 from folio.runs.recipes import find_recipe_file, find_recipes, known_recipes, packaged_recipes, take_recipe
-from folio.runs.rewards import load_function
 
 
 @pytest.fixture(autouse=True)

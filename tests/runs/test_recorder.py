@@ -1,6 +1,7 @@
 """What a run does between steps: it saves, evaluates, records, samples, and stops in time."""
 
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from tiny_training import make_report, make_training
 from folio.checkpoint import saved_steps
 from folio.files import damage, read_lines
 from folio.log import Progress
+from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_inference
 from folio.runs.recorder import KEPT_CHECKPOINTS, Recorder
@@ -36,6 +38,36 @@ def make(tmp_path, console):
         )
 
     return make
+
+
+def test_steps_are_fitted_to_the_time_that_is_left(make):
+    """Ten seconds a step, and 100 of them: in half of that time there are half as many, less an end."""
+    steps = {}
+    for seconds in (math.inf, 500.0):
+        recorder = make(steps=100, budget=Budget(seconds, most_steps=100))
+        recorder.run.write_info(
+            {"status": "running", "stage": "sft", "config": {}, "runtime": {}, "plan": {}, "data_sha256": ""}
+        )
+        recorder.training.train_seconds = 10.0
+        recorder.plan_first(make_report(1))
+        steps[seconds] = recorder.training.task.steps
+        assert (
+            recorder.training.plan.steps == recorder.progress.total == steps[seconds] or seconds == math.inf
+        )
+    assert steps[math.inf] == 100
+    assert 45 <= steps[500.0] <= 50
+
+
+def test_what_is_planned_is_restored_with_the_checkpoint(make):
+    recorder = make(steps=100, budget=Budget(1e6, most_steps=100))
+    recorder.training.set_steps(37)
+    recorder.training.budget.spent_before = 1000.0
+    recorder.save_last()
+    recorder.training.save(recorder.run.checkpoints / "step-3", make_report(3))
+    again = make(steps=100, budget=Budget(1e6, most_steps=100)).training
+    again.load(recorder.run.checkpoints / "step-3")
+    assert again.task.steps == again.plan.steps == 37
+    assert again.budget.spent >= 1000.0
 
 
 def steps_saved(recorder):

@@ -11,7 +11,8 @@ from tiny_training import make_training
 from folio.batch import Loss
 from folio.errors import UserError
 from folio.objectives.next_token import next_token_loss
-from folio.runs.rehearsal import EVALUATIONS, REHEARSAL_STEPS, Rehearsal, rehearse
+from folio.runs.budget import EVALUATIONS
+from folio.runs.rehearsal import REHEARSAL_STEPS, Rehearsal, rehearse
 
 
 @pytest.fixture

@@ -137,6 +137,22 @@ def test_a_recipe_that_is_not_there(folio: Folio, texts):
     assert "no such recipe" in folio("pretrain", "x" * 300).mistake
 
 
+@pytest.mark.parametrize("stage", ["sft", "reward", "dpo", "ppo", "grpo"])
+def test_a_start_that_is_not_there_is_told_before_anything_else(folio: Folio, texts, stage):
+    """A mistyped name is no reason to miss a reward, or data."""
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/run.json").write_text("{}")
+    words = "no such run or model directory, and no such recipe"
+    assert f"runs/mien: {words}. Did you mean runs/mine?" in folio(stage, "runs/mien").mistake
+    assert f"nosuch: {words}. Recipes: " in folio(stage, "nosuch").mistake
+    assert words in folio(stage, "x" * 300).mistake
+
+
+def test_a_mistyped_recipe_is_told(folio: Folio, texts):
+    assert "Did you mean arithmetic?" in folio("grpo", "arithmetik").mistake
+    assert "Did you mean shakespeare?" in folio("ppo", "shakespear").mistake
+
+
 def test_a_broken_reference(folio: Folio, texts):
     Path("mine.toml").write_text("")
     Path("mine.reference.json").write_text("{")

@@ -22,7 +22,6 @@ from folio.batch import Batch, Loss
 from folio.data.windows import validation_windows
 from folio.evaluation.loss import HeldOut
 from folio.files import damage, read_lines
-from folio.model.architectures import ARCHITECTURES
 from folio.objectives.next_token import next_token_loss
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
@@ -110,7 +109,7 @@ def test_a_finished_run_shows_its_result_at_once(folio, finished):
         assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["qwen3", "llama", "gpt2"])
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_every_architecture_and_optimizer_trains(pretrain, run, architecture, optimizer):
     rate = "0.02" if optimizer == "muon" else "0.003"
@@ -228,7 +227,7 @@ def test_a_loss_that_is_no_number_is_explained(pretrain, run, monkeypatch, n_ste
         assert damage(Path(kept)) is None
 
 
-@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+@pytest.mark.parametrize("rate", ["1e4", "1e6"])
 def test_a_rate_far_too_high_is_explained(pretrain, run, rate):
     flags = [f"--{kind}learning-rate={rate}" for kind in ("", "head-", "embedding-")]
     done = pretrain(*flags, "--warmup-steps", "0")
@@ -236,7 +235,7 @@ def test_a_rate_far_too_high_is_explained(pretrain, run, rate):
         assert "no longer a number" in done.mistake
         assert "learning" in done.mistake
     else:
-        assert rate == "1e6"
+        assert rate == "1e4"
 
 
 def test_a_full_disk_keeps_the_earlier_checkpoint(pretrain, run, monkeypatch):

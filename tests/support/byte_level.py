@@ -1,6 +1,16 @@
 """Byte-level BPE tokenizers as others make them, small: what folio must be able to start from."""
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 LINES = [
     "the cat sat on a mat, and the dog ran to the mat.",
@@ -26,10 +36,11 @@ def gpt2_like() -> Tokenizer:
 
 
 def llama3_like() -> Tokenizer:
-    """Words cut by an expression of its own, and a token put before every text. Cuts batches off, as many files do."""
+    """Words cut by an expression of its own and looked up whole before any merge, and a token put before every text. Cuts
+    batches off, as many files do."""
     words = Regex(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+")
     cut = [pre_tokenizers.Split(words, "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
-    library = trained(pre_tokenizers.Sequence(cut), [])
+    library = trained(pre_tokenizers.Sequence(cut), [], ignore_merges=True)
     special = ["<|begin|>", "<|over|>"]
     library.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
     library.post_processor = processors.TemplateProcessing(
@@ -48,8 +59,22 @@ def qwen_like() -> Tokenizer:
     return library
 
 
-def trained(cut: pre_tokenizers.PreTokenizer, special: list[str]) -> Tokenizer:
-    library = Tokenizer(models.BPE())
+def qwen2_like() -> Tokenizer:
+    """As Qwen2 cuts words; characters are composed first (NFC)."""
+    words = Regex(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    cut = [pre_tokenizers.Split(words, "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
+    library = trained(pre_tokenizers.Sequence(cut), [])
+    library.normalizer = normalizers.NFC()
+    library.add_special_tokens([AddedToken("<|endoftext|>", normalized=False, special=True)])
+    return library
+
+
+def trained(
+    cut: pre_tokenizers.PreTokenizer, special: list[str], *, ignore_merges: bool = False
+) -> Tokenizer:
+    library = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     library.pre_tokenizer, library.decoder = cut, decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     library.train_from_iterator(

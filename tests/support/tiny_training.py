@@ -8,6 +8,7 @@ from random_models import TOKENIZER, random_gpt
 from folio.data.windows import RandomWindows, validation_windows
 from folio.evaluation.loss import HeldOut
 from folio.objectives.next_token import next_token_loss
+from folio.runs.budget import Budget
 from folio.runs.state import Training
 from folio.runtime import Runtime
 from folio.training.loop import Accumulated, StepReport
@@ -36,6 +37,7 @@ def make_training(
     settings: dict[str, Any] = {
         "evaluation": HeldOut(list(validation_windows(ids[:60], 8, 4)), n_bytes=59),
         "runtime": RUNTIME,
+        "budget": Budget.of_minutes(None, steps),
         "plan": Plan(model=model.config, micro_batch_size=2, accumulation=2, steps=steps),
     }
     return Training(model=model, tokenizer=TOKENIZER, task=task, **{**settings, **more})

@@ -46,9 +46,7 @@ def test_decode_names_special_tokens_and_takes_any_integers():
     tokenizer = CharTokenizer("ab")
     assert tokenizer.decode([0, 5, 1]) == "a<|end|>b"
     assert tokenizer.decode(torch.tensor([0, 5, 1])) == "a<|end|>b"
-    for bad in (-1, 7, -100):
-        with pytest.raises(KeyError):
-            tokenizer.decode([bad])
+    assert tokenizer.decode([0, 7, -100, 2**40, 1]) == "ab", "no token, as in a padded embedding"
 
 
 def test_special_tokens_in_text_are_characters():
@@ -134,15 +132,32 @@ def test_auto_tokenizer_finds_special_tokens_in_text(tmp_path):
     assert auto.encode("<|end|>") == [tokenizer.special_ids["<|end|>"]]
 
 
+def test_auto_tokenizer_takes_unknown_characters_for_padding(tmp_path):
+    """It must not raise, and folio's own vocabulary stays as it is."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = CharTokenizer("ab")
+    auto = transformers.AutoTokenizer.from_pretrained(saved(tokenizer, tmp_path))
+    assert auto("aüb")["input_ids"] == [0, tokenizer.special_ids["<|pad|>"], 1]
+    assert (auto.unk_token, len(auto)) == ("<|pad|>", tokenizer.vocab_size)
+    with pytest.raises(UserError, match="does not know 'ü'"):
+        CharTokenizer.load(tmp_path).encode("aüb")
+
+
+def test_auto_tokenizer_learns_the_context(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    CharTokenizer("ab").save(tmp_path, 32)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path).model_max_length == 32
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"model": {"type": "WordLevel", "vo', "is damaged"),
-        (b"\xff\xfe", "is damaged"),
-        (b"[]", "is damaged"),
-        (b"{}", "is damaged"),
-        (b'{"model": []}', "is damaged"),
-        (b'{"model": {"type": "WordLevel", "vocab": 3}}', "is damaged"),
+        (b'{"model": {"type": "WordLevel", "vo', "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[]", "must hold a JSON object"),
+        (b"{}", "is no tokenizer"),
+        (b'{"model": []}', "is no tokenizer"),
+        (b'{"model": {"type": "WordLevel", "vocab": 3}}', "is no tokenizer"),
         (b'{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}', "holds a tokenizer of kind BPE"),
         (b'{"model": {"type": "WordLevel", "vocab": {"a": 0}}}', "is not a character tokenizer"),
         (b'{"model": {"type": "WordLevel", "vocab": {"hello": 0}}}', "is not a character tokenizer"),

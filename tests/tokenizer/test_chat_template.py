@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from folio.data.conversations import Conversation, tokenize
 from folio.errors import UserError
+from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.chat_template import check_messages, prompt_ids, turns
 
@@ -67,6 +69,24 @@ def test_transformers_give_the_same_ids(tmp_path, messages, asks):
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     ids = theirs.apply_chat_template(messages, add_generation_prompt=asks, tokenize=True, return_dict=False)
     assert ids == (prompt_ids(TOKENIZER, messages) if asks else whole(messages))
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, BPETokenizer.train(["what? that! so it is"], 300)])
+def test_what_transformers_marks_as_written_by_the_assistant_is_what_folio_learns_from(tmp_path, tokenizer):
+    from transformers import AutoTokenizer
+
+    messages = [
+        turn("system", "be brief"),
+        *(turn(role, f"{role}?\n 1") for role in ("user", "assistant") * 2),
+    ]
+    messages = [each | {"content": each["content"].replace("1", "x")} for each in messages]
+    tokenizer.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(
+        messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    ours = tokenize(tokenizer, Conversation(messages, "here"), 1000)
+    assert theirs["input_ids"] == ours.ids.tolist()
+    assert theirs["assistant_masks"] == ours.weights.tolist()
 
 
 MISTAKES = {

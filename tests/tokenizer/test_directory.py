@@ -35,9 +35,9 @@ def test_files_older_than_the_entry_for_the_kind_are_read(tmp_path):
         (Tokenizer(models.Unigram([("a", 0.0)], 0)).to_str(), "of kind Unigram: folio reads byte-level BPE"),
         (Tokenizer(models.WordPiece({"a": 0})).to_str(), "of kind WordPiece: folio reads byte-level BPE"),
         ('{"model": {"vocab": {}}}', "of kind None"),
-        ('{"model"', "is damaged"),
-        ("[]", "is damaged"),
-        ('{"model": 3}', "is damaged"),
+        ('{"model"', "cannot be read"),
+        ("[]", "must hold a JSON object"),
+        ('{"model": 3}', "is no tokenizer"),
     ],
 )
 def test_other_kinds_and_damage_are_told(tmp_path, content, message):

@@ -4,6 +4,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from folio.training.loop import (
     Accumulated,
     Every,
     NonFiniteLossError,
+    Spread,
     StepReport,
     deferred_interrupt,
     fit,
@@ -63,11 +65,22 @@ def run_steps(
     lr: float = 0.5,
     max_norm: float = 0.0,
     schedule: ScheduleConfig = CONSTANT,
-    steps: range | None = None,
+    first_step: int = 1,
+    last_step: int | None = None,
 ) -> list[StepReport]:
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    steps = steps or range(1, len(groups) + 1)
-    return list(optimizer_steps(model, loss, groups, [optimizer], schedule, steps=steps, max_norm=max_norm))
+    last = last_step or len(groups)
+    steps = optimizer_steps(
+        model,
+        loss,
+        groups,
+        [optimizer],
+        schedule,
+        first_step=first_step,
+        last_step=lambda: last,
+        max_norm=max_norm,
+    )
+    return list(steps)
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 8, (3, 5), (7, 1)])
@@ -188,8 +201,8 @@ def test_a_later_start_follows_the_same_schedule():
     schedule = ScheduleConfig(warmup_steps=2)
     whole, halves = make_model(), make_model()
     expected = run_steps(whole, groups, schedule=schedule)
-    run_steps(halves, groups[:3], schedule=schedule, steps=range(1, 7))
-    reports = run_steps(halves, groups[3:], schedule=schedule, steps=range(4, 7))
+    run_steps(halves, groups[:3], schedule=schedule, last_step=6)
+    reports = run_steps(halves, groups[3:], schedule=schedule, first_step=4, last_step=6)
     assert [replace(r, seconds=0) for r in reports] == [replace(r, seconds=0) for r in expected[3:]]
     for ours, theirs in zip(halves.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -213,7 +226,7 @@ def test_no_batch_is_taken_before_its_step():
         Accumulated(source(), 3),
         [optimizer],
         CONSTANT,
-        steps=range(1, 4),
+        last_step=lambda: 3,
         max_norm=1.0,
     )
     for report in reports:
@@ -228,7 +241,33 @@ def test_accumulated_groups_batches():
     assert [batch for group in groups for batch in group] == batches
 
 
+def test_the_last_step_may_come_nearer_or_move_away_on_the_way():
+    last, model = 10, make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    groups = [[make_batch(1, seed)] for seed in range(1, 11)]
+    schedule = ScheduleConfig(warmup_steps=0, decay_fraction=1.0, final_fraction=0.0)
+    reports = optimizer_steps(
+        model, next_token_loss, groups, [optimizer], schedule, last_step=lambda: last, max_norm=0.0
+    )
+    rates = []
+    for each in reports:
+        rates.append(each.learning_rate)
+        last = {2: 12, 4: 6}.get(each.step, last)
+    assert rates == pytest.approx(
+        [0.5 * schedule.multiplier(n, total) for n, total in enumerate([10, 10, 12, 12, 6, 6], 1)]
+    )
+
+
 # fit
+
+
+@pytest.mark.parametrize(("times", "last_step"), [(10, 920), (10, 13), (10, 7), (3, 100), (1, 5)])
+def test_actions_are_spread_evenly_and_end_with_the_run(times, last_step):
+    due = [step for step in range(1, last_step + 1) if Spread(times, print).is_due(step, last_step)]
+    assert len(due) == min(times, last_step)
+    assert due[-1] == last_step
+    gaps = {after - before for before, after in pairwise([0, *due])}
+    assert max(gaps) - min(gaps) <= 1
 
 
 def report(step: int) -> StepReport:
@@ -257,19 +296,19 @@ class Diary:
             self.on.get(entry, lambda: None)()
             yield report(step)
 
-    def fit(self, steps: range, last_step: int, interval: int, unfinished: StepReport | None = None) -> None:
+    def fit(self, steps: range, last_step: int, times: int, unfinished: StepReport | None = None) -> None:
         fit(
             self.reports(steps),
-            last_step=last_step,
-            save=Every(interval, self.action("save")),
-            then=(Every(interval, self.action("evaluate")), Every(1, self.action("record"))),
+            last_step=lambda: last_step,
+            save=Spread(times, self.action("save")),
+            then=(Spread(times, self.action("evaluate")), Every(self.action("record"))),
             unfinished=unfinished,
         )
 
 
 def test_fit_saves_first_and_does_the_last_step_too():
     diary = Diary()
-    diary.fit(range(1, 6), last_step=5, interval=2)
+    diary.fit(range(1, 6), last_step=5, times=3)
     assert diary.entries == [
         *("step 1", "record 1"),
         *("step 2", "save 2", "evaluate 2", "record 2"),
@@ -281,7 +320,7 @@ def test_fit_saves_first_and_does_the_last_step_too():
 
 def test_fit_completes_an_unfinished_step_without_saving_it():
     diary = Diary()
-    diary.fit(range(3, 5), last_step=5, interval=2, unfinished=report(2))
+    diary.fit(range(3, 5), last_step=5, times=3, unfinished=report(2))
     assert diary.entries == [
         *("evaluate 2", "record 2"),
         *("step 3", "record 3"),
@@ -291,7 +330,7 @@ def test_fit_completes_an_unfinished_step_without_saving_it():
 
 def test_fit_after_the_last_step_only_does_what_is_left():
     diary = Diary()
-    diary.fit(range(6, 6), last_step=5, interval=2, unfinished=report(5))
+    diary.fit(range(6, 6), last_step=5, times=3, unfinished=report(5))
     assert diary.entries == ["evaluate 5", "record 5"]
 
 
@@ -301,7 +340,7 @@ def test_an_action_can_end_the_run():
 
     diary = Diary({"evaluate 2": stop})
     with pytest.raises(RuntimeError, match="enough"):
-        diary.fit(range(1, 6), last_step=5, interval=2)
+        diary.fit(range(1, 6), last_step=5, times=3)
     assert diary.entries[-1] == "evaluate 2"
 
 
@@ -315,20 +354,20 @@ def test_a_signal_lets_the_step_end_and_saves(when, number):
     before = signal.getsignal(number)
     diary = Diary({when: lambda: signal.raise_signal(number)})
     with pytest.raises(KeyboardInterrupt):
-        diary.fit(range(1, 6), last_step=5, interval=5)
+        diary.fit(range(1, 6), last_step=5, times=1)
     if when == "step 3":
-        assert diary.entries[-3:] == ["step 3", "save 3", "record 3"]
+        assert diary.entries[-2:] == ["step 3", "save 3"]
     else:  # after its moment to save: the next step is made, and saved
-        assert diary.entries[-3:] == ["step 4", "save 4", "record 4"]
+        assert diary.entries[-2:] == ["step 4", "save 4"]
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("when", ["step 4", "save 4", "evaluate 4", "record 4"])
-def test_a_signal_where_a_save_is_due_saves_once(when):
+@pytest.mark.parametrize("when", ["step 4", "save 4", "evaluate 4"])
+def test_a_signal_where_a_save_is_due_saves_once_and_waits_for_nothing_else(when):
     diary = Diary({when: interrupt})
     with pytest.raises(KeyboardInterrupt):
-        diary.fit(range(1, 6), last_step=5, interval=2)
-    assert diary.entries[-4:] == ["step 4", "save 4", "evaluate 4", "record 4"]
+        diary.fit(range(1, 6), last_step=5, times=3)
+    assert diary.entries[-1] == ("evaluate 4" if when == "evaluate 4" else "save 4")
     assert diary.entries.count("save 4") == 1
 
 
@@ -336,8 +375,8 @@ def test_a_signal_where_a_save_is_due_saves_once(when):
 def test_a_signal_while_an_unfinished_step_is_done_again(steps):
     diary = Diary({"evaluate 2": interrupt})
     with pytest.raises(KeyboardInterrupt):
-        diary.fit(steps, last_step=5, interval=2, unfinished=report(2))
-    assert diary.entries == ["evaluate 2", "record 2"]  # step 2 is saved: nothing is to be done again
+        diary.fit(steps, last_step=5, times=3, unfinished=report(2))
+    assert diary.entries == ["evaluate 2"]  # step 2 is saved: it is done when the run is resumed again
 
 
 def test_a_second_interrupt_does_not_wait():

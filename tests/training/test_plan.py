@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from folio.errors import UserError
 from folio.model.architectures import ARCHITECTURES
-from folio.training.plan import MAX_EPOCHS, Plan, SizeConfig, choose_plan, choose_steps
+from folio.training.plan import MAX_EPOCHS, Plan, SizeConfig, choose_plan, most_steps, require_memory
 
 n_texts = st.integers(100, 10**9)
 flops = st.floats(1e6, 1e21)
@@ -148,16 +148,37 @@ def test_sizes_that_do_not_fit_together_are_refused(size, message):
         choose(size)
 
 
-@given(st.integers(1, 10**9), st.floats(1e-3, math.inf), st.floats(1e-6, 1e3))
-def test_steps_fit_into_the_time_and_the_text(n_train, seconds, step_seconds):
+@given(st.integers(1, 10**9))
+def test_no_text_is_read_more_often_than_is_of_use(n_train):
     plan = choose()
-    steps = choose_steps(plan, n_train, seconds, step_seconds)
-    assert steps >= 1
-    assert steps == 1 or steps * step_seconds <= seconds * (1 + 1e-9)
-    assert (steps - 1) * plan.tokens_per_step <= MAX_EPOCHS * n_train
-    assert choose_steps(plan, n_train, 2 * seconds, step_seconds) >= steps
+    steps = most_steps(plan, n_train)
+    assert (steps - 1) * plan.tokens_per_step < MAX_EPOCHS * n_train <= steps * plan.tokens_per_step
+
+
+def test_dropout_follows_from_the_steps_where_they_are_given():
+    few, many = (choose(SizeConfig(steps=steps), flops=1e20).model.dropout for steps in (10, 100_000))
+    assert few == 0
+    assert many > 0
+
+
+def test_the_measured_speed_is_the_one_that_was_planned_for():
+    """A step that takes as long as assumed leads to the same choice."""
+    flops_per_second, seconds, efficiency = 1e11, 300.0, 0.4
+    plan = choose(flops=efficiency * flops_per_second * seconds)
+    step_seconds = 1 / plan.efficiency(1.0, efficiency * flops_per_second)
+    assert plan.efficiency(1 / step_seconds, flops_per_second) == pytest.approx(efficiency)
 
 
 def test_totals():
     plan = replace(choose(SizeConfig(block_size=32, tokens_per_step=256, micro_batch_size=2)), steps=10)
     assert (plan.accumulation, plan.tokens_per_step, plan.total_tokens) == (4, 256, 2560)
+
+
+@pytest.mark.parametrize("size", [SizeConfig(n_layer=1000, n_embd=4096), SizeConfig(micro_batch_size=2**20)])
+def test_sizes_far_beyond_the_memory_are_refused_before_anything_is_built(size):
+    plan = choose(size)
+    with pytest.raises(
+        UserError, match=r"these sizes need about [\d,.]+ GB of memory, and 10\.0 GB are free"
+    ):
+        require_memory(plan, 1e10)
+    require_memory(plan, plan.memory())

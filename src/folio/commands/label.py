@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from folio.config import Count, Factor, NonNegative, Seed, Settings, Source, to_table
+from folio.data.conversations import Conversation
 from folio.data.known import find_conversations
 from folio.data.records import spread
 from folio.errors import UserError
@@ -33,7 +34,8 @@ from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
 TRAIN, VALIDATION, ORIGIN = "train.jsonl", "validation.jsonl", "label.json"
-Conversation = Sequence[Message]
+JUDGE_SECONDS = 10.0
+"""Time limit of a judge that is a function, for one answer."""
 BATCH = 128
 """Prompts per batch of generated answers."""
 
@@ -45,7 +47,8 @@ class LabelConfig(Settings):
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
     """Model that answers: a run, a checkpoint, or any model directory. Or a recipe."""
     judge: Source | None = None
-    """Judge: file.py:name, or the run or directory of a reward model."""
+    """Judge: a function, as file.py:name, or the run or directory of a reward model. A function gets prompt and
+    completion, and returns a number; further parameters are columns of the data."""
     data: Source = "shakespeare"
     """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
     arithmetic or gsm8k."""
@@ -84,7 +87,8 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         spread(conversations.validation, config.validation_prompts),
     ]
     model, tokenizer = load_for_chat(config.model)
-    judge = load_rewards([config.judge], tokenizer, seconds=10.0)
+    judge = load_rewards([config.judge], tokenizer, seconds=JUDGE_SECONDS)
+    judge.check_columns([each.columns for part in parts for each in part])
     runtime = start_runtime(for_varying_lengths(config.runtime))
     runtime.place(model, *models_in(judge))
     start = time.perf_counter()
@@ -154,12 +158,13 @@ class AnswerSampler:
         self.n_prompts = 0
         self.n_answers = 0
 
-    def answers(self, conversations: Sequence[Conversation]) -> Iterator[tuple[Conversation, list[Sample]]]:
+    def answers(
+        self, conversations: Sequence[Conversation]
+    ) -> Iterator[tuple[Sequence[Message], list[Sample]]]:
         """Yield each prompt that leaves room for an answer, the model's two answers, and the conversation's own."""
         for first in range(0, len(conversations), BATCH):
-            split = [split_at_answer(each) for each in conversations[first : first + BATCH]]
-            part = [(messages, reply, self._prompt(messages)) for messages, reply in split]
-            part = [each for each in part if self._fits(*each[1:])]
+            split = [self._split(each) for each in conversations[first : first + BATCH]]
+            part = [each for each in split if self._fits(*each[1:])]
             first_answers, second_answers = (
                 sample_completions(
                     self.model,
@@ -176,26 +181,30 @@ class AnswerSampler:
             self.progress.update(self.n_prompts, {"answers": f"{self.n_answers:,}"})
             for (messages, reply, prompt), *own in zip(part, first_answers, second_answers, strict=True):
                 given = Sample(
-                    prompt.text, reply, prompt.ids, completion_ids(self.tokenizer, reply), (), True
+                    prompt.text,
+                    reply,
+                    prompt.ids,
+                    completion_ids(self.tokenizer, reply),
+                    (),
+                    is_stopped=True,
+                    columns=prompt.columns,
                 )
                 yield messages, [*own, given]
 
-    def _prompt(self, messages: Conversation) -> Prompt:
-        return Prompt(messages[-1]["content"], prompt_ids(self.tokenizer, messages))
+    def _split(self, conversation: Conversation) -> tuple[Sequence[Message], str, Prompt]:
+        """Return the messages before the first answer, the answer, and the messages as a prompt."""
+        at = next(n for n, message in enumerate(conversation) if message["role"] == "assistant")
+        messages = conversation[:at]
+        prompt = Prompt(messages[-1]["content"], prompt_ids(self.tokenizer, messages), conversation.columns)
+        return messages, conversation[at]["content"], prompt
 
     def _fits(self, reply: str, prompt: Prompt) -> bool:
         longest = max(self.config.max_new_tokens, len(completion_ids(self.tokenizer, reply)))
         return len(prompt.ids) + longest <= self.model.config.block_size
 
 
-def split_at_answer(messages: Conversation) -> tuple[Conversation, str]:
-    """Return the messages before the first answer, and the answer."""
-    at = next(n for n, message in enumerate(messages) if message["role"] == "assistant")
-    return messages[:at], messages[at]["content"]
-
-
 def judged_pairs(
-    answers: Iterator[tuple[Conversation, list[Sample]]], judge: RewardSource, tie: float
+    answers: Iterator[tuple[Sequence[Message], list[Sample]]], judge: RewardSource, tie: float
 ) -> Iterator[dict[str, object]]:
     """Yield up to two preferences per prompt: between the model's answers, and between its first and the given one.
 
@@ -218,10 +227,15 @@ class Label:
     name = "label"
     config = LabelConfig
     makes_assistant = False
+    resume_flags = ()
 
     def output(self, config: LabelConfig) -> Path:
         """Return the folder for the preferences."""
         return config.out or default_run(config.model, "label")
+
+    def is_made(self, config: LabelConfig) -> bool:
+        """Return whether the folder has preferences."""
+        return all(os.path.exists(self.output(config) / name) for name in (TRAIN, VALIDATION))
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""

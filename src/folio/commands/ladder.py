@@ -310,7 +310,7 @@ def train(trial: Trial, texts: Texts, runtime: Runtime, progress: Progress) -> t
         Accumulated(windows, 1),
         OPTIMIZERS[rung.optimizer](model, size),
         CONSTANT,
-        steps=range(1, size.steps + 1),
+        last_step=lambda: size.steps,
         max_norm=0.0,
     )
     seconds = 0.0

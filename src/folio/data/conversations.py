@@ -22,11 +22,15 @@ from folio.tokenizer.protocol import Tokenizer
 
 
 class Conversation(list[Message]):
-    """A conversation's messages. where: words for the person on where it was found, as file and line."""
+    """A conversation's messages.
 
-    def __init__(self, messages: Iterable[Message], where: str) -> None:
+    where: words for the person on where it was found, as file and line. columns: the row that it comes from, by column.
+    """
+
+    def __init__(self, messages: Iterable[Message], where: str, columns: Record | None = None) -> None:
         super().__init__(messages)
         self.where = where
+        self.columns: Record = columns or {}
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def parse_conversation(record: Record, where: str) -> Conversation:
     check_messages(messages)
     if all(message["role"] != "assistant" for message in messages):
         raise UserError("no turn is the assistant's: there is no answer to train on.")
-    return Conversation(messages, where)
+    return Conversation(messages, where, record)
 
 
 def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:

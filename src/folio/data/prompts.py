@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from folio.data.columns import Record, prompt_of
@@ -14,22 +14,34 @@ LONGEST_QUESTION = 100
 """Characters of a question that is short enough for a sample."""
 
 
-def read_prompts(data: str | Path) -> Records[list[Message]]:
+class PromptMessages(list[Message]):
+    """A prompt: a conversation up to a user's turn.
+
+    columns: the row that it comes from, by column, for reward functions that ask for more than the text.
+    """
+
+    def __init__(self, messages: Iterable[Message], columns: Record) -> None:
+        super().__init__(messages)
+        self.columns = columns
+
+
+def read_prompts(data: str | Path) -> Records[PromptMessages]:
     """Return the prompts of files or of a dataset of the Hub (see `read_records`).
 
     A prompt is a row's `prompt` or `question`, a text or messages, or its conversation up to the user's last turn. So
     conversations, preferences and problems have prompts too. Raises UserError, naming file and line, for a row without.
     """
-    prompts = read_records(data, _prompt)
+    prompts = read_records(data, parse_prompt)
     if not prompts:
         raise UserError(f"{data} holds no prompts: name a file with `prompt` or `messages` in each row.")
     return prompts
 
 
-def _prompt(record: Record, where: str) -> list[Message]:
+def parse_prompt(record: Record, where: str = "") -> PromptMessages:
+    """Return the prompt of a row. Raises UserError for a row without one."""
     messages = prompt_of(record)
     check_messages(messages)
-    return up_to_the_user(messages)
+    return PromptMessages(up_to_the_user(messages), record)
 
 
 def sample_questions(prompts: Sequence[Sequence[Message]]) -> list[str]:

@@ -96,3 +96,12 @@ def validation_windows(ids: TokenIds, block_size: int, batch_size: int) -> Itera
         if first + batch_size >= n_windows:
             batch.weights[-1, block_size - padding :] = 0
         yield batch
+
+
+def spread_windows(ids: TokenIds, block_size: int, batch_size: int, n_windows: int) -> Iterator[Batch]:
+    """Yield n_windows of the windows of `validation_windows`, evenly spread, without the last one if it is not full."""
+    ids = torch.as_tensor(ids)
+    windows = ids.unfold(0, block_size + 1, block_size)  # (N) -> (windows, T + 1)
+    chosen = torch.arange(n_windows) * len(windows) // n_windows
+    for first in range(0, n_windows, batch_size):
+        yield Batch.from_windows(windows[chosen[first : first + batch_size]].long())

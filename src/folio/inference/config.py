@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from folio.config import Seed, Settings, Whole
+from folio.config import Count, Seed, Settings, Whole
 from folio.inference.sampling import SamplingConfig
 
 
@@ -20,3 +20,5 @@ class GenerationConfig(Settings):
     """The same seed gives the same tokens."""
     stop_ids: tuple[int, ...] = ()
     """A row ends with the first of these tokens."""
+    vocab_size: Count | None = None
+    """Draw ids below it only: embeddings may have more rows than the tokenizer has tokens. None: any of the model's."""

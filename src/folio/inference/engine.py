@@ -99,9 +99,8 @@ class Generation(Iterator[TokenStep]):
         self._reasons: list[FinishReason | None] = [None] * len(prompts)
         self._rows = list(range(len(prompts)))
         """Which prompt each row of the batch, as it is now, continues."""
-        self._sampler = Sampler(
-            config.sampling, config.seed, self._ids, model.config.vocab_size, self._device
-        )
+        vocab_size = min(config.vocab_size or model.config.vocab_size, model.config.vocab_size)
+        self._sampler = Sampler(config.sampling, config.seed, self._ids, vocab_size, self._device)
         self._tokens = torch.zeros(len(prompts), dtype=torch.int64, device=self._device)
         """(B) written in the last step and not yet read."""
         self._fused = FusedGPT(model)

@@ -215,5 +215,9 @@ def _gelu(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-MLPS = {"swiglu": (("gate", "up"), _swiglu), "gelu": (("up",), _gelu)}
+MLPS: dict[str, tuple[tuple[str, ...], Callable[[Tensor], Tensor]]] = {
+    "swiglu": (("gate", "up"), _swiglu),
+    "gelu": (("up",), _gelu),
+    "gelu_exact": (("up",), F.gelu),
+}
 """By name: the layers that read the residual stream, and the function between their output and `down`."""

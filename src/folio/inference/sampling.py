@@ -65,7 +65,7 @@ class Sampler:
                  what a row gives does not depend on the rows beside it (except where rounding, which differs a
                  little from one batch size to another, tips a draw).
     prompts:     token ids that each row has seen; one prompt a row.
-    vocab_size:  V.
+    vocab_size:  only ids below it are drawn.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Sampler:
     ) -> None:
         self._temperature = 1.0 if config.is_greedy else config.temperature
         self._penalty = config.repetition_penalty
+        self._vocab_size = vocab_size
         self._seen = _seen(prompts, vocab_size, device) if config.repetition_penalty != 1 else None
         self._candidates = _candidates(config, vocab_size)
         self._filters = _filters(config)
@@ -94,7 +95,7 @@ class Sampler:
         if self._temperature != 1:
             logits = logits / self._temperature
         logprobs = logits.log_softmax(-1)
-        tokens = self._pick(logits)
+        tokens = self._pick(logits[:, : self._vocab_size])
         if self._seen is not None:
             self._seen.scatter_(1, tokens, True)
         return tokens[:, 0], logprobs.gather(1, tokens)[:, 0]

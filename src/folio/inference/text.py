@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
@@ -19,9 +20,10 @@ def stream_text(
     """Continue each prompt of token ids; yield the new text of each, "" where there is none yet.
 
     Joined, a row's pieces are its whole text. It never shows a special token, half a character, or a
-    string of `stop`, before which the row ends. Otherwise it is that of `Engine.stream`.
+    string of `stop`, before which the row ends. Ids that are no token of the tokenizer's are never drawn. Otherwise it
+    is that of `Engine.stream`.
     """
-    steps = engine.stream(prompts, config)
+    steps = engine.stream(prompts, replace(config, vocab_size=tokenizer.vocab_size))
     hidden = {*tokenizer.special_ids.values(), *config.stop_ids}
     rows = [_Row(tokenizer, stop) for _ in prompts]
     for step in steps:

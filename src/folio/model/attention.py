@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from folio.model.config import GPTConfig
 from folio.model.context import Context
-from folio.model.linear import Linear, fused
+from folio.model.linear import BIASES, Linear, fused
 from folio.model.norm import NORMS
 from folio.model.positions import POSITIONS
 
@@ -26,10 +26,11 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = layer
         self.head_size = config.head_size
-        self.query = Linear(config.n_embd, config.n_head * config.head_size, bias=config.bias)
-        self.key = Linear(config.n_embd, config.n_kv_head * config.head_size, bias=config.bias)
-        self.value = Linear(config.n_embd, config.n_kv_head * config.head_size, bias=config.bias)
-        self.output = Linear(config.n_head * config.head_size, config.n_embd, bias=config.bias)
+        biases = BIASES[config.bias]
+        self.query = Linear(config.n_embd, config.n_head * config.head_size, bias="qkv" in biases)
+        self.key = Linear(config.n_embd, config.n_kv_head * config.head_size, bias="qkv" in biases)
+        self.value = Linear(config.n_embd, config.n_kv_head * config.head_size, bias="qkv" in biases)
+        self.output = Linear(config.n_head * config.head_size, config.n_embd, bias="output" in biases)
         self.query_norm = NORMS[config.qk_norm](config.head_size, eps=config.norm_eps)
         self.key_norm = NORMS[config.qk_norm](config.head_size, eps=config.norm_eps)
         self.rotate: Callable[[Tensor, Any], Tensor] = POSITIONS[config.position].rotate

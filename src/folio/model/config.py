@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from folio.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeScaling:
+    """How Llama 3.1 makes rotary positions fit a longer context (Grattafiori et al., 2024, section 3.4.2).
+
+    What turns fewer than low_freq_factor times within the context of old turns `factor` times slower; what turns more than
+    high_freq_factor times stays; between them the change is gradual. Raises UserError where that has no meaning.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_block_size: int
+    """The context of old, in tokens."""
+
+    def __post_init__(self) -> None:
+        if not (self.factor > 0 and 0 < self.low_freq_factor < self.high_freq_factor):
+            raise UserError(
+                f"rope scaling has factor {self.factor}, low_freq_factor {self.low_freq_factor} and high_freq_factor "
+                f"{self.high_freq_factor}: all must be above 0, and the low one below the high one."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +35,8 @@ class GPTConfig:
     """Sizes and parts of a decoder-only transformer. The default parts are those of Qwen3.
 
     The parts in `ARCHITECTURES` (model/architectures.py) make it GPT-2 (Radford et al., 2019), Llama (Touvron et al.,
-    2023) or Qwen3 (dense; Yang et al., 2025).
+    2023; Grattafiori et al., 2024), Mistral (Jiang et al., 2023), Qwen2 (Yang et al., 2024) or Qwen3 (dense; Yang et al.,
+    2025).
 
     Raises UserError where sizes are invalid or inconsistent.
     """
@@ -42,17 +65,19 @@ class GPTConfig:
     position: Literal["rotary", "learned"] = "rotary"
     rope_theta: float = 10_000.0
     """Base of the rotary wavelengths (Su et al., 2021)."""
-    mlp: Literal["swiglu", "gelu"] = "swiglu"
+    rope_scaling: RopeScaling | None = None
+    """Rotary positions for a context that was made longer after training."""
+    mlp: Literal["swiglu", "gelu", "gelu_exact"] = "swiglu"
     qk_norm: Literal["rms_norm", "none"] = "rms_norm"
-    bias: bool = False
-    """Whether linear layers in the blocks have a bias."""
+    bias: Literal["none", "qkv", "attention", "all"] = "none"
+    """Which linear layers in the blocks have a bias: those of queries, keys and values, all of attention, or all."""
     tied_embeddings: bool = False
     """Whether the head shares the token embedding's weights (Press & Wolf, 2017)."""
 
     def __post_init__(self) -> None:
         self._fill_in("n_kv_head", self.n_head)
         self._fill_in("head_size", self.n_embd // max(1, self.n_head))
-        self._fill_in("mlp_size", 4 * self.n_embd if self.mlp == "gelu" else 8 * self.n_embd // 3)
+        self._fill_in("mlp_size", 8 * self.n_embd // 3 if self.mlp == "swiglu" else 4 * self.n_embd)
         sizes = (
             "vocab_size",
             "block_size",
@@ -66,6 +91,11 @@ class GPTConfig:
         for name in sizes:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        for name, hint in get_type_hints(GPTConfig).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise UserError(
+                    f"{name} is {getattr(self, name)!r}: it must be {' or '.join(map(repr, get_args(hint)))}."
+                )
         if self.n_head % self.n_kv_head:
             raise UserError(f"n_head ({self.n_head}) must be a multiple of n_kv_head ({self.n_kv_head}).")
         if self.position == "rotary" and self.head_size % 2:

@@ -1,7 +1,7 @@
 """A model on disk: a Hugging Face model directory.
 
 `config.json` and `model.safetensors` as `transformers` writes them, so that its `AutoModelForCausalLM` opens
-what folio trained, and folio starts from any GPT-2, Llama or Qwen3 directory. A reward model is the same with a
+what folio trained, and folio starts from any GPT-2, Llama, Mistral, Qwen2 or Qwen3 directory. A reward model is the same with a
 scalar `score` head, for `AutoModelForSequenceClassification`. Nothing is ever unpickled.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -21,9 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.files import atomic_file, write_file
-from folio.model.architectures import Architecture, StoredTensor, architecture_named, architecture_of
+from folio.model.architecture import Architecture, StoredTensor
+from folio.model.architectures import architecture_named, architecture_of
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.model.positions import POSITIONS
@@ -71,7 +73,7 @@ def load_model(directory: Path, *, dropout: float | None = None) -> GPT:
     """Load the language model of a directory, on the CPU in float32. Draws no random numbers.
 
     dropout: replaces the directory's. Raises UserError where the directory, its settings or its weights are missing,
-    damaged or not supported.
+    damaged or not supported. Warns with FolioWarning of settings that folio leaves out.
     """
     if is_score_model(directory):
         raise UserError(f"{directory} holds a reward model: it scores text and cannot generate any.")
@@ -97,7 +99,9 @@ Model = TypeVar("Model", bound=Transformer)
 
 
 def _load(cls: type[Model], directory: Path, dropout: float | None) -> Model:
-    config = read_config(directory)
+    architecture, config = _architecture_and_config(directory)
+    for notice in architecture.notices(_read_json(directory / CONFIG)):
+        warnings.warn(f"{directory / CONFIG}: {notice}", FolioWarning, stacklevel=3)
     config = config if dropout is None else replace(config, dropout=dropout)
     with torch.device("meta"):  # shapes only: initial values would be thrown away
         model = cls(config)

@@ -31,3 +31,12 @@ def fused(layers: Sequence[nn.Linear], x: Tensor) -> Sequence[Tensor]:
     biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
     bias = torch.cat(biases).to(x.dtype) if biases else None
     return torch.split(F.linear(x, weight, bias), [layer.out_features for layer in layers], dim=-1)
+
+
+BIASES: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "qkv": ("qkv",),
+    "attention": ("qkv", "output"),
+    "all": ("qkv", "output", "mlp"),
+}
+"""By `GPTConfig.bias`: the linear layers of a block that have one."""

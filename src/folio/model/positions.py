@@ -6,10 +6,12 @@ rotates queries and keys by those angles.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from folio.model.config import GPTConfig
+from folio.model.config import GPTConfig, RopeScaling
 
 
 class LearnedPositions(nn.Module):
@@ -36,7 +38,10 @@ class RotaryPositions(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         powers = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size
-        self.register_buffer("frequencies", config.rope_theta**-powers, persistent=False)
+        frequencies = config.rope_theta**-powers
+        if config.rope_scaling is not None:
+            frequencies = _scaled(frequencies, config.rope_scaling)
+        self.register_buffer("frequencies", frequencies, persistent=False)
         self.frequencies: Tensor
 
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -50,6 +55,14 @@ class RotaryPositions(nn.Module):
         cos, sin = angles
         left, right = x.float().chunk(2, dim=-1)
         return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1).to(x.dtype)
+
+
+def _scaled(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
+    """Return (D/2) frequencies, in radians per token, as `RopeScaling` changes them."""
+    turns = scaling.original_block_size * frequencies / (2 * math.pi)
+    kept = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    kept = kept.clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
 POSITIONS: dict[str, type[LearnedPositions] | type[RotaryPositions]] = {

@@ -21,8 +21,8 @@ from folio.rl.policy import (
     policy_optimizer,
     policy_schedule,
 )
+from folio.rl.prompts import PromptRow
 from folio.rl.rollouts import PromptOrder, RolloutSampler
-from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import StepReport
 from folio.training.optimizer import OptimizerConfig, build_optimizers
@@ -86,7 +86,7 @@ def grpo(
     model: GPT,
     tokenizer: Tokenizer,
     *,
-    prompts: Sequence[str | Sequence[Message]],
+    prompts: Sequence[PromptRow],
     reward: Reward,
     reference: GPT | None = None,
     config: GRPOConfig | None = None,
@@ -100,4 +100,5 @@ def grpo(
     config = from_table(GRPOConfig, settings, "grpo", config)
     order = order_prompts(prompts, model, tokenizer, config.rollout)
     sampler = build_sampler(model, reference, tokenizer, reward, config.rollout)
+    sampler.reward.check_columns([prompt.columns for prompt in order.prompts])
     return grpo_task(sampler, order, config).reports()

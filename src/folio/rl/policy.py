@@ -12,10 +12,10 @@ from folio.errors import UserError
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
 from folio.rl.experience import BatchT, RolloutBatches
-from folio.rl.prompts import encode_prompts
-from folio.rl.rewards import FunctionReward, ModelReward, RewardFunction, WeightedSum
+from folio.rl.functions import LocalFunction, RewardFunction
+from folio.rl.prompts import PromptRow, encode_prompts
+from folio.rl.rewards import FunctionReward, ModelReward, WeightedSum
 from folio.rl.rollouts import PromptOrder, RolloutSampler
-from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.optimizer import OptimizerConfig
 from folio.training.schedule import ScheduleConfig
@@ -66,7 +66,12 @@ class RolloutConfig(Settings):
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return self.rollouts * self.epochs * math.ceil(self.rollout_size / self.minibatch_size)
+        return self.rollouts * self.steps_per_rollout
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps that learn from the same rollout."""
+        return self.epochs * math.ceil(self.rollout_size / self.minibatch_size)
 
 
 def policy_optimizer() -> OptimizerConfig:
@@ -138,11 +143,12 @@ def as_reward(reward: Reward, tokenizer: Tokenizer) -> WeightedSum:
         return reward
     if isinstance(reward, ScoreModel):
         return WeightedSum([(ModelReward(reward.eval(), tokenizer.special_ids["<|pad|>"]), 1.0)])
-    return WeightedSum([(FunctionReward(getattr(reward, "__name__", "reward"), reward), 1.0)])
+    name = getattr(reward, "__name__", "reward")
+    return WeightedSum([(FunctionReward(name, LocalFunction(reward)), 1.0)])
 
 
 def order_prompts(
-    prompts: Sequence[str | Sequence[Message]], model: GPT, tokenizer: Tokenizer, config: RolloutConfig
+    prompts: Sequence[PromptRow], model: GPT, tokenizer: Tokenizer, config: RolloutConfig
 ) -> PromptOrder:
     """Return the order in which rollouts take prompts. Warns and raises as `encode_prompts`."""
     room = model.config.block_size - config.max_new_tokens

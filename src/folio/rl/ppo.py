@@ -23,9 +23,9 @@ from folio.rl.policy import (
     policy_optimizer,
     policy_schedule,
 )
+from folio.rl.prompts import PromptRow
 from folio.rl.rewards import ModelReward, WeightedSum
 from folio.rl.rollouts import PromptOrder, RolloutSampler
-from folio.tokenizer.chat_template import Message
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import StepReport
 from folio.training.optimizer import OptimizerConfig, build_optimizers
@@ -125,7 +125,7 @@ def ppo(
     model: GPT,
     tokenizer: Tokenizer,
     *,
-    prompts: Sequence[str | Sequence[Message]],
+    prompts: Sequence[PromptRow],
     reward: Reward,
     reference: GPT | None = None,
     config: PPOConfig | None = None,
@@ -139,10 +139,10 @@ def ppo(
     Args:
         model: the policy, changed in place. A model without dropout: the policy that learns must be the one that sampled.
         tokenizer: must have the tokens of the chat template (`folio.add_chat_tokens`).
-        prompts: questions, or conversations up to the user's last turn. Those that leave no room for an answer are left
-            out, with a warning.
-        reward: a function of prompt and completion that returns a number, or a reward model. A function runs in this
-            process, without a time limit.
+        prompts: questions, conversations up to the user's last turn, or rows with one of these as `prompt`, such as
+            `{"prompt": "1+1", "answer": "2"}`. Those that leave no room for an answer are left out, with a warning.
+        reward: a function of prompt and completion that returns a number, or a reward model. Further parameters of a
+            function get columns of the prompt's row, by name. It runs in this process, without a time limit.
         reference: the model to stay near to; by default a copy of `model` as it is now.
         config: all settings at once.
         settings: any setting of `PPOConfig` or its parts by name, such as `rollouts=20` or `kl_coef=0.1`; it overrides
@@ -150,9 +150,10 @@ def ppo(
 
     Raises:
         UserError: for an unknown setting, no prompts or one that is no conversation, a character that the tokenizer does
-            not know, or a reward that fails.
+            not know, a reward that fails, or one that asks for a column that a prompt lacks.
     """
     config = from_table(PPOConfig, settings, "ppo", config)
     order = order_prompts(prompts, model, tokenizer, config.rollout)
     sampler = build_sampler(model, reference, tokenizer, reward, config.rollout)
+    sampler.reward.check_columns([prompt.columns for prompt in order.prompts])
     return ppo_task(sampler, order, build_critic(sampler.reward, model), config).reports()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from folio.data.prompts import PromptMessages, parse_prompt
 from folio.errors import FolioWarning, UserError
 from folio.rl.rollouts import Prompt
 from folio.tokenizer.chat_template import Message, check_messages, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
+PromptRow = str | Sequence[Message] | Mapping[str, Any]
+"""A question, a conversation up to the user's last turn, or a row of data with one of these as `prompt`."""
 
-def encode_prompts(
-    prompts: Sequence[str | Sequence[Message]], tokenizer: Tokenizer, max_tokens: int
-) -> list[Prompt]:
+
+def encode_prompts(prompts: Sequence[PromptRow], tokenizer: Tokenizer, max_tokens: int) -> list[Prompt]:
     """Return prompts as ids, without those longer than `max_tokens`, of which it warns with FolioWarning.
 
-    prompts: each a text, or a conversation up to the user's last turn. Raises UserError for what is neither, for a
-    character that the tokenizer does not know, and where no prompt is left.
+    Raises UserError for what is no prompt, for a character that the tokenizer does not know, and where no prompt is
+    left.
     """
     if isinstance(prompts, str):
         raise UserError(f"prompts is the text {prompts[:60]!r}: it must be a list, also of one.")
@@ -39,18 +42,25 @@ def encode_prompts(
     return kept
 
 
-def _encode(prompt: str | Sequence[Message], tokenizer: Tokenizer, where: str) -> Prompt:
-    if isinstance(prompt, Mapping):
-        raise UserError(f"{where} is a single message: it must be a text, or a list of messages.")
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+def _encode(prompt: PromptRow, tokenizer: Tokenizer, where: str) -> Prompt:
     try:
-        check_messages(messages)
+        messages = _messages_of(prompt)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     if messages[-1]["role"] != "user":
         raise UserError(f"{where} ends with the {messages[-1]['role']}'s turn: it must end with the user's.")
     text = messages[-1]["content"]
     try:
-        return Prompt(text, prompt_ids(tokenizer, messages))
+        return Prompt(text, prompt_ids(tokenizer, messages), messages.columns)
     except UserError as error:
         raise UserError(f"the prompt {text[:60]!r}: {error}") from None
+
+
+def _messages_of(prompt: PromptRow) -> PromptMessages:
+    if isinstance(prompt, PromptMessages):
+        return prompt
+    if isinstance(prompt, Mapping):
+        return parse_prompt(prompt)
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    check_messages(messages)
+    return PromptMessages(messages, {})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 
@@ -13,12 +12,10 @@ from folio.batch import Completions
 from folio.errors import UserError
 from folio.model.score import ScoreModel
 from folio.objectives.reward import completion_scores
+from folio.rl.functions import Asks, CallError, Row
 
-RewardFunction = Callable[[str, str], float]
 SHOWN_CHARACTERS = 60
-"""Characters of a prompt shown in a message."""
-LARGEST_REWARD = torch.finfo(torch.float32).max
-"""Largest reward: they become float32."""
+"""Characters of a prompt or a completion shown in a message."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Sample:
     """A prompt and its sampled completion, as text and as ids.
 
     completion: without special tokens. logprobs: in nats, of the completion's ids under the policy that sampled them.
-    is_stopped: whether it ended by itself, with `<|end|>`.
+    is_stopped: whether it ended by itself, with `<|end|>`. columns: the row that the prompt came from, by column.
     """
 
     prompt: str
@@ -35,6 +32,7 @@ class Sample:
     completion_ids: Sequence[int]
     logprobs: Sequence[float]
     is_stopped: bool
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RewardSource(Protocol):
@@ -44,10 +42,7 @@ class RewardSource(Protocol):
 
 
 class RewardError(UserError):
-    """A reward function failed, or returned no finite number.
-
-    A function may raise it too: its message then follows the function's name, as in "took more than 10 seconds".
-    """
+    """A reward function failed, took too long, or returned no finite number."""
 
 
 @dataclass(frozen=True)
@@ -74,31 +69,50 @@ class ModelReward:
         return rewards
 
 
+class ScoringFunction(Protocol):
+    """A reward function, wherever it runs: `LocalFunction`, or `runs/worker.py: Worker`.
+
+    asks: the columns that it asks for. A call yields the reward of each row, and raises CallError where there is none.
+    """
+
+    @property
+    def asks(self) -> Asks: ...
+    def __call__(self, rows: Iterable[Row]) -> Iterator[float]: ...
+
+
 @dataclass(frozen=True)
 class FunctionReward:
-    """A Python function of prompt and completion."""
+    """A function of prompt, completion, and columns of the prompt's row. name: as it is called in messages."""
 
     name: str
-    function: RewardFunction
+    function: ScoringFunction
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
-        """Score each sample. Raises RewardError, naming the prompt, where it fails or returns no finite number."""
-        return [self._score(sample) for sample in samples]
-
-    def _score(self, sample: Sample) -> float:
-        where = f"for the prompt {sample.prompt[:SHOWN_CHARACTERS]!r}"
+        """Score each sample. Raises RewardError, naming prompt and completion, where there is no reward."""
+        choose = self.function.asks.choose
+        rows = [Row(each.prompt, each.completion, choose(each.columns)) for each in samples]
+        rewards: list[float] = []
         try:
-            given: object = self.function(sample.prompt, sample.completion)
-        except RewardError as error:
-            raise RewardError(f"{self.name} {error} {where}.") from error
-        except (Exception, SystemExit) as error:
-            raise RewardError(f"{self.name} raised {in_a_line(error)} {where}.") from error
-        if not isinstance(given, numbers.Real):
-            hint = " Return its .item()." if isinstance(given, torch.Tensor) else ""
-            raise RewardError(f"{self.name} returned {type(given).__name__}, not a number, {where}.{hint}")
-        if not -LARGEST_REWARD <= given <= LARGEST_REWARD:  # type: ignore[operator]  # NaN is neither
-            raise RewardError(f"{self.name} returned {given} {where}: a reward must be finite.")
-        return float(given)
+            for reward in self.function(rows):
+                rewards.append(reward)
+        except CallError as error:
+            failed = samples[len(rewards)]
+            raise RewardError(
+                f"{self.name} {error}, for the prompt {_shortened(failed.prompt)} "
+                f"and the completion {_shortened(failed.completion)}."
+            ) from error
+        return rewards
+
+    def check_columns(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Raise UserError if the function asks for a column that is not in each of these rows."""
+        for column in self.function.asks.required:
+            n_without = sum(column not in row for row in rows)
+            if n_without:
+                there = ", ".join(dict.fromkeys(name for row in rows for name in row)) or "none"
+                raise UserError(
+                    f"{self.name} asks for {column!r}, a column that {n_without:,} of {len(rows):,} prompts do not have. "
+                    f"Columns: {there}."
+                )
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,12 @@ class WeightedSum:
             totals = [total + weight * reward for total, reward in zip(totals, source(samples), strict=True)]
         return totals
 
+    def check_columns(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Raise UserError if a function asks for a column that is not in each of these rows of prompts."""
+        for source, _ in self.parts:
+            if isinstance(source, FunctionReward):
+                source.check_columns(rows)
 
-def in_a_line(error: BaseException) -> str:
-    """Return an error's name and message on one line."""
-    return f"{type(error).__name__} ({' '.join(str(error).split())})"
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}...")

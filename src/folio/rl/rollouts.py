@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +25,14 @@ from folio.tokenizer.protocol import Tokenizer
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt: the user's last message as text, and the whole conversation up to the answer as ids."""
+    """A prompt: the user's last message as text, and the whole conversation up to the answer as ids.
+
+    columns: the row that it came from, by column, for reward functions that ask for more than the text.
+    """
 
     text: str
     ids: Sequence[int]
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PromptOrder:
@@ -69,6 +74,7 @@ def sample_completions(
             sampling=SamplingConfig(temperature=temperature),
             seed=seed,
             stop_ids=(end,),
+            vocab_size=tokenizer.vocab_size,
         ),
     )
     special = set(tokenizer.special_ids.values())
@@ -80,6 +86,7 @@ def sample_completions(
             completion_ids=completion.ids,
             logprobs=completion.logprobs,
             is_stopped=completion.finish_reason == "stop",
+            columns=prompt.columns,
         )
         for prompt, completion in zip(prompts, completions, strict=True)
     ]

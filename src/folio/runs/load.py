@@ -63,8 +63,8 @@ def load(
     """Load a model and its tokenizer.
 
     Args:
-        path: a run directory (its best model), a checkpoint in it, or any GPT-2, Llama or Qwen3 model directory in Hugging
-            Face's format.
+        path: a run directory (its best model), a checkpoint in it, or any GPT-2, Llama, Mistral, Qwen2 or Qwen3 model
+            directory in Hugging Face's format.
         device: device of the model.
         dropout: replaces the model's own. Use 0 for reinforcement learning and DPO.
 
@@ -115,7 +115,7 @@ def save_model_and_tokenizer(model: Transformer, tokenizer: Tokenizer, directory
         if token in tokenizer.special_ids
     }
     save_model(model, directory, special_ids=special_ids)
-    tokenizer.save(directory)
+    tokenizer.save(directory, model.config.block_size)
 
 
 def load_for_inference(path: Path, *, dropout: float | None = None) -> tuple[GPT, Tokenizer]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
 from folio.checkpoint import saved_steps
+from folio.config import to_table
 from folio.files import append_line, write_directory
 from folio.log import Progress, format_duration
 from folio.runs.directory import RunDirectory
@@ -41,13 +43,44 @@ class Recorder:
         self.shown = shown
         self.last: StepReport | None = None
         """The last step that was recorded."""
+        self._planned = (0, 0.0)
+        """The step after which the steps were last planned, and the seconds in steps up to it."""
+        self._saved: tuple[float, float] | None = None
+        """When the last save began, and the seconds in steps up to it."""
         self._evaluations: dict[int, Mapping[str, float]] = {}
         """Held-out metrics by step."""
         self._recent = deque[StepReport](maxlen=20)
         """The last steps: their mean speed is steadier than one step's, and newer than the whole run's."""
 
+    def plan_first(self, report: StepReport) -> None:
+        """Plan the steps as soon as the first ones are timed."""
+        if report.step == self.training.budget.multiple:
+            self.plan(report)
+
+    def plan(self, report: StepReport) -> None:
+        """Fit the number of steps to the time that is left, by the speed since it was planned last."""
+        training = self.training
+        step, seconds = self._planned
+        self._planned = report.step, training.train_seconds
+        if report.step == step:
+            return
+        step_seconds = (training.train_seconds - seconds) / (report.step - step)
+        steps = training.budget.steps(report.step, step_seconds, training.task.steps)
+        if steps != training.task.steps:
+            training.set_steps(steps)
+            self.progress.total = steps
+            self.run.set_status("running", plan=to_table(training.plan))
+
     def save(self, report: StepReport) -> None:
-        """Write checkpoints/step-N, and remove those older than the one before it."""
+        """Write checkpoints/step-N, and remove those older than the one before it.
+
+        The steps are planned anew before, so that a run which is resumed there goes on with the same plan.
+        """
+        now = time.monotonic(), self.training.train_seconds
+        if self._saved is not None:  # all but the steps was saving and evaluating
+            self.training.budget.pause_seconds = now[0] - self._saved[0] - (now[1] - self._saved[1])
+        self._saved = now
+        self.plan(report)
         new = self.run.checkpoints / f"step-{report.step}"
         self.training.save(new, report)
         saved = saved_steps(self.run.checkpoints)
@@ -65,7 +98,8 @@ class Recorder:
     def evaluate(self, report: StepReport) -> None:
         """Evaluate on held-out data; keep the model as best/ if it is the best so far."""
         training = self.training
-        self._evaluations[report.step] = training.evaluation(training.model)
+        with self.progress.activity("evaluating"):
+            self._evaluations[report.step] = training.evaluation(training.model)
         val_loss = self._evaluations[report.step].get("val_loss")
         if val_loss is None or training.best.update(report.step, val_loss):
             write_directory(self.run.best, training.save_model)
@@ -109,7 +143,9 @@ class Recorder:
         """Append the model's samples to samples.jsonl, and show them."""
         name, value = next(iter(self._evaluations[report.step].items()))
         self.progress.say(Text(f"step {report.step:,}, {name} {value:.3f}", style="bold"))
-        for prompt, text in self.samples.samples(self.training.model, self.training.tokenizer):
+        with self.progress.activity("sampling"):
+            samples = self.samples.samples(self.training.model, self.training.tokenizer)
+        for prompt, text in samples:
             append_line(self.run.samples_file, {"step": report.step, "prompt": prompt, "text": text})
             self.progress.say(text.strip() + "\n")
 

@@ -6,19 +6,18 @@ import copy
 import time
 from dataclasses import dataclass, replace
 
-import torch
 from rich.console import Console
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
+from folio.activity import activity
 from folio.checkpoint import random_state, restore_random_state
-from folio.errors import UserError
+from folio.errors import UserError, is_out_of_memory
 from folio.evaluation.loss import HeldOut
+from folio.runs.budget import EVALUATIONS
 from folio.runs.state import Training
 from folio.training.loop import NonFiniteLossError
 
-EVALUATIONS = 10
-"""Evaluations in a run, evenly spread; a checkpoint comes before each."""
 REHEARSAL_STEPS = 4
 """Steps on a copy of the model before the start: the first compiles, the others are timed."""
 
@@ -38,15 +37,15 @@ class Rehearsal:
 def rehearse(training: Training, held_out: HeldOut, console: Console) -> Rehearsal:
     """Time a step and an evaluation, and compile the model where its runtime says so.
 
-    The state of `training` is afterwards what it was, that of the random generators too; where the compiler does not
+    The state of `training` is afterwards what it was, but for its budget's `pause_seconds`, that of the random generators
+    too; where the compiler does not
     work, its runtime is changed to one that does not compile. Raises UserError for a step that does not fit into memory
     or whose loss is not finite.
     """
     before, source = random_state(), training.task.source.state_dict()
-    if training.runtime.compiles:
-        console.print("Compiling ...")
     try:
-        step_seconds = _timed_step(training)
+        with activity("Compiling" if training.runtime.compiles else "Timing a step"):
+            step_seconds = _timed_step(training)
     except TorchDynamoException:
         if not training.runtime.compiles:
             raise
@@ -62,7 +61,8 @@ def rehearse(training: Training, held_out: HeldOut, console: Console) -> Rehears
         batch_seconds.append(time.perf_counter() - start)
     training.task.source.load_state_dict(source)
     restore_random_state(before)
-    return Rehearsal(step_seconds, min(batch_seconds) * len(held_out.batches))
+    training.budget.pause_seconds = min(batch_seconds) * len(held_out.batches)
+    return Rehearsal(step_seconds, training.budget.pause_seconds)
 
 
 def _timed_step(training: Training) -> float:
@@ -75,8 +75,8 @@ def _timed_step(training: Training) -> float:
         seconds = [report.seconds for report in twin.reports()]
     except NonFiniteLossError as error:
         raise diverged(error, "nothing has been written yet") from None
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
             raise UserError(
                 f"A step of {training.plan.micro_batch_size} sequences does not fit into memory: "
                 "make --micro-batch-size smaller, or the model."

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from folio.config import Settings, flatten, from_table, to_table
+from folio.config import Positive, Settings, flatten, from_table, to_table
 from folio.errors import UserError
 from folio.runs.directory import RunDirectory
 
 Config = TypeVar("Config")
 NOT_KEPT = ("run", "resume")
 """Settings that say which run, not what it does."""
+
+ADJUSTABLE = ("minutes",)
+"""Settings that may differ when a run is resumed: its time is then what is given, or what is left of the time before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,9 @@ class RunConfig(Settings):
     """Run directory; by default a folder in runs/, named after the data or the model and the stage."""
     resume: bool = False
     """Resume the run in that directory, if there is one."""
+    minutes: Positive | None = None
+    """Time for the run, with start-up, evaluations and saving: as many steps are made as fit into it. By default there is
+    no limit; `folio pretrain` takes 5 minutes, unless the number of steps is given."""
 
 
 def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool) -> Config:
@@ -50,8 +56,9 @@ def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool
     stored = from_table(cls, info["config"], str(run.info_file))
     asked, default = flatten(to_table(config)), flatten(to_table(cls()))
     for key, value in flatten(to_table(stored)).items():
-        if key not in NOT_KEPT and asked[key] not in (value, default[key]):
+        if key not in (*NOT_KEPT, *ADJUSTABLE) and asked[key] not in (value, default[key]):
             raise UserError(
                 f"{run.path} was started with {key} {value!r}, not {asked[key]!r}: choose another --run."
             )
-    return stored
+    adjusted = {key: asked[key] for key in ADJUSTABLE if asked.get(key) != default.get(key)}
+    return from_table(cls, adjusted, str(run.info_file), stored)

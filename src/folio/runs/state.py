@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from folio.files import write_directory
 from folio.model.directory import load_weights
 from folio.model.score import ScoreModel
 from folio.model.transformer import Transformer
+from folio.runs.budget import Budget
 from folio.runs.load import save_model_and_tokenizer
 from folio.runtime import Runtime
 from folio.tokenizer.protocol import Tokenizer
@@ -28,8 +29,8 @@ class Training:
     """A training task with everything that a run needs around it.
 
     model: what is saved as a model directory. evaluation: maps the model to held-out metrics; if `val_loss` is among
-    them, it decides which model is the best, else the newest is. critic: PPO's, which is saved beside the model.
-    tokens, train_seconds: up to the last step.
+    them, it decides which model is the best, else the newest is. budget: the time for it, which limits the task's steps.
+    critic: PPO's, which is saved beside the model. tokens, train_seconds: up to the last step.
     """
 
     model: Transformer
@@ -38,6 +39,7 @@ class Training:
     evaluation: Callable[[Any], Mapping[str, float]]
     runtime: Runtime
     plan: Plan
+    budget: Budget
     critic: ScoreModel | None = None
     best: EarlyStopping = field(default_factory=EarlyStopping)
     tokens: int = 0
@@ -49,6 +51,11 @@ class Training:
             self.tokens += report.n_tokens
             self.train_seconds += report.seconds
             yield report
+
+    def set_steps(self, steps: int) -> None:
+        """Change how many steps there are in all."""
+        self.task.steps = steps
+        self.plan = replace(self.plan, steps=steps)
 
     def save(self, directory: Path, report: StepReport) -> None:
         """Write a checkpoint, which is a model directory as well."""
@@ -62,6 +69,8 @@ class Training:
                 "best": self.best.state_dict(),
                 "tokens": self.tokens,
                 "train_seconds": self.train_seconds,
+                "seconds": self.budget.spent,
+                "steps": self.task.steps,
                 "report": asdict(report),
                 "critic": self.critic.state_dict() if self.critic else {},
             }
@@ -80,6 +89,9 @@ class Training:
             self.critic.load_state_dict(state["critic"])
         self.best.load_state_dict(state["best"])
         self.tokens, self.train_seconds = state["tokens"], state["train_seconds"]
+        # Runs of a folio before 0.2 have no budget.
+        self.budget.spent_before = state.get("seconds", self.train_seconds)
+        self.set_steps(state.get("steps", self.task.steps))
         restore_random_state(state["random"])
         return StepReport(**state["report"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,17 @@ from rich.console import Console
 from folio import __version__
 from folio.checkpoint import newest_valid, saved_steps
 from folio.config import to_table
-from folio.errors import UserError
+from folio.errors import UserError, is_out_of_memory
 from folio.files import WriteError, keep_before
 from folio.rl.rewards import RewardError
+from folio.runs.budget import EVALUATIONS
 from folio.runs.directory import FORMAT, RunDirectory
 from folio.runs.recorder import Recorder
-from folio.runs.rehearsal import EVALUATIONS, diverged
+from folio.runs.rehearsal import diverged
 from folio.runs.state import Training
 from folio.runtime import describe
 from folio.training.early_stopping import OverfittingError
-from folio.training.loop import Every, NonFiniteLossError, StepReport, fit
+from folio.training.loop import Every, NonFiniteLossError, Spread, StepReport, fit
 
 
 def begin_run(
@@ -67,20 +67,20 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
     Raises UserError when the loss is not finite, a reward fails, or the disk cannot be written.
     """
     training, run = recorder.training, recorder.run
-    interval = math.ceil(training.task.steps / EVALUATIONS)
     run.set_status("running")
     try:
         with recorder.progress.shown():
             fit(
                 training.reports(unfinished.step + 1 if unfinished else 1),
-                last_step=training.task.steps,
-                save=Every(interval, recorder.save),
+                last_step=lambda: training.task.steps,
+                save=Spread(EVALUATIONS, recorder.save),
                 then=(
-                    Every(interval, recorder.evaluate),
-                    Every(1, recorder.record),
-                    Every(1, recorder.show),
-                    Every(interval, recorder.sample),
-                    Every(interval, recorder.check_overfitting),
+                    Every(recorder.plan_first),
+                    Spread(EVALUATIONS, recorder.evaluate),
+                    Every(recorder.record),
+                    Every(recorder.show),
+                    Spread(EVALUATIONS, recorder.sample),
+                    Spread(EVALUATIONS, recorder.check_overfitting),
                 ),
                 unfinished=unfinished,
                 on_interrupt=lambda: recorder.progress.say(
@@ -113,3 +113,13 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         checkpoint, _ = newest_valid(run.checkpoints)
         kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
         raise diverged(error, kept) from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        run.set_status("interrupted")
+        checkpoint, _ = newest_valid(run.checkpoints)
+        kept = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
+        raise UserError(
+            f"Memory ran out. {kept}: close other programs and resume with --resume, or begin another --run with a "
+            "smaller --micro-batch-size."
+        ) from error

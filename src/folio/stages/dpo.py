@@ -75,7 +75,7 @@ def prepare(
     task = dpo_task(model, reference, pairs.train, pad_id, config.training)
     margins = partial(implied_margins, reference=reference, beta=config.training.beta)
     evaluation = held_out_pairs(pairs.validation, pad_id, margins)
-    training = pairs_training(model, tokenizer, task, evaluation, settings, runtime)
+    training = pairs_training(model, tokenizer, task, evaluation, settings, runtime, config.output.minutes)
     questions = sample_questions([each.prompt for each in inputs.data.validation])
     return Prepared(
         training=training,
@@ -95,6 +95,7 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_dpo_result,
+    length=lambda config: ("epochs", config.training.pairs.epochs),
     makes_assistant=True,
 )
 main = STAGE.main

@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from folio.config import Settings
+from folio.data.prompts import PromptMessages
 from folio.data.records import Parts
 from folio.report.policy import show_result
 from folio.rl.grpo import GRPOConfig, grpo_task
@@ -22,9 +23,9 @@ from folio.stages.policy import (
     RewardsConfig,
     prepare_policy,
     read_prompt_inputs,
+    rollout_budget,
 )
 from folio.stages.stage import Inputs, Prepared, Stage, default_run
-from folio.tokenizer.chat_template import Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +42,13 @@ class GRPORunConfig(Settings):
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
 
 
-def read(config: GRPORunConfig) -> Inputs[Parts[list[Message]]]:
+def read(config: GRPORunConfig) -> Inputs[Parts[PromptMessages]]:
     """Read the prompts."""
     return read_prompt_inputs(config.prompts, config.rewards, config.model)
 
 
 def prepare(
-    config: GRPORunConfig, inputs: Inputs[Parts[list[Message]]], run: RunDirectory, console: Console
+    config: GRPORunConfig, inputs: Inputs[Parts[PromptMessages]], run: RunDirectory, console: Console
 ) -> Prepared:
     """Load the policy."""
     settings = config.training
@@ -67,6 +68,7 @@ def prepare(
         evaluation=policy.evaluation,
         runtime=policy.runtime,
         plan=policy.plan,
+        budget=rollout_budget(settings.rollout, config.output.minutes),
     )
     return policy.prepared(training, run, settings.rollout, config.samples)
 
@@ -79,6 +81,7 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
+    length=lambda config: ("rollouts", config.training.rollout.rollouts),
     makes_assistant=True,
 )
 main = STAGE.main

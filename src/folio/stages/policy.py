@@ -11,7 +11,7 @@ import torch
 from folio.checkpoint import newest_valid
 from folio.config import Count, Positive, Settings, Source
 from folio.data.known import find_prompts
-from folio.data.prompts import sample_questions
+from folio.data.prompts import PromptMessages, sample_questions
 from folio.data.records import Parts, spread
 from folio.errors import UserError
 from folio.log import format_times
@@ -21,6 +21,7 @@ from folio.rl.evaluation import PolicyEvaluation
 from folio.rl.policy import RolloutConfig, build_sampler
 from folio.rl.prompts import encode_prompts
 from folio.rl.rollouts import PromptOrder, RolloutSampler
+from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
@@ -28,7 +29,6 @@ from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.state import Training
 from folio.runtime import Runtime, RuntimeConfig, describe, for_varying_lengths
 from folio.stages.stage import Inputs, Prepared, choose_runtime, digest_of, metrics_before
-from folio.tokenizer.chat_template import Message
 from folio.training.plan import Plan
 
 
@@ -52,11 +52,12 @@ class RewardsConfig(Settings):
 
     reward: tuple[Source, ...] = ()
     """Reward sources: runs or directories of reward models, and functions, as file.py:name; each may have a weight, as
-    in file.py:name=0.5. A function gets prompt and completion, and returns a number."""
+    in file.py:name=0.5. A function gets prompt and completion, and returns a number; further parameters are columns of
+    the prompts."""
     gold: tuple[Source, ...] = ()
     """Gold reward sources, in the same form: evaluated, never learned from."""
     reward_seconds: Positive = 10.0
-    """Time limit of a reward function for one completion."""
+    """Time limit of a reward function for one completion. Each runs in a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +97,28 @@ class Policy:
 
 def read_prompt_inputs(
     prompts: PromptsConfig, rewards: RewardsConfig, model: Path
-) -> Inputs[Parts[list[Message]]]:
-    """Read the prompts. Their digest covers the policy and reward models, but no function: it may be fixed in a run."""
+) -> Inputs[Parts[PromptMessages]]:
+    """Read the prompts.
+
+    Their digest covers their columns, the policy and the reward models, but no function: it may be fixed in a run.
+    """
+    find_model(model)  # what is missing before what was not given
     if not rewards.reward:
         raise UserError("--reward is required: name a reward model or file.py:name.")
     parts = find_prompts(prompts.data, prompts.validation)
     names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
     models = [Path(name) for name in names if not is_function(name)]
-    return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], model, *models))
+    # What is nothing but a prompt is digested as it was by versions that read no columns.
+    read = [
+        [[each, each.columns] if each.columns.keys() - {"prompt"} else each for each in part]
+        for part in (parts.train, parts.validation)
+    ]
+    return Inputs(parts, parts.origin, digest_of(read, model, *models))
 
 
 def prepare_policy(
     model: Path,
-    inputs: Inputs[Parts[list[Message]]],
+    inputs: Inputs[Parts[PromptMessages]],
     prompts: PromptsConfig,
     rewards: RewardsConfig,
     rollout: RolloutConfig,
@@ -128,6 +138,8 @@ def prepare_policy(
     reward, gold = (
         load_rewards(each, tokenizer, rewards.reward_seconds) for each in (rewards.reward, rewards.gold)
     )
+    for each in (reward, gold):
+        each.check_columns([prompt.columns for prompt in (*encoded, *held_out)])
     sampler = build_sampler(policy, reference.requires_grad_(False), tokenizer, reward, rollout)
     chosen = choose_runtime(for_varying_lengths(runtime), run)
     torch.manual_seed(rollout.seed)
@@ -150,6 +162,11 @@ def prepare_policy(
             steps=rollout.steps,
         ),
     )
+
+
+def rollout_budget(rollout: RolloutConfig, minutes: float | None) -> Budget:
+    """Return the time for a run, whose steps end with a rollout."""
+    return Budget.of_minutes(minutes, rollout.steps, multiple=rollout.steps_per_rollout)
 
 
 def draw_rollouts(run: RunDirectory) -> None:

@@ -16,6 +16,7 @@ from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
 from folio.log import format_times
 from folio.model.transformer import Transformer
+from folio.runs.budget import Budget
 from folio.runs.state import Training
 from folio.runtime import Runtime, describe
 from folio.stages.stage import Inputs, digest_of
@@ -75,13 +76,20 @@ def pairs_training(
     evaluation: HeldOutPairs,
     config: PairsConfig,
     runtime: Runtime,
+    minutes: float | None,
 ) -> Training:
-    """Return a task on pairs with its evaluation and its plan."""
+    """Return a task on pairs with its evaluation, its plan and its time."""
     plan = Plan(
         model=model.config, micro_batch_size=config.micro_batch_size, accumulation=1, steps=task.steps
     )
     return Training(
-        model=model, tokenizer=tokenizer, task=task, evaluation=evaluation, runtime=runtime, plan=plan
+        model=model,
+        tokenizer=tokenizer,
+        task=task,
+        evaluation=evaluation,
+        runtime=runtime,
+        plan=plan,
+        budget=Budget.of_minutes(minutes, task.steps),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from folio.activity import activity
 from folio.checkpoint import newest_valid
-from folio.config import Count, Many, Positive, Seed, Settings, Source, from_table
+from folio.config import Count, Many, Seed, Settings, Source, from_table
 from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
-from folio.data.windows import RandomWindows, validation_windows
+from folio.data.windows import RandomWindows, spread_windows, validation_windows
 from folio.evaluation.loss import HeldOut
 from folio.files import read_lines
 from folio.model.architectures import ARCHITECTURES
@@ -24,6 +27,7 @@ from folio.objectives.next_token import next_token_loss
 from folio.report.loss_figure import plot_losses
 from folio.report.pretrain import reference_of, show_choices, show_estimate, show_result
 from folio.report.reference import Reference
+from folio.runs.budget import EVALUATIONS, Budget
 from folio.runs.directory import RunDirectory
 from folio.runs.rehearsal import Rehearsal, rehearse
 from folio.runs.samples import Continuation
@@ -37,11 +41,18 @@ from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import Accumulated
 from folio.training.optimizer import OptimizerConfig, build_optimizers
-from folio.training.plan import Plan, SizeConfig, choose_plan, choose_steps, explain_plan
+from folio.training.plan import Plan, SizeConfig, choose_plan, explain_plan, most_steps, require_memory
 from folio.training.schedule import ScheduleConfig
 from folio.training.task import Task
 
 VALIDATION_BATCH_SIZE = 32
+DEFAULT_MINUTES = 5.0
+ASSUMED_EFFICIENCY = 0.5
+"""Speed of a training step relative to a matrix product, until it has been measured."""
+EVALUATION_SHARE = 1 / 7 / EVALUATIONS
+"""Share of the time that an evaluation may take."""
+WORTH_COMPILING = 150.0
+"""Seconds of a run in which compiling pays off: it takes some 20 seconds on two cores, and saves a fifth of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +66,6 @@ class PretrainRunConfig(Settings):
     vocab_size: Many = 4096
     """Maximum vocabulary size of bpe. With char it is the number of characters in the text."""
     output: RunConfig = field(default_factory=RunConfig)
-    minutes: Positive = 5.0
-    """How long to train, where the number of steps is not given."""
     seed: Seed = 1
     """Seed of the initial weights and of the order of the text."""
     architecture: Literal["qwen3", "llama", "gpt2"] = "qwen3"
@@ -66,8 +75,8 @@ class PretrainRunConfig(Settings):
     sample_tokens: Count = 100
     """Length of the samples along the way."""
     validation_tokens: Count = 2**17
-    """Evaluate on at most so many tokens, from the beginning of the validation text: more would take longer than
-    training and tell no more."""
+    """Evaluate on at most so many tokens, evenly spread over the validation text, and on fewer where the ten evaluations
+    would take more than a seventh of the time."""
     size: SizeConfig = field(default_factory=SizeConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -97,30 +106,21 @@ def prepare(
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
     checkpoint, _ = newest_valid(run.checkpoints)
-    tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
-    train_ids, val_ids = (encode(text, tokenizer) for text in corpus.split())
-    val_ids = val_ids[: config.validation_tokens + 1]  # the first is no target
+    with activity("Building the vocabulary"):
+        tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
+    text = TokenizedText(tokenizer, *(encode(part, tokenizer) for part in corpus.split()))
     runtime = choose_runtime(config.runtime, run)
-    plan = (
-        from_table(Plan, run.read_info()["plan"], str(run.info_file))
-        if run.exists
-        else new_plan(config, runtime, tokenizer.vocab_size, len(train_ids), len(val_ids))
-    )
-    require_length(train_ids, plan.model.block_size + 1, "The training text", tokenizer.unit)
-    require_length(val_ids, plan.model.block_size + 1, "The validation text", tokenizer.unit)
-    evaluation = HeldOut(
-        list(validation_windows(val_ids, plan.model.block_size, VALIDATION_BATCH_SIZE)),
-        n_bytes=len(tokenizer.decode(val_ids[1:].tolist()).encode()),
-    )
-    training = build(config, plan, runtime, tokenizer, train_ids, evaluation)
-    flops = runtime.flops_per_second * 60 * config.minutes
-    why = "" if run.exists else explain_plan(config.size, plan, len(train_ids), flops)
-    show_choices(corpus, training, len(train_ids), why, console)
-    rehearsal = rehearse(training, evaluation, console)
-    if not plan.steps:
-        training.plan = replace(plan, steps=affordable_steps(config, plan, len(train_ids), rehearsal))
-        training.task.steps = training.plan.steps
-    show_estimate(training, len(train_ids), rehearsal.seconds(training.plan.steps), console)
+    if config.runtime.compile == "auto" and not run.exists and seconds_of(config) < WORTH_COMPILING:
+        runtime = replace(runtime, compiles=False)
+    if run.exists:
+        plan = from_table(Plan, run.read_info()["plan"], str(run.info_file))
+        training, rehearsal = rehearsed(config, plan, runtime, text, console)
+        why = ""
+    else:
+        training, rehearsal = plan_and_build(config, runtime, text, console)
+        why = explain_plan(config.size, training.plan, text.n_train, sizing_seconds(config))
+    show_choices(corpus, training, text.n_train, why, console)
+    show_estimate(training, text.n_train, rehearsal.seconds(training.plan.steps), console)
     return Prepared(
         training=training,
         samples=Continuation(config.prompt, config.sample_tokens),
@@ -128,22 +128,119 @@ def prepare(
     )
 
 
+@dataclass(frozen=True)
+class TokenizedText:
+    """A text as ids: (N) int32 each."""
+
+    tokenizer: Tokenizer
+    train: Tensor
+    validation: Tensor
+
+    @property
+    def n_train(self) -> int:
+        return len(self.train)
+
+    def held_out(self, block_size: int, n_windows: int) -> HeldOut:
+        """Return the evaluation on that many validation windows of block_size, evenly spread, or on all for 0."""
+        ids = self.validation
+        windows = (
+            spread_windows(ids, block_size, VALIDATION_BATCH_SIZE, n_windows)
+            if n_windows
+            else validation_windows(ids, block_size, VALIDATION_BATCH_SIZE)
+        )
+        batches = list(windows)
+        targets = [batch.targets[batch.weights > 0] for batch in batches]
+        n_bytes = sum(len(self.tokenizer.decode(each.tolist()).encode()) for each in targets)
+        return HeldOut(batches, n_bytes)
+
+
+def seconds_of(config: PretrainRunConfig) -> float:
+    """Return how long a run may take: infinite where the number of steps is given and no time."""
+    return 60 * (config.output.minutes or (math.inf if config.size.steps else DEFAULT_MINUTES))
+
+
+def sizing_seconds(config: PretrainRunConfig) -> float:
+    """Return the seconds for which the sizes that are not given are chosen."""
+    return min(seconds_of(config), 60 * (config.output.minutes or DEFAULT_MINUTES))
+
+
+def run_length(config: PretrainRunConfig) -> tuple[str, float]:
+    """Return the setting that says how long a run is, and its value."""
+    return ("steps", config.size.steps) if config.size.steps else ("minutes", seconds_of(config) / 60)
+
+
+def plan_and_build(
+    config: PretrainRunConfig, runtime: Runtime, text: TokenizedText, console: Console
+) -> tuple[Training, Rehearsal]:
+    """Return a new training, of sizes and steps that fit its time, by the speed that a rehearsal measures."""
+    plan = new_plan(config, runtime, text, ASSUMED_EFFICIENCY)
+    training, rehearsal = rehearsed(config, plan, runtime, text, console)
+    measured = new_plan(
+        config, runtime, text, plan.efficiency(rehearsal.step_seconds, runtime.flops_per_second)
+    )
+    if measured.model != plan.model:  # this machine is faster or slower than was assumed
+        training, rehearsal = rehearsed(config, measured, training.runtime, text, console)
+    fit_evaluation(config, training, text)
+    training.set_steps(training.budget.steps(0, rehearsal.step_seconds))
+    return training, rehearsal
+
+
+def rehearsed(
+    config: PretrainRunConfig, plan: Plan, runtime: Runtime, text: TokenizedText, console: Console
+) -> tuple[Training, Rehearsal]:
+    """Return a training of the planned sizes, and how long its steps and evaluations take."""
+    evaluation = text.held_out(plan.model.block_size, plan.validation_windows)
+    training = build(config, plan, runtime, text, evaluation)
+    return training, rehearse(training, evaluation, console)
+
+
+def fit_evaluation(config: PretrainRunConfig, training: Training, text: TokenizedText) -> None:
+    """Evaluate on fewer windows where an evaluation would take more than its share of the time."""
+    budget, block_size = training.budget, training.plan.model.block_size
+    n_windows = -(-(len(text.validation) - 1) // block_size)
+    share = min(
+        config.validation_tokens / (n_windows * block_size),
+        EVALUATION_SHARE * budget.seconds / budget.pause_seconds,
+    )
+    if share < 1:
+        n_windows = max(1, int(share * n_windows))
+        training.plan = replace(training.plan, validation_windows=n_windows)
+        training.evaluation = text.held_out(block_size, n_windows)
+        budget.pause_seconds *= share
+
+
+def new_plan(config: PretrainRunConfig, runtime: Runtime, text: TokenizedText, efficiency: float) -> Plan:
+    """Choose the sizes of a new run. efficiency: the speed of training relative to that of a matrix product."""
+    architecture = ARCHITECTURES[config.architecture]
+    plan = choose_plan(
+        config.size,
+        dict(architecture.parts),
+        vocab_size=text.tokenizer.vocab_size,
+        n_train=text.n_train,
+        n_validation=len(text.validation),
+        flops=efficiency * runtime.flops_per_second * sizing_seconds(config),
+        free_memory=0.8 * available_memory(runtime.device),
+        device_type=runtime.device.type,
+    )
+    require_memory(plan, available_memory(runtime.device))
+    architecture.write(plan.model, {})  # raises now, not at the first save, if it cannot be saved
+    return plan
+
+
 def build(
-    config: PretrainRunConfig,
-    plan: Plan,
-    runtime: Runtime,
-    tokenizer: Tokenizer,
-    train_ids: Tensor,
-    evaluation: HeldOut,
+    config: PretrainRunConfig, plan: Plan, runtime: Runtime, text: TokenizedText, evaluation: HeldOut
 ) -> Training:
-    """Return a model of the planned sizes and the task of training it on `train_ids`."""
+    """Return a model of the planned sizes and the task of training it on a text."""
+    tokenizer, block_size = text.tokenizer, plan.model.block_size
+    require_length(text.train, block_size + 1, "The training text", tokenizer.unit)
+    require_length(text.validation, block_size + 1, "The validation text", tokenizer.unit)
     torch.manual_seed(config.seed)
     model = GPT(plan.model)
     runtime.place(model)
     line_end, _ = tokenizer.drop_unknown("\n")
     windows = RandomWindows(
-        train_ids,
-        block_size=plan.model.block_size,
+        text.train,
+        block_size=block_size,
         batch_size=plan.micro_batch_size,
         seed=config.seed,
         opening=(int(tokenizer.encode(line_end)[0]), tokenizer.special_ids["<|bos|>"]) if line_end else None,
@@ -158,7 +255,13 @@ def build(
         max_norm=config.optimizer.max_norm,
     )
     return Training(
-        model=model, tokenizer=tokenizer, task=task, evaluation=evaluation, runtime=runtime, plan=plan
+        model=model,
+        tokenizer=tokenizer,
+        task=task,
+        evaluation=evaluation,
+        runtime=runtime,
+        plan=plan,
+        budget=Budget(seconds_of(config), config.size.steps or most_steps(plan, text.n_train)),
     )
 
 
@@ -181,33 +284,17 @@ TOKENIZERS: Mapping[str, Callable[[PretrainRunConfig, Corpus], Tokenizer]] = {
 
 def encode(text: str, tokenizer: Tokenizer) -> Tensor:
     """Return the ids of a text of any length: (N) int32."""
-    return torch.from_numpy(np.concatenate([tokenizer.encode(piece) for piece in pieces(text)]))
+    encoded: list[NDArray[np.int32]] = []
+    n_done = 0
 
+    def words() -> str:
+        return f"Tokenizing, {n_done / max(1, len(text)):.0%}"
 
-def new_plan(
-    config: PretrainRunConfig, runtime: Runtime, vocab_size: int, n_train: int, n_validation: int
-) -> Plan:
-    """Choose the sizes of a new run. n_train, n_validation: tokens."""
-    architecture = ARCHITECTURES[config.architecture]
-    plan = choose_plan(
-        config.size,
-        dict(architecture.parts),
-        vocab_size=vocab_size,
-        n_train=n_train,
-        n_validation=n_validation,
-        flops=runtime.flops_per_second * 60 * config.minutes,
-        free_memory=0.8 * available_memory(runtime.device),
-        device_type=runtime.device.type,
-    )
-    architecture.write(plan.model, {})  # raises now, not at the first save, if it cannot be saved
-    return plan
-
-
-def affordable_steps(config: PretrainRunConfig, plan: Plan, n_train: int, rehearsal: Rehearsal) -> int:
-    """Return how many steps fit into the minutes; at least half of the time is for training, however long an
-    evaluation takes."""
-    seconds = 60 * config.minutes - min(rehearsal.seconds(0), 30 * config.minutes)
-    return choose_steps(plan, n_train, seconds, rehearsal.step_seconds)
+    with activity(words):
+        for piece in pieces(text):
+            encoded.append(tokenizer.encode(piece))
+            n_done += len(piece)
+    return torch.from_numpy(np.concatenate(encoded))
 
 
 def draw_losses(run: RunDirectory) -> None:
@@ -228,6 +315,7 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
+    length=run_length,
     check_recipe=Reference.beside,
 )
 main = STAGE.main

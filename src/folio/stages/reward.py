@@ -80,7 +80,7 @@ def prepare(
     pad_id = tokenizer.special_ids["<|pad|>"]
     task = reward_task(model, pairs.train, pad_id, config.training)
     evaluation = held_out_pairs(pairs.validation, pad_id, margins)
-    training = pairs_training(model, tokenizer, task, evaluation, settings, runtime)
+    training = pairs_training(model, tokenizer, task, evaluation, settings, runtime, config.output.minutes)
     return Prepared(
         training=training,
         samples=Scores(pairs.validation[:3]),
@@ -151,5 +151,6 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_reward_result,
+    length=lambda config: ("epochs", config.training.pairs.epochs),
 )
 main = STAGE.main

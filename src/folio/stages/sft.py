@@ -18,6 +18,7 @@ from folio.data.records import Parts
 from folio.evaluation.loss import HeldOut
 from folio.log import format_duration, format_times
 from folio.report.sft import show_result
+from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_to_teach_chat
 from folio.runs.rehearsal import rehearse
@@ -92,6 +93,7 @@ def prepare(
         evaluation=evaluation,
         runtime=runtime,
         plan=plan,
+        budget=Budget.of_minutes(config.output.minutes, plan.steps),
     )
     seconds = rehearse(training, evaluation, console).seconds(plan.steps)
     questions = sample_questions([up_to_the_user(each) for each in conversations.validation])
@@ -124,6 +126,7 @@ STAGE = Stage(
     read=read,
     prepare=prepare,
     show=show_result,
+    length=lambda config: ("epochs", config.training.epochs),
     makes_assistant=True,
 )
 main = STAGE.main

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
+from folio.activity import activity
+from folio.config import from_table
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import Progress, make_console
@@ -36,6 +42,8 @@ class StageConfig(Protocol):
     def output(self) -> RunConfig: ...
 
 
+FEW_STEPS, ENOUGH_STEPS = 20, 100
+"""With fewer steps, hardly anything is learned; with so many, a small model learns what a small data set has."""
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
 DataT = TypeVar("DataT")
 
@@ -73,7 +81,8 @@ class Stage(Generic[ConfigT, DataT]):
     """A command that trains, by the name under which `runs/stages.py: STAGES` describes its runs.
 
     output: returns the run directory for the settings. read: reads the data. prepare: loads the model, and builds the
-    task. show: prints the result and the next commands. makes_assistant: whether `folio chat` can talk with its model.
+    task. show: prints the result and the next commands. length: the setting that says how long a run is, and its value.
+    makes_assistant: whether `folio chat` can talk with its model.
     check_recipe: raises UserError for a broken file beside a recipe, before anything else is done.
     """
 
@@ -84,8 +93,19 @@ class Stage(Generic[ConfigT, DataT]):
     read: Callable[[ConfigT], Inputs[DataT]]
     prepare: Callable[[ConfigT, Inputs[DataT], RunDirectory, Console], Prepared]
     show: Callable[[RunDirectory, Console], None]
+    length: Callable[[ConfigT], tuple[str, float]]
     makes_assistant: bool = False
     check_recipe: Callable[[Path], object] | None = None
+
+    @property
+    def resume_flags(self) -> Sequence[str]:
+        """Flags with which the command continues what it has begun."""
+        return ("--resume",)
+
+    def is_made(self, config: ConfigT) -> bool:
+        """Return whether these settings' run is finished."""
+        run = RunDirectory(self.output(config))
+        return run.exists and bool(run.read_info()["status"] == "finished")
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
@@ -95,6 +115,8 @@ class Stage(Generic[ConfigT, DataT]):
             raise UserError(
                 f"{flags[0]}: no such recipe. Known: {known_recipes(self.name)}; for a text of your own use --data FILE."
             )
+        if takes_model and recipe is None and flags and not flags[0].startswith("-"):
+            check_start(flags[0], self.name)
         if recipe is not None and self.check_recipe is not None:
             self.check_recipe(recipe)
         prog = f"folio {self.name} {arguments[0] if recipe else ''}".strip()
@@ -110,6 +132,10 @@ class Stage(Generic[ConfigT, DataT]):
         with run.owned():
             if run.exists:
                 config = stored_config(run, config, stage=self.name, resume=config.output.resume)
+            elif config.output.resume:
+                console.print(
+                    f"{run.path}: there is no run to resume yet, so this begins one.", soft_wrap=True
+                )
             if run.exists and run.read_info()["status"] == "finished":
                 if not run.is_old(run.read_info()):  # older versions made other digests
                     require_same(self.read(config), run)
@@ -119,21 +145,42 @@ class Stage(Generic[ConfigT, DataT]):
             self.show(run, console)
 
     def _train(self, config: ConfigT, recipe: Path | None, run: RunDirectory, console: Console) -> None:
-        inputs = self.read(config)
+        with activity("Reading the data"):
+            inputs = self.read(config)
         if run.exists:
             require_same(inputs, run)
         prepared = self.prepare(config, inputs, run, console)
         training = prepared.training
         show_table(prepared.facts, console)
+        setting, value = self.length(config)
+        if training.task.steps < FEW_STEPS:
+            console.print(too_few(training.task.steps, setting, value))
         if not run.exists:
             data = {"data": inputs.origin, "data_sha256": inputs.digest, "before": dict(prepared.before)}
             begin_run(self.name, config, recipe, training, run, **data)
         unfinished = resume(training, run, console)
+        if (
+            config.output.minutes
+            != from_table(self.config, run.read_info()["config"], str(run.info_file)).output.minutes
+        ):
+            training.budget.spent_before = 0.0  # a new time was given, for this session
         progress = Progress(console, training.task.steps)
         recorder = Recorder(training, run, progress, prepared.samples, prepared.shown)
         train_to_end(recorder, console, unfinished)
         prepared.finish(run)
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+
+
+def check_start(name: str, stage: str) -> None:
+    """Raise UserError, with the nearest name there is, where a stage is to start from what is not there."""
+    path = Path(name).expanduser()
+    if os.path.exists(path):
+        return
+    runs = (str(run.parent) for folder in {path.parent, Path("runs")} for run in folder.glob("*/run.json"))
+    recipes = known_recipes(stage)
+    close = get_close_matches(name, [*runs, *recipes.split(", ")], n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"Recipes: {recipes}."
+    raise UserError(f"{name}: no such run or model directory, and no such recipe. {hint}")
 
 
 def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
@@ -145,12 +192,25 @@ def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
         )
 
 
+def too_few(steps: int, setting: str, value: float) -> str:
+    """Return a sentence about a run that is too short to learn. setting, value: what says how long it is."""
+    longer = math.ceil(value * ENOUGH_STEPS / steps)
+    made = "One step is" if steps == 1 else f"{steps} steps are"
+    return f"{made} too few to learn much: --{setting} {longer} would make about {ENOUGH_STEPS}."
+
+
 def digest_of(data: object, *models: Path) -> str:
-    """Return a SHA-256 of data, which JSON can hold, and of the weights of the models that a run starts from."""
-    digest = hashlib.sha256(json.dumps(data, default=asdict).encode())
+    """Return a SHA-256 of data, as JSON holds them, and of the weights of the models that a run starts from."""
+    digest = hashlib.sha256(json.dumps(data, default=_json_value).encode())
     for model in models:
         digest.update(weights_digest(find_model(model)).encode())
     return digest.hexdigest()
+
+
+def _json_value(value: Any) -> object:
+    return (
+        asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    )  # dates in tables
 
 
 def draw_losses(run: RunDirectory) -> None:
@@ -179,4 +239,8 @@ def metrics_before(training: Training, run: RunDirectory) -> Mapping[str, float]
         # The model at hand may be another one by now, or a checkpoint.
         before: dict[str, Any] = run.read_info()["before"]
         return before
-    return training.evaluation(training.model)
+    start = time.monotonic()
+    with activity("Evaluating the model that the run starts from"):
+        metrics = training.evaluation(training.model)
+    training.budget.pause_seconds = time.monotonic() - start
+    return metrics

@@ -7,6 +7,8 @@ The `tokenizers` library trains and applies the merges.
 from __future__ import annotations
 
 import json
+import unicodedata
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +20,8 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError, parsing
+from folio.files import read_json
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import (
     SETTINGS,
@@ -27,8 +30,8 @@ from folio.tokenizer.special_tokens import (
     has_chat_tokens,
     save_settings,
 )
+from folio.tokenizer.tokenizer_json import ADVICE, FILE, check_parts, check_texts, model_kind, read_content
 
-FILE = "tokenizer.json"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 """Files of GPT-2's vocabulary and merges, as once named by Hugging Face and by OpenAI."""
 GPT2_END = "<|endoftext|>"
@@ -92,7 +95,8 @@ class BPETokenizer:
         Text never becomes a special token: "<|end|>" gives the ids of its pieces, so nobody can end a turn by typing.
         (The saved tokenizer.json, read with `transformers`, does make it the special token.)
 
-        Raises UserError for a code point that UTF-8 cannot hold.
+        Raises UserError for a code point that UTF-8 cannot hold. Warns with FolioWarning, once, where the tokenizer writes
+        characters in another of Unicode's equivalent forms, as Qwen's do.
         """
         return np.array(self._ids(text, add_special_tokens=False), dtype=np.int32)
 
@@ -119,7 +123,19 @@ class BPETokenizer:
                 f"The tokenizer does not know {text[error.start]!r} (character {error.start + 1}, line {line}), "
                 "which is half a character: remove it."
             ) from None
+        if self._library.normalizer is not None and not unicodedata.is_normalized("NFC", text):
+            _ = self._warning_of_composition
         return self._library.encode(text, add_special_tokens=add_special_tokens).ids
+
+    @cached_property
+    def _warning_of_composition(self) -> None:
+        """Warn of the only change of a text that `load` lets through; cached, so that it is said once."""
+        warnings.warn(
+            "the tokenizer writes accented characters in composed form (Unicode NFC), as its model has learned them; "
+            "some of this text were in another form.",
+            FolioWarning,
+            stacklevel=4,
+        )
 
     def drop_unknown(self, text: str) -> tuple[str, str]:
         """Return the text without lone surrogates, which a terminal may send, and those: for text that a user types."""
@@ -128,7 +144,8 @@ class BPETokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, special tokens by name. An id without a token, as in a padded embedding, adds nothing."""
-        return self._library.decode([int(i) for i in ids], skip_special_tokens=False)
+        known = [i for i in map(int, ids) if 0 <= i < self.vocab_size]
+        return self._library.decode(known, skip_special_tokens=False)
 
     def with_chat_tokens(self) -> BPETokenizer:
         """Return this tokenizer with all tokens of the chat template; missing ones get the next ids.
@@ -142,14 +159,17 @@ class BPETokenizer:
         library.post_processor = None
         return replace(self, content=library.to_str(), bos=STANDARD_NAMES["bos"], eos=STANDARD_NAMES["eos"])
 
-    def save(self, directory: Path) -> None:
-        """Write `tokenizer.json`, its settings and, where all its tokens are there, the chat template."""
+    def save(self, directory: Path, block_size: int | None = None) -> None:
+        """Write `tokenizer.json`, its settings and, where all its tokens are there, the chat template.
+
+        block_size: the model's context, written as `model_max_length`.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILE).write_text(self.content, encoding="utf-8")
         is_for_chat = has_chat_tokens(self.special_ids)
         pad = STANDARD_NAMES["pad"] if is_for_chat else None
         names = {"bos": self.bos, "eos": self.eos, "pad": pad}
-        save_settings(directory, {name: token for name, token in names.items() if token})
+        save_settings(directory, {name: token for name, token in names.items() if token}, block_size)
         if is_for_chat:
             save_template(directory)
 
@@ -161,8 +181,6 @@ class BPETokenizer:
         """
         pair = old_pair(directory)
         library = _read_pair(*pair) if pair else _read(directory / FILE)
-        library.no_truncation()  # some files keep the settings of their last user
-        library.no_padding()
         own = {name: _own_token(directory, library, name) for name in ("bos", "eos")}
         return cls(library.to_str(), **own)
 
@@ -184,43 +202,29 @@ def _byte_level(model: models.BPE) -> tokenizers.Tokenizer:
 
 
 def _read(path: Path) -> tokenizers.Tokenizer:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): a model directory needs one.") from error
-    except ValueError as error:
-        raise _damaged(path) from error
-    try:
-        library = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing more specific
-        raise _damaged(path) from error
-    if not isinstance(library.model, models.BPE):
-        kind = type(library.model).__name__
+    content = read_content(path)
+    if (kind := model_kind(content)) != "BPE":
         raise UserError(f"{path} holds a tokenizer of kind {kind}, not BPE: load it as that kind.")
-    decoder = json.loads(text).get("decoder") or {}
-    if "ByteLevel" not in [each.get("type") for each in (decoder, *decoder.get("decoders", ()))]:
-        raise UserError(
-            f"{path} holds a BPE tokenizer that is not byte-level, like those of the first Llamas: "
-            "folio reads byte-level ones, like those of GPT-2, Llama 3 and Qwen3."
-        )
+    # Some files keep the settings of their last user.
+    plain = {key: value for key, value in content.items() if key not in ("truncation", "padding")}
+    with parsing(path, ADVICE):
+        check_parts(path, content)
+        library = tokenizers.Tokenizer.from_str(json.dumps(plain))
+        check_texts(path, library)
     return library
 
 
 def _read_pair(vocab: Path, merges: Path) -> tokenizers.Tokenizer:
-    try:
+    with parsing(vocab, f"The file or {merges.name} beside it is damaged. {ADVICE}"):
         library = _byte_level(models.BPE.from_file(str(vocab), str(merges)))
-    except Exception as error:  # the library raises nothing more specific
-        raise _damaged(vocab, merges) from error
     if library.token_to_id(GPT2_END) is None:  # others split texts in ways that neither file tells
         raise UserError(
             f"{vocab} is not GPT-2's: it has no {GPT2_END}. Load the tokenizer with transformers and save_pretrained."
         )
     library.add_special_tokens([AddedToken(GPT2_END, normalized=False, special=True)])
+    with parsing(vocab, ADVICE):
+        check_texts(vocab, library)
     return library
-
-
-def _damaged(*paths: Path) -> UserError:
-    return UserError(f"{' or '.join(map(str, paths))} is damaged: copy it again, or save the model again.")
 
 
 def _special_ids(library: tokenizers.Tokenizer) -> dict[str, int]:
@@ -233,6 +237,8 @@ def _own_token(directory: Path, library: tokenizers.Tokenizer, name: str) -> str
     special = _special_ids(library)
     told = _settings(directory / SETTINGS).get(f"{name}_token")
     told = told.get("content") if isinstance(told, dict) else told
+    if not isinstance(told, str | None):
+        raise UserError(f"{directory / SETTINGS}: {name}_token is {told!r}: it must be the name of a token.")
     ids = _settings(directory / "config.json").get(f"{name}_token_id")
     ids = ids if isinstance(ids, list) else [ids]
     candidates = [told, *(token for token, i in special.items() if i in ids)]
@@ -241,9 +247,5 @@ def _own_token(directory: Path, library: tokenizers.Tokenizer, name: str) -> str
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Return a file's settings, or {} where it cannot be read: they are optional."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return settings if isinstance(settings, dict) else {}
+    """Return a file's settings, or {} where there is none: they are optional."""
+    return read_json(path, ADVICE) if path.exists() else {}

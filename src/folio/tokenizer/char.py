@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from folio.errors import UserError
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES, save_settings
+from folio.tokenizer.tokenizer_json import ADVICE, FILE, model_kind, read_content
 
 
 @dataclass(frozen=True)
@@ -101,21 +101,25 @@ class CharTokenizer:
         return _text(codes[known]), "".join(dict.fromkeys(_text(codes[~known])))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids, special tokens by name. Raises KeyError for an id without a token."""
-        return "".join(self._tokens[int(i)] for i in ids)
+        """Return the text of ids, special tokens by name. An id without a token, as in a padded embedding, adds nothing."""
+        return "".join(self._tokens.get(int(i), "") for i in ids)
 
     def with_chat_tokens(self) -> CharTokenizer:
         """Return self: it always has them."""
         return self
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: Path, block_size: int | None = None) -> None:
         """Write `tokenizer.json`, its settings and the chat template, as `transformers.AutoTokenizer` reads them.
 
-        There it gives the same ids, except for special tokens in text (see `encode`). It adds no `<|bos|>`.
+        There it gives the same ids, except for special tokens in text (see `encode`) and unknown characters: they become
+        padding, which others leave out of the loss, because an id of their own would need a larger embedding. It adds no
+        `<|bos|>`. block_size: the model's context, written as `model_max_length`.
         """
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-        tokenizer = Tokenizer(models.WordLevel({token: i for i, token in self._tokens.items()}))
+        unknown = STANDARD_NAMES["pad"]
+        vocab = {token: i for i, token in self._tokens.items()}
+        tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=unknown))
         # Unlike ".", this class takes in newlines.
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         tokenizer.decoder = decoders.Fuse()
@@ -123,8 +127,8 @@ class CharTokenizer:
             [AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS]
         )
         directory.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(directory / "tokenizer.json"))
-        save_settings(directory, STANDARD_NAMES)
+        tokenizer.save(str(directory / FILE))
+        save_settings(directory, {**STANDARD_NAMES, "unk": unknown}, block_size)
         save_template(directory)
 
     @classmethod
@@ -133,20 +137,15 @@ class CharTokenizer:
 
         Raises UserError where the file is missing, damaged, or holds another kind of tokenizer.
         """
-        path = directory / "tokenizer.json"
-        try:
-            model = json.loads(path.read_text(encoding="utf-8"))["model"]
-            kind, vocab = model.get("type"), dict(model["vocab"])
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be read ({error.strerror}): name the directory of a model that folio saved."
-            ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is damaged: copy it again, or save the model again.") from error
-        if kind != "WordLevel":
+        path = directory / FILE
+        content = read_content(path)
+        if (kind := model_kind(content)) != "WordLevel":
             raise UserError(
                 f"{path} holds a tokenizer of kind {kind}, not a character tokenizer: load it as that kind."
             )
+        vocab = content["model"].get("vocab")
+        if not isinstance(vocab, dict):
+            raise UserError(f"{path} is no tokenizer: it has no vocabulary. {ADVICE}")
         characters = [token for token in vocab if token not in SPECIAL_TOKENS]
         if all(len(character) == 1 for character in characters):
             tokenizer = cls(characters)

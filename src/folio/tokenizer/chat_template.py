@@ -23,11 +23,14 @@ TEMPLATE = (
     "{{ '<|bos|>' }}"
     "{% for message in messages %}"
     "{% if message['role'] != 'system' %}{{ '<|' + message['role'] + '|>' }}{% endif %}"
-    "{{ message['content'] + '<|end|>' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|end|>' }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-"""The template in Jinja, for `transformers` and others."""
+"""The template in Jinja, for `transformers` and others. `generation` marks what the assistant writes, which others that
+fine-tune on answers alone, as TRL does, learn from: the same tokens as folio."""
 
 Message = Mapping[str, str]
 """`role`, one of ROLES, and `content`."""

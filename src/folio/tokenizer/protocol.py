@@ -42,10 +42,16 @@ class Tokenizer(Protocol):
         """Return the text without the characters that `encode` refuses, and those, each once."""
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids, special tokens by name. Bytes that are not (yet) a character become U+FFFD."""
+        """Return the text of ids, special tokens by name. Bytes that are not (yet) a character become U+FFFD.
 
-    def save(self, directory: Path) -> None:
-        """Write `tokenizer.json` and the files beside it that `transformers.AutoTokenizer` reads."""
+        An id without a token, as in a padded embedding, adds nothing.
+        """
+
+    def save(self, directory: Path, block_size: int | None = None) -> None:
+        """Write `tokenizer.json` and the files beside it that `transformers.AutoTokenizer` reads.
+
+        block_size: the model's context, which others take as the length to cut texts to; None for no limit.
+        """
 
     def with_chat_tokens(self) -> Tokenizer:
         """Return this tokenizer with all tokens of the chat template; missing ones get the next ids."""

@@ -18,8 +18,8 @@ def has_chat_tokens(special_ids: Mapping[str, int]) -> bool:
     return special_ids.keys() >= set(SPECIAL_TOKENS)
 
 
-def save_settings(directory: Path, names: Mapping[str, str]) -> None:
-    """Write `tokenizer_config.json`. names: tokens by role, as in STANDARD_NAMES.
+def save_settings(directory: Path, names: Mapping[str, str], block_size: int | None) -> None:
+    """Write `tokenizer_config.json`. names: tokens by role, as in STANDARD_NAMES. block_size: see `Tokenizer.save`.
 
     Of the classes, PreTrainedTokenizerFast takes `tokenizer.json` as it is; those of models build parts of their own.
     """
@@ -27,5 +27,5 @@ def save_settings(directory: Path, names: Mapping[str, str]) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         **{f"{name}_token": token for name, token in names.items()},
         "clean_up_tokenization_spaces": False,
-    }
+    } | ({"model_max_length": block_size} if block_size else {})
     (directory / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice, takewhile
 from threading import Event, current_thread, main_thread
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -92,12 +92,14 @@ def optimizer_steps(
     optimizers: Sequence[Optimizer],
     schedule: ScheduleConfig,
     *,
-    steps: range,
+    last_step: Callable[[], int],
     max_norm: float,
+    first_step: int = 1,
 ) -> Iterator[StepReport]:
     """Make one optimizer step for each group of micro-batches and yield its report.
 
-    steps: the numbers of the steps to make; the schedule ends at `steps.stop - 1`. A resumed run starts later.
+    last_step: returns the number of the step at which the schedule and the iteration end. It is asked before each step, as
+    a run with a time limit learns on the way how many it can make. first_step: later than 1 in a resumed run.
     optimizers: any of `torch.optim` whose step needs no closure; the schedule multiplies each group's `initial_lr`, or
     its `lr` where there is none.
     The gradient of a group is the sum of its losses' gradients over the sum of their counts, so how a step is
@@ -107,6 +109,7 @@ def optimizer_steps(
     model.train()
     # Before the first group: in reinforcement learning, making one takes most of a step.
     start = time.perf_counter()
+    steps = takewhile(lambda step: step <= last_step(), count(first_step))
     for step, group in zip(steps, groups, strict=False):
         sums = _backward(model, loss_function, (batch.to(device) for batch in group))
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
@@ -114,13 +117,13 @@ def optimizer_steps(
         norm = torch.nn.utils.get_total_norm(gradients)
         # The one synchronization of a step: everything that the host needs to know of it.
         *values, gradient_norm = torch.stack([*sums.values(), norm.to(sums["total"])]).tolist()
-        total, count, *others = values
-        loss = total / count if count else math.nan
+        total, n_counted, *others = values
+        loss = total / n_counted if n_counted else math.nan
         if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
             raise NonFiniteLossError(step, loss, gradient_norm)
         if max_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
-        multiplier = schedule.multiplier(step, steps.stop - 1)
+        multiplier = schedule.multiplier(step, last_step())
         for optimizer in optimizers:
             for parameters in optimizer.param_groups:
                 parameters["lr"] = parameters.setdefault("initial_lr", parameters["lr"]) * multiplier
@@ -130,7 +133,7 @@ def optimizer_steps(
         yield StepReport(
             step=step,
             loss=loss,
-            metrics={name: value / count for name, value in zip(names, others, strict=True)},
+            metrics={name: value / n_counted for name, value in zip(names, others, strict=True)},
             gradient_norm=gradient_norm,
             learning_rate=optimizers[0].param_groups[0]["lr"],
             n_tokens=sum(batch.n_tokens for batch in group),
@@ -156,23 +159,41 @@ def _backward(model: nn.Module, loss_function: LossFunction, batches: Iterable[C
 Action = Callable[[StepReport], None]
 
 
+class When(Protocol):
+    """An action, and the steps after which it is due."""
+
+    @property
+    def action(self) -> Action: ...
+    def is_due(self, step: int, last_step: int) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Every:
-    """Run an action after every `interval` steps, and after the last one."""
+    """Run an action after every step."""
 
-    interval: int
     action: Action
 
     def is_due(self, step: int, last_step: int) -> bool:
-        return step % self.interval == 0 or step == last_step
+        return True
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Run an action `times` times in a run, evenly spread, the last time after the last step."""
+
+    times: int
+    action: Action
+
+    def is_due(self, step: int, last_step: int) -> bool:
+        return step * self.times // last_step > (step - 1) * self.times // last_step
 
 
 def fit(
     reports: Iterator[StepReport],
     *,
-    last_step: int,
-    save: Every,
-    then: Sequence[Every],
+    last_step: Callable[[], int],
+    save: When,
+    then: Sequence[When],
     unfinished: StepReport | None = None,
     on_interrupt: Callable[[], object] = lambda: None,
 ) -> None:
@@ -181,47 +202,80 @@ def fit(
     Saving first means that nothing which comes after can lose work. So a run that was killed after a save may
     not have done the rest: `unfinished` is the saved step's report, for which `then` is done before going on.
 
-    Ctrl-C, or SIGTERM, calls `on_interrupt`, lets the current step end, saves, and raises KeyboardInterrupt; a second
-    Ctrl-C acts at once. An action may end the run by raising.
+    Ctrl-C, or SIGTERM, calls `on_interrupt`, lets the current step end, saves, and raises KeyboardInterrupt. Where the step
+    is saved already, as in a long evaluation, it raises at once: the rest is done when the run is resumed. A second
+    Ctrl-C acts at once. An action may end the run by raising. last_step: as for `optimizer_steps`.
     """
     with deferred_interrupt(on_interrupt) as interrupt:
         if unfinished is not None:
-            _run_due(then, unfinished, last_step)
-            if interrupt.is_set():
-                raise KeyboardInterrupt
+            with interrupt.at_once():
+                _run_due(then, unfinished, last_step())
         for report in reports:
+            last = (
+                last_step()
+            )  # as it was before the actions, which may change it: all or none of the rarer ones are due
             # When it comes too late to be saved with this step, it is the next one that ends the run.
-            is_saved = interrupt.is_set() or save.is_due(report.step, last_step)
-            if is_saved:
+            if interrupt.is_set() or save.is_due(report.step, last):
                 save.action(report)
-            _run_due(then, report, last_step)
-            if is_saved and interrupt.is_set():
-                raise KeyboardInterrupt
+                with interrupt.at_once():
+                    _run_due(then, report, last)
+            else:
+                _run_due(then, report, last)
 
 
-def _run_due(actions: Sequence[Every], report: StepReport, last_step: int) -> None:
-    for every in actions:
-        if every.is_due(report.step, last_step):
-            every.action(report)
+def _run_due(actions: Sequence[When], report: StepReport, last_step: int) -> None:
+    for each in actions:
+        if each.is_due(report.step, last_step):
+            each.action(report)
+
+
+class Interrupt:
+    """Ctrl-C or SIGTERM, put off until `at_once`."""
+
+    def __init__(self, on_interrupt: Callable[[], object]) -> None:
+        self._on_interrupt = on_interrupt
+        self._came = Event()
+        self._acts = False
+
+    def is_set(self) -> bool:
+        """Return whether there was one."""
+        return self._came.is_set()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let an interrupt raise KeyboardInterrupt in the block, or before it if there was one already."""
+        if self.is_set():
+            raise KeyboardInterrupt
+        self._acts = True
+        try:
+            yield
+        finally:
+            self._acts = False
+
+    def arrive(self) -> None:
+        """Note an interrupt, and raise KeyboardInterrupt where it acts at once."""
+        self._came.set()
+        if self._acts:
+            raise KeyboardInterrupt
+        with suppress(OSError):  # a closed pipe must not end the current step
+            self._on_interrupt()
 
 
 @contextmanager
-def deferred_interrupt(on_interrupt: Callable[[], object]) -> Iterator[Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM sets, after which `on_interrupt` is called; a second one acts as usual."""
-    event = Event()
+def deferred_interrupt(on_interrupt: Callable[[], object]) -> Iterator[Interrupt]:
+    """Put off the first Ctrl-C or SIGTERM in the block, and call `on_interrupt`; a second one acts as usual."""
+    interrupt = Interrupt(on_interrupt)
     signals = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
     previous = {number: signal.getsignal(number) for number in signals}
 
     def handle(number: int, frame: object) -> None:
-        event.set()
         signal.signal(number, previous[signal.Signals(number)])
-        with suppress(OSError):  # a closed pipe must not end the current step
-            on_interrupt()
+        interrupt.arrive()
 
     for number in signals:
         signal.signal(number, handle)
     try:
-        yield event
+        yield interrupt
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

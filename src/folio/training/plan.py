@@ -19,10 +19,10 @@ PARAMETERS_PER_TOKEN_OF_TEXT = 3.0
 """Maximum number of parameters per token of training text; larger models only memorize it sooner."""
 TOKENS_PER_STEP = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 """By device: small steps learn more per token, large ones keep a GPU busy. Only the value for the CPU was measured."""
-MLP_WIDTHS = {"swiglu": 8 / 3, "gelu": 4.0}
+MLP_WIDTHS = {"swiglu": 8 / 3, "gelu": 4.0, "gelu_exact": 4.0}
 """Hidden size of a feed-forward layer as a multiple of the width C; both give 8 C^2 parameters."""
-EFFICIENCY = 0.5
-"""Assumed speed of a training step relative to a matrix product, until it has been measured."""
+DOUBT = 2
+"""How many times too high the estimate of the memory may be: sizes that need more than this are refused."""
 MAX_BLOCK_SIZE = 256
 MAX_EPOCHS = 40
 """Maximum number of epochs, whatever the time limit; more would memorize the text."""
@@ -64,6 +64,8 @@ class Plan:
     """Micro-batches per step."""
     steps: int = 0
     """Optimizer steps; 0 until the duration of a step is known."""
+    validation_windows: int = 0
+    """Windows of an evaluation, evenly spread over the validation text; 0 for all of it."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -72,6 +74,10 @@ class Plan:
     @property
     def total_tokens(self) -> int:
         return self.steps * self.tokens_per_step
+
+    def efficiency(self, step_seconds: float, flops_per_second: float) -> float:
+        """Return the speed of training, by which `choose_plan` chooses, relative to `flops_per_second`."""
+        return 6 * _weights(self.model.n_embd) * self.tokens_per_step / step_seconds / flops_per_second
 
     def memory(self) -> int:
         """Estimate the peak memory of training in bytes, without Python and torch themselves.
@@ -102,18 +108,17 @@ def choose_plan(
     """Return a plan with the sizes that are given, and choose the others.
 
     parts: GPTConfig fields of the architecture. n_train, n_validation: tokens of text. flops: floating-point operations
-    in the time limit. free_memory: in bytes. device_type: a key of TOKENS_PER_STEP.
+    of training in the time limit. free_memory: in bytes. device_type: a key of TOKENS_PER_STEP.
     """
     block_size = size.block_size or _block_size(n_train, n_validation)
     # C = 6 P D and D = r P, so P = sqrt(C / 6 r).
-    wanted = min(
-        math.sqrt(flops * EFFICIENCY / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_TOKEN_OF_TEXT * n_train
-    )
+    wanted = min(math.sqrt(flops / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_TOKEN_OF_TEXT * n_train)
     width = size.n_embd or min(WIDTHS, key=lambda width: abs(math.log(_weights(width) / wanted)))
     head_size = _head_size(width, size.n_head)
     n_head = size.n_head or width // head_size
     n_layer = size.n_layer or _depth(width)
-    epochs = min(MAX_EPOCHS, flops * EFFICIENCY / (6 * _weights(width)) / n_train)
+    batch = max(1, round((size.tokens_per_step or TOKENS_PER_STEP[device_type]) / block_size))
+    trained = size.steps * batch * block_size if size.steps else flops / (6 * _weights(width))
     config = GPTConfig(
         vocab_size=vocab_size,
         block_size=block_size,
@@ -123,10 +128,9 @@ def choose_plan(
         n_embd=width,
         head_size=head_size,
         mlp_size=size.mlp_size or _round_to(MLP_WIDTHS[str(parts["mlp"])] * width, 64),
-        dropout=_dropout(epochs) if size.dropout is None else size.dropout,
+        dropout=_dropout(trained / n_train) if size.dropout is None else size.dropout,
         **parts,  # type: ignore[arg-type]
     )
-    batch = max(1, round((size.tokens_per_step or TOKENS_PER_STEP[device_type]) / block_size))
     micro_batch_size = size.micro_batch_size or batch
 
     def plan() -> Plan:
@@ -140,31 +144,39 @@ def choose_plan(
     return plan()
 
 
-def explain_plan(size: SizeConfig, plan: Plan, n_train: int, flops: float) -> str:
-    """Return the reasons for the chosen sizes as text, or "" if all were given."""
+def require_memory(plan: Plan, free_memory: float) -> None:
+    """Raise UserError for sizes that need far more memory than is free, in bytes."""
+    if plan.memory() > DOUBT * free_memory:
+        model = plan.model
+        raise UserError(
+            f"these sizes need about {plan.memory() / 1e9:,.1f} GB of memory, and {free_memory / 1e9:,.1f} GB are free: make "
+            f"the model (n_layer {model.n_layer:,}, n_embd {model.n_embd:,}, vocab_size {model.vocab_size:,}) smaller, or "
+            f"micro_batch_size ({plan.micro_batch_size:,}) or block_size ({model.block_size:,})."
+        )
+
+
+def explain_plan(size: SizeConfig, plan: Plan, n_train: int, seconds: float) -> str:
+    """Return the reasons for the chosen sizes as text, or "" if all were given. seconds: for which they were chosen."""
     reasons = []
     if size.n_embd is None:
-        bound = PARAMETERS_PER_TOKEN_OF_TEXT * n_train
-        paid = math.sqrt(flops * EFFICIENCY / 6 / TOKENS_PER_PARAMETER)
-        limit = "text" if paid > bound else "time"
-        reasons.append(
-            f"about {min(paid, bound) / 1e6:.2g} M parameters, limited by the {limit} "
-            f"({paid / 1e6:.2g} M for the time, {bound / 1e6:.2g} M for the text)"
+        is_large = _weights(plan.model.n_embd) > PARAMETERS_PER_TOKEN_OF_TEXT * n_train / 2
+        limit = (
+            "the text: a larger model would only memorize it"
+            if is_large
+            else f"{seconds / 60:g} minutes on this machine"
         )
-    if size.dropout is None:
-        epochs = flops * EFFICIENCY / (6 * _weights(plan.model.n_embd)) / n_train
-        reasons.append(
-            f"dropout {plan.model.dropout:g} for about {epochs:.0f} epochs, and {MAX_EPOCHS} at most"
-        )
+        reasons.append(f"sized for {limit}")
+    if size.dropout is None and plan.model.dropout:
+        epochs = plan.total_tokens / n_train
+        reasons.append(f"dropout {plan.model.dropout:g}, as the text is read {epochs:.1f} times")
     if size.block_size is None and plan.model.block_size < MAX_BLOCK_SIZE:
         reasons.append(f"context {plan.model.block_size}, as the text is short")
     return "; ".join(reasons)
 
 
-def choose_steps(plan: Plan, n_train: int, seconds: float, step_seconds: float) -> int:
-    """Return the number of steps that fit into `seconds`, at most MAX_EPOCHS epochs."""
-    max_steps = math.ceil(MAX_EPOCHS * n_train / plan.tokens_per_step)
-    return max(1, int(min(seconds / step_seconds, max_steps)))
+def most_steps(plan: Plan, n_train: int) -> int:
+    """Return the number of steps of MAX_EPOCHS epochs. n_train: tokens of text."""
+    return math.ceil(MAX_EPOCHS * n_train / plan.tokens_per_step)
 
 
 def _weights(width: int) -> int:

@@ -12,16 +12,16 @@ class ScheduleConfig(Settings):
     """Linear warmup, constant rate, linear decay: a trapezoid (Hägele et al., 2024)."""
 
     warmup_steps: Whole = 10
-    """Steps over which the learning rate rises from near 0."""
+    """Steps over which the learning rate rises from near 0, at most a tenth of the run."""
     decay_fraction: Fraction = 0.6
     """Share of the run, at its end, over which the learning rate falls linearly."""
     final_fraction: Fraction = 0.02
-    """Share of the learning rate that is left at the last step."""
+    """Share of the learning rate to which it falls."""
 
     def multiplier(self, step: int, total_steps: int) -> float:
         """Return the factor of the learning rate in step `step` (the first is 1, the last `total_steps`)."""
-        rise = min(1.0, step / (self.warmup_steps + 1))
-        decay_steps = self.decay_fraction * total_steps
-        remaining = (total_steps - step) / decay_steps if decay_steps else 1.0
+        rise = min(1.0, step / (min(self.warmup_steps, total_steps // 10) + 1))
+        # It would reach the final share one step after the last, so that the last one is of use in a short run too.
+        remaining = (total_steps + 1 - step) / (self.decay_fraction * total_steps + 1)
         fall = self.final_fraction + (1 - self.final_fraction) * min(1.0, remaining)
         return rise * fall

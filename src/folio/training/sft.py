@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from annotated_types import Ge, Le
 
 from folio.config import Many, Positive, Seed, Settings, from_table
 from folio.data.conversations import PackedConversations, PackedRow, packed_rows
+from folio.errors import FolioWarning
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.tokenizer.protocol import Tokenizer
@@ -40,8 +42,15 @@ class SFTConfig(Settings):
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
 
     def row_size(self, model: GPT) -> int:
-        """Return the tokens in a row for this model, at most its context."""
-        return min(self.block_size or model.config.block_size, model.config.block_size)
+        """Return the tokens in a row for this model, at most its context. Warns where more are asked for."""
+        context = model.config.block_size
+        if self.block_size is not None and self.block_size > context:
+            warnings.warn(
+                f"block_size is {self.block_size:,}, and the model's context {context:,} tokens: that is what a row gets.",
+                FolioWarning,
+                stacklevel=2,
+            )
+        return min(self.block_size or context, context)
 
     def steps(self, n_rows: int) -> int:
         """Return the optimizer steps for so many rows."""

@@ -28,7 +28,8 @@ class Source(Protocol):
 class Task:
     """Everything that `optimizer_steps` needs.
 
-    model: all modules that learn. schedule: of the learning rate, which ends at the last of `steps`. metrics: further
+    model: all modules that learn. steps: may change on the way.
+    schedule: of the learning rate, which ends at the last of `steps`. metrics: further
     ones of the step just made, such as those of the rollout that it learned from.
     """
 
@@ -49,7 +50,8 @@ class Task:
             self.source,
             self.optimizers,
             self.schedule,
-            steps=range(first_step, self.steps + 1),
+            first_step=first_step,
+            last_step=lambda: self.steps,
             max_norm=self.max_norm,
         )
         for report in reports:

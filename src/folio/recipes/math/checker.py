@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from functools import cache
-
-from folio.data.known import word_problems
 
 ANSWER = re.compile(r"####\s*\$?\s*(-?)\$?(\d[\d,]*(?:\.\d+)?)", re.ASCII)
 
 
-def score(prompt: str, completion: str) -> float:
+def score(prompt: str, completion: str, answer: str) -> float:
     """Return 1 if the last number after #### is that of the reference solution, else 0; the working is not checked.
 
-    Raises LookupError if the prompt is not a problem of GSM8K.
+    answer: the solution, a column of GSM8K. Raises ValueError if it has no number after ####.
     """
-    right = right_answers().get(prompt)
+    right = answer_in(answer)
     if right is None:
-        raise LookupError("no solution of GSM8K's is known")
+        raise ValueError(f"the solution {answer[-60:]!r} has no number after ####")
     return float(answer_in(completion) == right)
-
-
-@cache
-def right_answers() -> dict[str, Decimal | None]:
-    """Return the solution of each problem, training and held-out."""
-    found = word_problems()
-    return {talk[0]["content"]: answer_in(talk[1]["content"]) for talk in (*found.train, *found.validation)}
 
 
 def answer_in(text: str) -> Decimal | None:
