@@ -153,10 +153,13 @@ HARM = {
     "emptied": (lambda d: (d / "b.txt").write_bytes(b""), "b.txt has changed"),
     "missing": (lambda d: (d / "b.txt").unlink(), "b.txt is missing"),
     "no checksums": (lambda d: (d / "checksums.json").unlink(), "checksums.json is missing"),
-    "bad checksums": (lambda d: (d / "checksums.json").write_text("{"), "unreadable"),
-    "checksums cut to nothing": (lambda d: (d / "checksums.json").write_text(""), "unreadable"),
-    "no table": (lambda d: (d / "checksums.json").write_text("[]"), "unreadable"),
-    "not text": (lambda d: (d / "checksums.json").write_bytes(b"\xff"), "unreadable"),
+    "bad checksums": (lambda d: (d / "checksums.json").write_text("{"), "checksums.json cannot be read"),
+    "checksums cut to nothing": (
+        lambda d: (d / "checksums.json").write_text(""),
+        "checksums.json cannot be read",
+    ),
+    "no table": (lambda d: (d / "checksums.json").write_text("[]"), "checksums.json must hold a JSON object"),
+    "not text": (lambda d: (d / "checksums.json").write_bytes(b"\xff"), "checksums.json cannot be read"),
 }
 
 

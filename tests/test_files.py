@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from directories import content, names, put
@@ -11,17 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.files import (
     WriteError,
     append_line,
+    atomic_file,
     damage,
-    drop_cut_line,
+    drop_damaged_lines,
     keep_before,
+    read_directory,
     read_json,
     read_lines,
     readable_directory,
     restore_directory,
+    spans,
     write_directory,
     write_file,
 )
@@ -202,6 +207,93 @@ def test_damage_is_told(tmp_path, name):
     assert damage(tmp_path / "x") == f"{name} is missing"
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"{}", "checksums.json does not cover any file"),
+        (b"", "checksums.json cannot be read"),
+        (b"[" * 200_000, "checksums.json cannot be read (it is nested too deeply)"),
+        (b"[]", "checksums.json must hold a JSON object, not list"),
+        (b'{"a.txt": 3}', "a.txt has changed since it was written"),
+        (b'{"a.txt\\u0000": ""}', "cannot be read"),
+        (b'{"..": ""}', "'..' cannot be read"),
+    ],
+)
+def test_checksums_that_check_nothing_are_damage(tmp_path, content, problem):
+    put(tmp_path / "x", "abc")
+    (tmp_path / "x" / "checksums.json").write_bytes(content)
+    assert problem in str(damage(tmp_path / "x"))
+
+
+def test_what_checksums_must_cover_is_asked_for(tmp_path):
+    put(tmp_path / "x", "abc")
+    assert damage(tmp_path / "x", ["b.txt"]) is None
+    assert damage(tmp_path / "x", ["b.txt", "c.txt"]) == "checksums.json does not cover c.txt"
+
+
+def test_a_reader_gets_one_version_of_what_is_replaced_all_the_time(tmp_path):
+    """Both files of a version hold its number; the gap between the two renames is open for a moment every time."""
+    final, done, written = tmp_path / "best", Event(), 0
+
+    def write(number: int) -> None:
+        def fill(temporary: Path) -> None:
+            for name in ("a.txt", "b.txt"):
+                (temporary / name).write_text(str(number))
+
+        write_directory(final, fill)
+
+    def writer() -> None:
+        nonlocal written
+        while not done.wait(0.001):
+            written += 1
+            write(written)
+
+    def read(directory: Path) -> set[str]:
+        first = (directory / "a.txt").read_text()
+        os.sched_yield() if hasattr(os, "sched_yield") else None
+        return {first, (directory / "b.txt").read_text()}
+
+    write(0)
+    thread = Thread(target=writer)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert damage(final) is None
+            assert len(read_directory(final, read)) == 1
+    finally:
+        done.set()
+        thread.join()
+    assert written > 10
+
+
+def test_what_a_reader_finds_wrong_with_what_stays_is_told(tmp_path):
+    put(tmp_path / "best", "abc")
+    with pytest.raises(FileNotFoundError):
+        read_directory(tmp_path / "best", lambda directory: (directory / "c.txt").read_text())
+    with pytest.raises(FileNotFoundError):
+        read_directory(tmp_path / "absent", lambda directory: (directory / "c.txt").read_text())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_files_get_the_mode_that_other_files_get(tmp_path):
+    (tmp_path / "plain").write_text("")
+    write_file(tmp_path / "ours", b"")
+    with atomic_file(tmp_path / "private") as temporary:  # as safetensors does
+        temporary.unlink()
+        temporary.touch(mode=0o600)
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+
+
+def test_a_file_of_a_directory_that_cannot_be_written_is_told_by_the_directorys_name(tmp_path):
+    def write(temporary: Path) -> None:
+        with atomic_file(temporary / "a.txt"):
+            raise NO_SPACE
+
+    with pytest.raises(WriteError) as caught:
+        write_directory(tmp_path / "x", write)
+    assert str(caught.value).startswith(f"{tmp_path / 'x'}: cannot be written (No space left on device)")
+
+
 # Lines
 
 # Any text, half surrogates from a terminal included.
@@ -236,11 +328,69 @@ def test_lines_come_back_and_a_cut_costs_only_the_last(tmp_path_factory, records
 
 def test_a_cut_line_is_dropped_before_others_are_appended(tmp_path):
     path = tmp_path / "lines.jsonl"
-    drop_cut_line(path)
+    drop_damaged_lines(path)
     assert not path.exists()
     path.write_bytes(b'{"step": 1}\n{"st')
-    drop_cut_line(path)
+    drop_damaged_lines(path)
     assert path.read_bytes() == b'{"step": 1}\n'
+
+
+DAMAGED = {
+    "not JSON": b"#",
+    "not an object": b"[1]",
+    "nested": b"[" * 100_000,
+    "zeros of a power cut": b"\0" * 300,
+    "not text": b"\xff\xfe",
+    "half of it": b'{"step": 2, "lo',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_line_costs_no_other_and_is_told(tmp_path, content):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + content + b'\n{"step": 3}\n')
+    told = re.escape(f"{path}: line 2 cannot be read: left out.")
+    with pytest.warns(FolioWarning, match=told):
+        assert read_lines(path) == [{"step": 1}, {"step": 3}]
+    with pytest.warns(FolioWarning, match=told):
+        keep_before(path, 9)
+    assert path.read_bytes() == b'{"step": 1}\n{"step": 3}\n'
+
+
+def test_lines_that_are_no_records_of_the_file_are_damaged(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"stop": 2}\n{"step": "3"}\n{"step": 4}\n\n{"step": 5}')
+    with pytest.warns(FolioWarning, match=r"2 lines \(2-3\) cannot be read: left out"):
+        assert [
+            record["step"] for record in read_lines(path, lambda record: record.get("step") in {1, 4, 5})
+        ] == [1, 4, 5]
+    with pytest.warns(FolioWarning, match=r"2 lines \(2-3\)"):
+        keep_before(path, 5)
+    assert path.read_bytes() == b'{"step": 1}\n{"step": 4}\n'
+
+
+def test_zeros_at_the_end_are_a_cut_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + b"\0" * 300)
+    assert read_lines(path) == [{"step": 1}]
+    keep_before(path, 9)
+    assert path.read_bytes() == b'{"step": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        ([range(3, 4)], "step 3"),
+        ([range(3, 5)], "2 steps (3-4)"),
+        ([range(1, 2), range(3, 6), range(9, 10)], "5 steps (1, 3-5, 9)"),
+        (
+            [range(1, 10**30), *(range(n, n + 1) for n in range(5))],
+            f"{10**30 + 4:,} steps (1-{10**30 - 1}, 0, 1, 2, 3, ...)",
+        ),
+    ],
+)
+def test_many_numbers_are_told_in_few_words(ranges, words):
+    assert spans(ranges, "step") == words
 
 
 def test_a_full_disk_is_told_of_lines_too(tmp_path, monkeypatch):

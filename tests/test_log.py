@@ -4,8 +4,19 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from signs import OBEYED
 
-from folio.log import Progress, format_duration, format_size, make_console
+from folio.log import (
+    Progress,
+    format_count,
+    format_duration,
+    format_number,
+    format_size,
+    format_speed,
+    make_console,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +71,51 @@ def test_a_bar_in_a_narrow_terminal():
 def test_the_console_leaves_models_words_alone(capsys):
     make_console().print("[bold]x[/bold] :smile: [/red]")
     assert capsys.readouterr().out == "[bold]x[/bold] :smile: [/red]\n"
+
+
+def in_a_table(text):
+    table = Table(text, title=text)
+    table.add_row(Text(text, style="bold"))
+    return table
+
+
+@pytest.mark.parametrize("wrap", [str, Text, in_a_table], ids=["string", "text", "table"])
+def test_no_console_passes_control_characters_on(wrap, capsys):
+    make_console().print(wrap(f"evil {OBEYED}]0;title"))
+    out = capsys.readouterr().out
+    assert "evil" in out
+    assert not set(out) & set(OBEYED)
+
+
+def test_the_console_shows_a_sign_where_rich_drops_a_character(capsys):
+    make_console().print("bell \a back \b return \r.")
+    assert capsys.readouterr().out == "bell ␇ back ␈ return ␍.\n"
+
+
+def test_the_bar_and_colors_still_reach_a_terminal(capsys):
+    console = make_console()
+    console._force_terminal = True
+    console.file = file = io.StringIO()
+    progress = Progress(console, total=3)
+    with progress.shown():
+        progress.say(Text("bold", style="bold"))
+        progress.update(1, {"loss\x1b[2J": "1.0"})
+    assert "\x1b[" in file.getvalue()
+    assert "\x1b[2J" not in file.getvalue()
+
+
+@pytest.mark.parametrize(("n", "shown"), [(0, "0 steps"), (1, "1 step"), (2000, "2,000 steps")])
+def test_a_count_and_its_noun(n, shown):
+    assert format_count(n, "step") == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.004, "0.00"), (-0.006, "-0.01"), (1.234, "1.23")])
+def test_no_number_is_a_negative_zero(value, shown):
+    assert format_number(value, 2) == shown
+
+
+@pytest.mark.parametrize(
+    ("speed", "shown"), [(1.2345e12, "1,234 GFLOP/s"), (4.2e7, "0.042 GFLOP/s"), (1.23e9, "1.2 GFLOP/s")]
+)
+def test_a_slow_speed_is_not_zero(speed, shown):
+    assert format_speed(speed) == shown

@@ -8,34 +8,32 @@ else as JSON in its header. Nothing is ever unpickled.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from folio.errors import UserError
-from folio.files import damage
+from folio.errors import parsing
+from folio.files import atomic_file, damage
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write nested dicts, lists, numbers, strings and tensors to one safetensors file."""
+    """Write nested dicts, lists, numbers, strings and tensors to one safetensors file, in one step."""
     tensors: dict[str, Tensor] = {}
     skeleton = _take_tensors(state, tensors)
-    save_file(tensors, path, metadata={"state": json.dumps(skeleton)})
+    with atomic_file(path) as temporary:
+        save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
 
 
 def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote, bit for bit, onto the CPU. Raises UserError if it is not such a file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            skeleton = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}).") from None
-    state: dict[str, Any] = _give_tensors(skeleton, tensors)
+    with parsing(path, "It holds no training state, or is damaged."), safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        state: dict[str, Any] = _give_tensors(json.loads(file.metadata()["state"]), tensors)
     return state
 
 
@@ -91,11 +89,14 @@ def saved_steps(checkpoints: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
 
-def newest_valid(checkpoints: Path) -> tuple[Path | None, list[str]]:
-    """Return the newest undamaged `step-N` in `checkpoints`, and a message for each newer, damaged one."""
+def newest_valid(checkpoints: Path, needed: Collection[str] = ()) -> tuple[Path | None, list[str]]:
+    """Return the newest undamaged `step-N` in `checkpoints`, and a message for each newer, damaged one.
+
+    needed: names of files that a checkpoint's checksums must cover.
+    """
     problems: list[str] = []
     for path in saved_steps(checkpoints):
-        problem = damage(path)
+        problem = damage(path, needed)
         if problem is None:
             return path, problems
         problems.append(f"{path} is damaged ({problem}); trying the one before.")

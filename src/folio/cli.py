@@ -17,6 +17,7 @@ from folio import __version__
 from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.errors import FolioWarning, UserError, exhausted
+from folio.notices import notify, printable
 from folio.runs.budget import clock
 
 INTERRUPTED = 130
@@ -47,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
         with clock(), warnings.catch_warnings(), shown_logs():
-            warnings.simplefilter("always", FolioWarning)
+            warnings.simplefilter("default", FolioWarning)  # the same words from one place once
             warnings.showwarning = show_warning  # type: ignore[assignment]  # the rest of its arguments is never used
             find_command(arguments)(arguments[1:])
     except UserError as error:
-        print(f"folio: {error}", file=sys.stderr)
+        notify(str(error))
         return 2
     except KeyboardInterrupt as interrupt:
-        print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
+        print(printable(f"\nInterrupted. {interrupt}".rstrip()), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`folio sample ... | head`), and so nobody is left to tell.
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:
         if (problem := exhausted(error)) is None:
             raise
-        print(f"folio: {problem}", file=sys.stderr)
+        notify(problem)
         return 2
     return 0
 
@@ -86,9 +87,10 @@ def find_command(arguments: Sequence[str]) -> Callable[[Sequence[str]], None]:
 
 def show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
     """Print a FolioWarning as a line for the user, and any other with its place in the code."""
-    is_ours = issubclass(category, FolioWarning)
-    text = f"folio: {message}\n" if is_ours else warnings.formatwarning(message, category, *place[:2])
-    print(text, end="", file=sys.stderr)
+    if issubclass(category, FolioWarning):
+        notify(str(message))
+    else:
+        print(printable(warnings.formatwarning(message, category, *place[:2])), end="", file=sys.stderr)
 
 
 class LogLines(logging.Handler):
@@ -96,7 +98,7 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message of a record."""
-        print(f"folio: {record.getMessage()}", file=sys.stderr)
+        notify(record.getMessage())
 
 
 @contextmanager

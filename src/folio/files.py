@@ -12,16 +12,21 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from folio.errors import NO_ROOM, UserError, parsing
+from folio.errors import NO_ROOM, FolioWarning, UserError, parsing
 
+T = TypeVar("T")
 CHECKSUMS = "checksums.json"
+READS = 100
+"""How often a directory that is replaced while it is read is read again."""
 
 
 class WriteError(UserError):
@@ -31,6 +36,7 @@ class WriteError(UserError):
         reason = getattr(error, "strerror", None) or error
         found = re.search(r"os error (\d+)", str(error))  # safetensors gives the number in its message only
         number = int(found[1]) if found else getattr(error, "errno", None)
+        self.error = error
         super().__init__(
             f"{path}: cannot be written ({reason})."
             + (" Make room on the disk." if number in NO_ROOM else "")
@@ -46,8 +52,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = _beside(path, "writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(b"")
+        mode = (
+            temporary.stat().st_mode
+        )  # as the user's umask says; safetensors makes files for their owner alone
         yield temporary
-        _sync(temporary)
+        temporary.chmod(mode)
+        sync(temporary)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         raise WriteError(path, error) from error
@@ -88,29 +99,77 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
         raise WriteError(path, error) from error
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a .jsonl file, up to the first line that is damaged or was cut off by a kill."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
+def read_lines(
+    path: Path, is_record: Callable[[Mapping[str, Any]], bool] = lambda record: True
+) -> list[dict[str, Any]]:
+    """Return the objects of a .jsonl file, without a last line that was cut off by a kill.
+
+    is_record: says which objects the file may hold. Other lines are damaged: they are left out, with a FolioWarning.
+    """
+    return [record for _, record in _records(path, is_record)]
 
 
-def drop_cut_line(path: Path) -> None:
-    """Drop a last line that was cut off from a .jsonl file, so that lines can be appended to it again."""
-    if path.exists():
-        write_file(path, b"".join(map(_line, read_lines(path))))
+def drop_damaged_lines(path: Path) -> None:
+    """Drop what `read_lines` leaves out from a .jsonl file, so that lines can be appended to it again."""
+    _keep_lines(path, lambda record: True, lambda record: True)
 
 
 def keep_before(path: Path, step: int) -> None:
-    """Drop from a .jsonl file all records of `step` and later: a resumed run writes them again."""
-    if path.exists():
-        write_file(path, b"".join(_line(record) for record in read_lines(path) if record["step"] < step))
+    """Drop from a .jsonl file all records of `step` and later, which a resumed run writes again, and damaged lines."""
+    _keep_lines(path, _has_step, lambda record: bool(record["step"] < step))
+
+
+def _keep_lines(
+    path: Path, is_record: Callable[[Mapping[str, Any]], bool], is_kept: Callable[[Mapping[str, Any]], bool]
+) -> None:
+    if not path.exists():
+        return
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        for line, record in _records(path, is_record):
+            if is_kept(record):
+                file.write(line.rstrip(b"\n") + b"\n")
+
+
+def _has_step(record: Mapping[str, Any]) -> bool:
+    return isinstance(record.get("step"), int)
+
+
+def _records(
+    path: Path, is_record: Callable[[Mapping[str, Any]], bool]
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield the lines of a .jsonl file, and the record in each, without holding the file in memory."""
+    damaged: list[range] = []
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if isinstance(record, dict) and is_record(record):
+                yield line, record
+            elif line.endswith(b"\n") and line.strip():  # else it was cut off, or is empty
+                follows = damaged and damaged[-1].stop == number
+                damaged.append(range(damaged.pop().start if follows else number, number + 1))
+    if damaged:
+        warnings.warn(
+            f"{path}: {spans(damaged, 'line')} cannot be read: left out.",
+            FolioWarning,
+            stacklevel=1,  # one place for all callers: it is shown once
+        )
+
+
+def spans(ranges: Sequence[range], noun: str) -> str:
+    """Return ranges of numbers in words, as "line 3" or "5 lines (3-6, 9)"."""
+    total = sum(each.stop - each.start for each in ranges)  # len() has a limit
+    parts = [
+        f"{each.start}-{each.stop - 1}" if each.stop - each.start > 1 else f"{each.start}"
+        for each in ranges[:5]
+    ]
+    if total == 1:
+        return f"{noun} {parts[0]}"
+    return f"{total:,} {noun}s ({', '.join(parts)}{', ...' if len(ranges) > 5 else ''})"
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
@@ -133,13 +192,14 @@ def write_directory(final: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(previous, ignore_errors=True)
             final.rename(previous)
         temporary.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
     except (OSError, SafetensorError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         restore_directory(final)
-        if isinstance(error, UserError):
+        if isinstance(error, UserError) and not isinstance(error, WriteError):
             raise
-        raise WriteError(final, error) from error
+        cause = error.error if isinstance(error, WriteError) else error  # of a file under the temporary name
+        raise WriteError(final, cause) from error
     shutil.rmtree(previous, ignore_errors=True)
 
 
@@ -153,22 +213,70 @@ def restore_directory(final: Path) -> None:
 def readable_directory(final: Path) -> Path:
     """Return `final`, or the version before it while `write_directory` is between its two renames. For readers, who
     must not interfere with the owner as `restore_directory` would."""
+    if os.path.exists(final) or not final.name:  # unlike Path.exists, it raises for no path
+        return final
     previous = _beside(final, "previous")
-    return previous if previous.exists() and not final.exists() else final
+    return previous if os.path.exists(previous) else final
 
 
-def damage(directory: Path) -> str | None:
-    """Return what is wrong with a directory that `write_directory` made, in words, or None if it is whole."""
+def read_directory(final: Path, read: Callable[[Path], T]) -> T:
+    """Return what `read` makes of the files of a directory: all of one version, even while `write_directory` replaces it.
+
+    `read` gets the path of the files, and is called again where they were replaced meanwhile. Raises what it raises.
+    """
+    for _ in range(READS):
+        before = _version(final)
+        try:
+            value = read(before[0])
+        except (OSError, UserError):
+            if _version(final) == before:
+                raise
+        else:
+            if _version(final) == before:
+                return value
+    raise UserError(f"{final} is replaced again and again: read it when that has ended.")
+
+
+def _version(final: Path) -> tuple[Path, object, bytes]:
+    """Return where the files of a directory are, and what changes when they are replaced."""
+    place = readable_directory(final)
     try:
-        checksums = json.loads((directory / CHECKSUMS).read_text(encoding="utf-8"))
-        for name, expected in checksums.items():
-            if _sha256(directory / name) != expected:
-                return f"{name} has changed since it was written"
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, AttributeError) as error:
-        return f"unreadable: {error}"
-    return None
+        stat = place.stat()
+        checksums = place / CHECKSUMS
+        return place, (stat.st_ino, stat.st_mtime_ns), checksums.read_bytes() if checksums.is_file() else b""
+    except OSError:
+        return place, None, b""
+
+
+def damage(directory: Path, needed: Collection[str] = ()) -> str | None:
+    """Return what is wrong with a directory that `write_directory` made, in words, or None if it is whole.
+
+    needed: names of files that its checksums must cover.
+    """
+    return read_directory(directory, partial(_damage, needed=needed))
+
+
+def _damage(directory: Path, needed: Collection[str]) -> str | None:
+    if not (directory / CHECKSUMS).exists():
+        return f"{CHECKSUMS} is missing"
+    try:
+        checksums = read_json(directory / CHECKSUMS)
+    except UserError as error:
+        return str(error).removeprefix(f"{directory}{os.sep}").rstrip(".")
+    uncovered = {*needed} - checksums.keys()
+    if uncovered or not checksums:
+        return f"{CHECKSUMS} does not cover {min(uncovered, default='any file')}"
+    return next(filter(None, (_change(directory, *item) for item in checksums.items())), None)
+
+
+def _change(directory: Path, name: str, checksum: object) -> str | None:
+    """Return what has happened to a file, in words, or None if it has this checksum."""
+    try:
+        return None if sha256(directory / name) == checksum else f"{name} has changed since it was written"
+    except FileNotFoundError:
+        return f"{name} is missing"
+    except (OSError, ValueError) as error:  # no name of a file holds a NUL
+        return f"{name!r} cannot be read: {error}"
 
 
 def _beside(final: Path, suffix: str) -> Path:
@@ -179,19 +287,20 @@ def _beside(final: Path, suffix: str) -> Path:
 def _seal(directory: Path) -> None:
     """Write checksums and force everything to the disk, so that the rename cannot overtake the data."""
     files = sorted(path for path in directory.iterdir() if path.is_file())
-    checksums = {path.name: _sha256(path) for path in files}
+    checksums = {path.name: sha256(path) for path in files}
     (directory / CHECKSUMS).write_text(json.dumps(checksums, indent=2) + "\n", encoding="utf-8")
     for path in (*files, directory / CHECKSUMS, directory):
-        _sync(path)
+        sync(path)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    """Force a file or a directory's entries to the disk. Windows has no handle for a directory and needs none: it
+def sync(path: Path) -> None:
+    """Force a file, or a directory's entries, to the disk. Windows has no handle for a directory and needs none: it
     journals renames itself."""
     if os.name == "nt" and path.is_dir():
         return

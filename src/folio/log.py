@@ -1,18 +1,20 @@
-"""Console output: consoles, notices, number formats, and progress bars."""
+"""Console output: consoles, number formats, and progress bars."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.text import Text
 
 from folio.activity import repeated
+from folio.notices import printable
 
 PLAIN_SECONDS = 4.0
 """Seconds between progress lines where there is no terminal."""
@@ -20,8 +22,21 @@ LIVE_SECONDS = 0.1
 """Minimum seconds between redraws in a terminal; steps may be much shorter."""
 
 
-class PipeAwareConsole(Console):
-    """A console that raises BrokenPipeError when its reader has closed (`| head`), so that a run can save its state."""
+class SafeConsole(Console):
+    """A console for texts of strangers and for pipes.
+
+    It prints texts as they are, but control characters as signs; and where its reader has closed (`| head`) it raises
+    BrokenPipeError, so that a run can save its state.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string as Text, which would drop some control characters without a sign."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is printed, with signs for the control characters of all but rich's own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, where rich would exit the process."""
@@ -29,13 +44,13 @@ class PipeAwareConsole(Console):
 
 
 def make_console() -> Console:
-    """Return a console that prints text unchanged: no emoji codes, markup or highlighting."""
-    return PipeAwareConsole(emoji=False, markup=False, highlight=False, soft_wrap=False)
+    """Return a console that prints text unchanged, but for control characters: no emoji codes, markup or highlighting."""
+    return SafeConsole(emoji=False, markup=False, highlight=False, soft_wrap=False)
 
 
-def notify(notice: str) -> None:
-    """Print a notice to stderr."""
-    print(f"folio: {notice}", file=sys.stderr)
+def format_count(n: float, noun: str) -> str:
+    """Format a number with its noun: "1 step", "2,000 steps"."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def format_times(n: float) -> str:
@@ -50,14 +65,20 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def format_number(value: float) -> str:
-    """Format a number with three decimals, and negative zero without its sign."""
-    return f"{round(value, 3) + 0.0:.3f}"
+def format_number(value: float, decimals: int = 3) -> str:
+    """Format a number, and negative zero without its sign."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def format_size(n_bytes: float) -> str:
     """Format bytes in MB or GB."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def format_speed(flops_per_second: float) -> str:
+    """Format a speed in GFLOP/s: whole ones from 10 on, two digits of a slower one."""
+    speed = flops_per_second / 1e9
+    return f"{speed:,.0f} GFLOP/s" if speed >= 10 else f"{speed:.2g} GFLOP/s"
 
 
 class Progress:

@@ -4,10 +4,18 @@ import subprocess
 import sys
 
 import pytest
-from random_models import TOKENIZER, silent_gpt
+from random_models import TOKENIZER, silent_gpt, talkative_gpt
+from terminals import in_terminal
 
 from folio.data.conversations import read_conversations
 from folio.runs.load import save
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The folder of the user's data."""
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -62,6 +70,38 @@ def test_at_temperature_zero_nothing_is_left_to_chance(chat):
     assert one == two
 
 
+ANSWERS = {
+    "system": (["/system the mat"], "the system message is set."),
+    "no system": (["/system"], "there is no system message."),
+    "reset": (["/reset"], "a new conversation begins."),
+    "temperature": (["/temperature 0.5"], "the temperature is 0.5."),
+    "undo": (["the cat", "/undo"], "taken back, with its answer: the cat"),
+    "save": (["the cat", "/save talk.jsonl"], "saved in talk.jsonl."),
+    "load": (["the cat", "/save talk.jsonl", "/load talk.jsonl"], "continues talk.jsonl, 2 messages."),
+}
+
+
+@pytest.mark.parametrize(("lines", "told"), ANSWERS.values(), ids=ANSWERS)
+def test_every_command_says_in_a_line_what_it_did(chat, tmp_path, monkeypatch, lines, told):
+    monkeypatch.chdir(tmp_path)
+    assert chat(*lines).err.splitlines()[-1] == f"folio: {told}"
+
+
+def test_a_saved_conversation_is_continued(chat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chat("/system a", "the cat", "/save talk.jsonl", "a mat", "/save whole.jsonl")
+    chat("/load talk.jsonl", "/temperature 0.8", "a mat", "/save again.jsonl", flags=["--seed", "2"])
+    (whole,), (again,) = (read_conversations(tmp_path / name) for name in ("whole.jsonl", "again.jsonl"))
+    assert again == whole
+
+
+def test_the_question_that_is_taken_back_is_forgotten(chat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chat("the cat", "a mat", "/undo", "/save talk.jsonl")
+    (messages,) = read_conversations(tmp_path / "talk.jsonl")
+    assert [each["role"] for each in messages] == ["user", "assistant"]
+
+
 MISTAKES = {
     "unknown command": ("/sytem x", "there is no such command. Commands: /help, /system"),
     "no temperature": ("/temperature warm", "'warm' is not a temperature"),
@@ -69,6 +109,12 @@ MISTAKES = {
     "nothing to retry": ("/retry", "there is no answer yet"),
     "nothing to save": ("/save talk.jsonl", "nothing to save"),
     "a file of another kind": ("/save talk.txt", "ends in .jsonl"),
+    "nothing to take back": ("/undo", "there is no answer yet"),
+    "nothing to load": ("/load", "no earlier conversation is kept"),
+    "a file that is not there": ("/load nowhere.jsonl", "nowhere.jsonl"),
+    "a file of something else": ("/load {here}", "test_chat.py"),
+    "a temperature next to zero": ("/temperature 1e-45", "temperature"),
+    "a folder that is not there": ("/save nowhere/talk.jsonl", "nothing to save"),
     "a quote": ("/save it's.txt", "ends in .jsonl"),
     "unknown characters": ("ξξ", "never seen 'ξ'"),
 }
@@ -76,7 +122,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("line", "told"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_told_and_the_chat_goes_on(chat, line, told):
-    outcome = chat(line, "the cat")
+    outcome = chat(line.format(here=__file__), "the cat")
     assert outcome.code == 0
     assert told in outcome.err
     assert outcome.out.strip() or outcome.out == "\n"
@@ -132,3 +178,29 @@ def test_bytes_that_are_no_text_are_left_out(finished):
     )
     assert done.returncode == 0, done.stderr
     assert b"never seen" in done.stderr
+
+
+def test_from_a_pipe_nothing_is_kept(chat, cache):
+    chat("the cat")
+    assert not cache.exists()
+
+
+def test_in_a_terminal_a_conversation_survives_ctrl_c_and_kill(tmp_path):
+    save(talkative_gpt(block_size=10_000), TOKENIZER, tmp_path / "model")
+    arguments = ("-m", "folio", "chat", str(tmp_path / "model"))
+    with in_terminal(*arguments, "--tokens", "100000", columns=40, XDG_CACHE_HOME=str(tmp_path)) as terminal:
+        terminal.wait_for("> ")
+        terminal.type("a cab\n")
+        terminal.wait_for("a cab\n")
+        lines = [terminal.wait_for("\n") for _ in range(3)]
+        assert all(line.strip() and len(line) <= 40 + 1 for line in lines)
+        terminal.interrupt("\n> ")  # stops the answer
+        terminal.process.kill()
+    with in_terminal(*arguments, "--tokens", "3", XDG_CACHE_HOME=str(tmp_path)) as terminal:
+        terminal.wait_for("> ")
+        terminal.type("/load\n")
+        terminal.wait_for("2 messages.")
+        terminal.wait_for("> ")
+        terminal.type("\x04")
+        terminal.wait_for("/load in the next chat continues it.")
+        assert terminal.wait_for_end() == 0

@@ -4,9 +4,14 @@ import json
 import re
 
 import pytest
+from byte_level import gpt2_like
 
 from folio.commands.data import visible
 from folio.data.corpora import Corpus
+from folio.model.config import GPTConfig
+from folio.model.gpt import GPT
+from folio.runs.load import save
+from folio.tokenizer.bpe import BPETokenizer
 
 
 def turns(*contents):
@@ -152,3 +157,13 @@ def test_help_tells_of_its_flags(folio, capsys, arguments):
         folio("data", *arguments)
     assert caught.value.code == 0
     assert "--run" in capsys.readouterr().out
+
+
+def test_a_model_without_chat_tokens_is_shown_with_those_that_sft_adds(folio, talk, tmp_path):
+    foreign = BPETokenizer(gpt2_like().to_str())
+    config = GPTConfig(vocab_size=foreign.vocab_size, block_size=64, n_layer=1, n_head=1, n_kv_head=1, n_embd=8,
+                       head_size=8, mlp_size=8)  # fmt: skip
+    save(GPT(config), foreign, tmp_path / "plain")
+    outcome = folio("data", "show", talk, "--run", tmp_path / "plain")
+    assert outcome.code == 0, outcome.err
+    assert "<|bos|>\n<|user|>the<|end|>\n<|assistant|>⟦a m<|end|>⟧\n" in outcome.out

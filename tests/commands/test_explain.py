@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from tiny import TINY, Folio, make_text
+from tiny import TINY, Folio, answering, make_text
 
 from folio import cli
 from folio.report.reading import BOS, read_text, visible
@@ -107,7 +107,8 @@ def test_the_numbers_are_those_of_the_inspection(read):
         ("\u200b", "\ufffd"),
         ("\u0301", "◌\u0301"),
         (BOS, "▷"),
-        ("<|end|>", "<|end|>"),
+        ("<|end|>", "■"),
+        ("<|pad|>", "<|pad|>"),
     ],
 )
 def test_every_token_can_be_seen(token, sign):
@@ -118,6 +119,22 @@ def test_lines_are_those_of_the_text_cut_at_the_width(read):
     reading = read("the cat\n\nsat 東京")
     lines = ["".join(reading.tokens[i] for i in line) for line in reading.lines(6)]
     assert lines == ["the ca", "t\n", "\n", "sat 東", "京"]
+
+
+def test_a_question_is_read_in_the_chat_template(finished):
+    reading = read_text(finished, "the cat", chat="on", layer=0, head=0, device=CPU)
+    assert reading.tokens == [BOS, "<|user|>", *"the cat", "<|end|>", "<|assistant|>"]
+    assert reading.signs[-2:] == ["■", "◆"]
+    assert "◆ <|assistant|>" in reading.legend
+    names = [name for name, _ in reading.expected(-1, len(reading.vocabulary))]
+    assert {"<|end|>", "<|user|>"} <= set(names)
+
+
+def test_an_assistant_is_explained_as_it_is_asked(folio, finished, tmp_path):
+    run = answering(finished, tmp_path / "run")
+    assert "◆ <|assistant|>" in folio("explain", run, "--text", "the cat").out
+    assert "◆ <|assistant|>" not in folio("explain", run, "--text", "the cat", "--chat", "off").out
+    assert "◆ <|assistant|>" not in folio("explain", finished, "--text", "the cat").out
 
 
 # What is shown

@@ -129,9 +129,11 @@ def damage(run: Path, number: int, line: str) -> None:
         ("null", 80),
     ],
 )
-def test_a_damaged_line_is_named(folio, ppo, line, number):
+def test_a_damaged_line_is_named_and_left_out(folio, ppo, line, number):
     damage(ppo, number, line)
-    assert f"metrics.jsonl is damaged: line {number} is not a step" in folio("rl-report", ppo).mistake
+    outcome = folio("rl-report", ppo)
+    assert outcome.code == 0
+    assert f"metrics.jsonl: line {number} cannot be read: left out." in outcome.err
 
 
 def test_what_is_no_run_to_report_on(folio, ppo, finished, tmp_path):
@@ -148,7 +150,9 @@ def test_what_is_no_run_to_report_on(folio, ppo, finished, tmp_path):
 @pytest.mark.parametrize("text", ["", "{", '{"stage": "ppo"}'])
 def test_a_damaged_run(folio, ppo, text):
     (ppo / "run.json").write_text(text)
-    assert "run.json is damaged" in folio("rl-report", ppo).mistake
+    mistake = folio("rl-report", ppo).mistake
+    assert "run.json" in mistake
+    assert "damaged" in mistake
 
 
 def test_damaged_figures_from_before(folio, ppo):

@@ -11,9 +11,9 @@ from folio.runs.directory import RunDirectory
 INFO = {"status": "finished", "stage": "pretrain", "config": {}, "plan": {"steps": 20}, "runtime": {},
         "text_sha256": ""}  # fmt: skip
 RECORDS = [
-    {"step": 5, "loss": 3.0},
-    {"step": 10, "val_loss": 2.5, "val_bpb": 3.6},
-    {"step": 20, "val_loss": 2.75, "val_bpb": 4.0},
+    {"step": step, "tokens": 64 * step, "train_seconds": 0.5 * step, "loss": 3.0}
+    | {10: {"val_loss": 2.5, "val_bpb": 3.6}, 20: {"val_loss": 2.75, "val_bpb": 4.0}}.get(step, {})
+    for step in range(1, 21)
 ]
 
 
@@ -44,7 +44,7 @@ def rows(outcome):
 
 def test_a_finished_run_has_its_kept_metrics_and_a_next_step(folio, make):
     make("words")
-    make("words-rl", [{"step": 4, "val_reward": 0.5, "val_kl": 1.0}], stage="ppo")
+    make("words-rl", [RECORDS[0] | {"val_reward": 0.5, "val_kl": 1.0}], stage="ppo")
     found = rows(folio("runs"))
     for words in ("pretrain", "finished", "val_loss 2.500, val_bpb 3.600", "MB", "folio sft runs/words"):
         assert words in found["runs/words"]
@@ -53,8 +53,8 @@ def test_a_finished_run_has_its_kept_metrics_and_a_next_step(folio, make):
 
 
 def test_an_unfinished_run_is_gone_on_with(folio, make):
-    make("stopped", RECORDS[:1], status="interrupted")
-    make("killed", RECORDS[:2], status="running")
+    make("stopped", RECORDS[:5], status="interrupted")
+    make("killed", RECORDS[:10], status="running")
     make("mine of old", [], status="interrupted", plan={})
     found = rows(folio("runs"))
     assert "interrupted 5/20" in found["runs/stopped"]
@@ -64,7 +64,7 @@ def test_an_unfinished_run_is_gone_on_with(folio, make):
 
 
 def test_a_run_in_use_is_running_and_is_not_disturbed(folio, make):
-    run = make("busy", RECORDS[:2], status="running")
+    run = make("busy", RECORDS[:10], status="running")
     with run.owned():
         row = rows(folio("runs"))["runs/busy"]
         assert "running 10/20" in row
@@ -74,7 +74,7 @@ def test_a_run_in_use_is_running_and_is_not_disturbed(folio, make):
 
 
 def test_a_reward_model_leads_to_ppo(folio, make):
-    make("r", [{"step": 2, "val_accuracy": 0.75}], stage="reward", config={"model": "runs/sft"})
+    make("r", [RECORDS[0] | {"val_accuracy": 0.75}], stage="reward", config={"model": "runs/sft"})
     row = rows(folio("runs"))["runs/r"]
     assert "val_accuracy 0.750" in row
     assert row.endswith("folio ppo runs/sft --reward runs/r")

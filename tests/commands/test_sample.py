@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from tiny import answering
+
+from folio import chat, load
 
 FOLIO = [sys.executable, "-m", "folio"]
 
@@ -68,6 +71,34 @@ def test_neither_prompt_nor_text_is_bounded_by_the_context(sample):
     assert done.code == 0
     assert done.out.count(prompt) == 2
     assert len(done.out) > 2 * (len(prompt) + 30)
+
+
+def test_a_prompt_beyond_the_context_is_said(sample):
+    done = sample("--prompt", "the cat sat on a mat", "--tokens", "3")
+    assert "the model reads 16 characters at once: it does not see the first 4 of the prompt's 20" in done.err
+    assert sample("--prompt", "the cat sat on a", "--tokens", "3").err == ""
+
+
+@pytest.fixture
+def assistant(finished, tmp_path):
+    return answering(finished, tmp_path / "run")
+
+
+def test_an_assistant_answers_the_prompt(folio, assistant):
+    flags = ("--prompt", "a cat", "--temperature", "0", "--tokens", "5")
+    done = folio("sample", assistant, *flags)
+    assert f"folio chat {assistant}" in done.err
+    model, tokenizer = load(assistant)
+    assert done.out == chat(model, tokenizer, "a cat", max_new_tokens=5, temperature=0.0) + "\n"
+    raw = folio("sample", assistant, *flags, "--chat", "off")
+    assert (raw.out[:5], raw.err) == ("a cat", "")
+
+
+def test_an_assistant_needs_a_question_that_fits(folio, assistant):
+    assert "give it one, as in --prompt" in folio("sample", assistant).mistake
+    assert (
+        "the question is too long" in folio("sample", assistant, "--prompt", "the cat sat on a mat").mistake
+    )
 
 
 def test_special_tokens_are_never_shown(sample):

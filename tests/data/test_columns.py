@@ -46,6 +46,12 @@ ROWS = {
                       turns("a"), turns("a", "b")),
     "UltraFeedback": (ULTRAFEEDBACK, turns("a"), turns("a", "b")),
     "hh-rlhf": (HH_RLHF, turns("a", "x\n\nmore: y", "z"), turns("a", "x\n\nmore: y", "z", "b")),
+    "ShareGPT with a system": ({"system": "s", "conversations": said(("human", "a"), ("gpt", "b"))},
+                               [SYSTEM, *turns("a")], [SYSTEM, *turns("a", "b")]),
+    "the same system twice": ({"system_prompt": "s", "messages": [SYSTEM, *turns("a", "b")]},
+                              [SYSTEM, *turns("a")], [SYSTEM, *turns("a", "b")]),
+    "Alpaca with a system": ({"system": "s", "instruction": "a", "output": "b"}, [SYSTEM, *turns("a")], [SYSTEM, *turns("a", "b")]),
+    "no numbers": ({"instruction": "a", "input": float("nan"), "output": "b"}, turns("a"), turns("a", "b")),
     "a chosen answer": ({"prompt": "a", "chosen": "b", "rejected": "c"}, turns("a"), turns("a", "b")),
 }  # fmt: skip
 
@@ -64,7 +70,8 @@ PREFERENCES = {
     "whole conversations": ({"chosen": turns("a", "b"), "rejected": turns("a", "c")}, turns("a")),
     "answers": ({"prompt": [SYSTEM, *turns("a")], "chosen": turns("", "b")[1:], "rejected": "c"},
                 [SYSTEM, *turns("a")]),
-    "orca": ({"system": "s", "question": "a", "chosen": "b", "rejected": "c"}, turns("a")),
+    "orca": ({"system": "s", "question": "a", "chosen": "b", "rejected": "c"}, [SYSTEM, *turns("a")]),
+    "orca without a system": ({"system": "", "question": "a", "chosen": "b", "rejected": "c"}, turns("a")),
 }  # fmt: skip
 
 
@@ -91,3 +98,22 @@ def test_what_is_neither_text_nor_messages_is_a_mistake(value):
         conversation_of({"prompt": value, "completion": "b"})
     with pytest.raises(UserError, match="must be"):
         conversation_of({"prompt": "a", "completion": value})
+
+
+def test_a_conversation_has_one_system_turn():
+    with pytest.raises(UserError, match="its `system` and the system turn of its messages differ"):
+        conversation_of({"system": "other", "messages": [SYSTEM, *turns("a", "b")]})
+
+
+def test_an_answer_may_have_a_weight():
+    question, answer = turns("a", "b")
+    weighted = [question, {**answer, "weight": 0}, question, {**answer, "weight": 1.0}]
+    assert conversation_of({"messages": weighted}) == [question, {**answer, "weight": 0}, question, answer]
+
+
+@pytest.mark.parametrize(("n", "weight"), [(0, 1), (1, 0.5), (1, 2), (1, "yes")])
+def test_other_weights_are_refused(n, weight):
+    messages = turns("a", "b")
+    messages[n]["weight"] = weight
+    with pytest.raises(UserError, match="has the weight"):
+        conversation_of({"messages": messages})

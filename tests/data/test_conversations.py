@@ -11,11 +11,12 @@ from folio.data.conversations import (
     PackedConversations,
     batch_of,
     pack,
+    packed_rows,
     read_conversations,
     tokenize,
     tokenize_all,
 )
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
@@ -39,6 +40,15 @@ def test_only_what_the_assistant_writes_counts():
     example = tokenize(TOKENIZER, talk("hi", "yo", "ok", "go"), max_tokens=100)
     counted = [i for i, weight in zip(example.ids, example.weights, strict=True) if weight]
     assert TOKENIZER.decode(counted) == "yo<|end|>go<|end|>"
+
+
+def test_an_answer_of_weight_0_is_context():
+    question, answer = talk("hi", "yo")
+    example = tokenize(TOKENIZER, [question, {**answer, "weight": 0}, *talk("ok", "go")], max_tokens=100)
+    counted = [i for i, weight in zip(example.ids, example.weights, strict=True) if weight]
+    assert TOKENIZER.decode(counted) == "go<|end|>"
+    assert "yo<|end|>" in TOKENIZER.decode(example.ids)
+    assert tokenize(TOKENIZER, [question, {**answer, "weight": 0}], max_tokens=100) is None
 
 
 def test_the_first_answered_token_is_counted():
@@ -137,7 +147,7 @@ def test_a_conversation_knows_where_it_was_found(tmp_path):
     )
     found = read_conversations(tmp_path)
     assert [each.where for each in found] == [f"{path}, line 1", f"{path}, line 3"]
-    with pytest.raises(UserError, match=r"a\.jsonl, line 3: The tokenizer does not know 'ξ'"):
+    with pytest.raises(UserError, match=r"does not know: 'ξ' \(1 time, first in .*a\.jsonl, line 3\)"):
         tokenize_all(TOKENIZER, found, 20)
 
 
@@ -161,6 +171,18 @@ MISTAKES = {
     "no answer": ({"messages": talk("hi")}, "line 2: no turn is the assistant's"),
     "two users": ({"messages": [talk("hi")[0]] * 2}, "line 2: turn 2 is the user's"),
     "empty content": ({"messages": talk("hi", "")}, "line 2: turn 2 \\(assistant\\) has no content"),
+    "a weighted question": (
+        {"messages": [{"weight": 1, **talk("a")[0]}]},
+        "line 2: a message of the role 'user' has the weight 1",
+    ),
+    "nothing to learn": (
+        {"messages": [*talk("a"), {"role": "assistant", "content": "b", "weight": 0}]},
+        "weight 0",
+    ),
+    "an answer that is no number": (
+        '{"prompt": "hi", "completion": NaN}',
+        "line 2: it must have .* and has prompt",
+    ),
     "empty completion": ({"prompt": "hi", "completion": ""}, "line 2: turn 2"),
 }
 
@@ -177,3 +199,19 @@ def test_a_file_without_conversations_is_told(tmp_path):
         read_conversations(write_lines(tmp_path / "talk.jsonl", ""))
     with pytest.raises(UserError, match="cannot be read"):
         read_conversations(tmp_path / "nothing.jsonl")
+
+
+def test_a_text_is_not_taken_for_conversations(tmp_path):
+    (tmp_path / "talk.txt").write_text("Once upon a time\nthere was a cat.\n")
+    with pytest.raises(
+        UserError, match=r'talk\.txt is a text, and conversations are needed: rows such as \{"messages"'
+    ):
+        read_conversations(tmp_path / "talk.txt")
+
+
+def test_fields_that_python_code_gives_are_named_as_those_of_files():
+    rows = [{"messages": talk("hi", "yo"), "id": 1}] * 2
+    with pytest.warns(FolioWarning, match=r"^conversations: fields not used: id \(2 rows\)$"):
+        packed_rows(rows, TOKENIZER, 20)
+    with pytest.raises(UserError, match=r"^conversation 1: it must have `messages`"):
+        packed_rows([{"text": "hi"}], TOKENIZER, 20)

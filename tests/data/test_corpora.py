@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from folio.data import corpora
-from folio.data.corpora import KnownCorpus, find_data, load_corpus, require_length, split
-from folio.errors import UserError
+from folio.data.corpora import KnownCorpus, find_data, load_corpus, pieces, require_length, split
+from folio.errors import FolioWarning, UserError
 
 KNOWN_TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n"
 
@@ -41,7 +41,7 @@ def test_byte_order_mark_and_windows_line_ends_are_undone(tmp_path):
 
 
 def test_jsonl_documents_are_joined_by_a_blank_line(tmp_path):
-    content = "\ufeff" + jsonl("one\r\ntwo", "three\u2028four") + "\n" + '{"id": 1, "text": "a\u2028b"}'
+    content = "\ufeff" + jsonl("one\r\ntwo", "three\u2028four") + "\n" + '{"text": "a\u2028b"}'
     assert load_corpus(write(tmp_path / "a.jsonl", content)).text == "one\ntwo\n\nthree\u2028four\n\na\u2028b"
 
 
@@ -51,7 +51,8 @@ def test_jsonl_documents_are_joined_by_a_blank_line(tmp_path):
         ('{"text": "a"', r"line 3: not valid JSON \(.*\)"),
         ('{"title": "a"}', r'line 3: no string under "text"'),
         ('{"text": null}', r'line 3: no string under "text"'),
-        ('["text"]', r'line 3: no string under "text"'),
+        ('["text"]', "line 3: it must be an object with named values"),
+        ('"text"', "line 3: it must be an object with named values"),
         (r'{"text": "a\ud83d"}', r'line 3: "text" has half of a surrogate pair \(\'\\ud83d\'\)'),
         ("[" * 100_000, "line 3: not valid JSON"),
     ],
@@ -63,7 +64,7 @@ def test_a_broken_jsonl_line_is_named(tmp_path, line, message):
 
 
 def test_parquet_documents_are_joined_by_a_blank_line(tmp_path):
-    table = pa.table({"id": [1, 2, 3], "text": ["one\r\n", "two", "é"]})
+    table = pa.table({"text": ["one\r\n", "two", "é"]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
     assert load_corpus(str(tmp_path / "a.parquet")).text == "one\n\n\ntwo\n\né"
 
@@ -72,7 +73,6 @@ def test_parquet_documents_are_joined_by_a_blank_line(tmp_path):
     ("table", "message"),
     [
         ({"words": ["a"], "id": [1]}, r" has no column 'text' \(it has: words, id\)"),
-        ({"text": ["a", None]}, ', row 2: no string under "text"'),
         ({"text": [1, 2]}, ', row 1: no string under "text"'),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_damaged_parquet_file_is_an_error(tmp_path):
     pq.write_table(pa.table({"text": ["some text"] * 100}), whole)
     for content in (b"", b"not parquet", whole.read_bytes()[:-20]):
         path = write(tmp_path / "a.parquet", content)
-        with pytest.raises(UserError, match=r"a\.parquet cannot be read as Parquet"):
+        with pytest.raises(UserError, match=r"a\.parquet cannot be read .* must be Parquet"):
             load_corpus(path)
 
 
@@ -96,11 +96,11 @@ def test_a_folder_is_its_files_in_order(tmp_path):
     write(tmp_path / "b.txt", "b\r\n")
     write(tmp_path / "a.jsonl", jsonl("one", "two"))
     write(tmp_path / "c.TXT", "c")
-    write(tmp_path / "ignored.md", "no")
     write(tmp_path / "._b.txt", b"\x00\x01")
     (tmp_path / "deeper.txt").mkdir()
+    write(tmp_path / "deeper.txt" / "d.md", "d")
     corpus = load_corpus(str(tmp_path))
-    assert corpus.text == "one\n\ntwo\n\nb\n\n\nc"
+    assert corpus.text == "one\n\ntwo\n\nb\n\n\nc\n\nd"
     assert corpus.name == tmp_path.name
 
 
@@ -135,8 +135,10 @@ def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
 
 
 def test_a_folder_without_text_is_an_error(tmp_path):
-    write(tmp_path / "a.md", "text")
-    with pytest.raises(UserError, match=rf"{tmp_path} has no \.txt, \.jsonl or \.parquet file"):
+    write(tmp_path / "a.html", "text")
+    with pytest.raises(
+        UserError, match=rf"{tmp_path} has no \.txt, \.md, \.jsonl, \.json, \.csv or \.parquet file"
+    ):
         load_corpus(str(tmp_path))
 
 
@@ -186,6 +188,75 @@ def test_a_name_nearly_right_is_suggested(tmp_path):
         load_corpus("shakespear")
     with pytest.raises(UserError, match=rf"did you mean {path}\?$"):
         load_corpus(str(tmp_path / "nvoel.txt"))
+
+
+def test_every_format_gives_the_same_text(tmp_path):
+    write(tmp_path / "a.json", json.dumps([{"text": "one"}, {"text": "two, too"}]))
+    write(tmp_path / "a.csv", 'text\none\n"two, too"\n')
+    pq.write_table(pa.table({"text": ["one", "two, too"]}), tmp_path / "a.parquet")
+    write(tmp_path / "a.jsonl", jsonl("one", "two, too"))
+    texts = {load_corpus(str(path)).text for path in tmp_path.iterdir()}
+    assert texts == {"one\n\ntwo, too"}
+
+
+def test_rows_of_a_table_without_a_text_are_left_out_and_counted(tmp_path):
+    pq.write_table(pa.table({"text": ["one", None, "two"], "id": [1, 2, 3]}), tmp_path / "a.parquet")
+    with pytest.warns(FolioWarning, match=r"a\.parquet: fields not used: id \(2 rows\)"):
+        corpus = load_corpus(str(tmp_path / "a.parquet"))
+    assert corpus.text == "one\n\ntwo"
+    assert "1 of 3 rows left out" in corpus.origin
+
+
+# The split
+
+
+def test_files_named_so_are_for_validation_and_those_for_testing_are_not_read(tmp_path):
+    write(tmp_path / "train.txt", "one")
+    write(tmp_path / "books-val.txt", "two")
+    write(tmp_path / "test.txt", "three")
+    with pytest.warns(FolioWarning, match=r"for testing, and left out: test\.txt"):
+        corpus = load_corpus(str(tmp_path))
+    assert corpus.split() == ("one\n\n", "two")
+    assert "validation: books-val.txt" in corpus.origin
+
+
+def test_of_many_documents_a_tenth_is_held_out_whatever_others_there_are(tmp_path):
+    texts = [f"text number {n}." for n in range(1000)]
+    write(tmp_path / "a.jsonl", jsonl(*texts))
+    train, held_out = (part.split("\n\n") for part in load_corpus(str(tmp_path / "a.jsonl")).split())
+    assert sorted([*train, *held_out]) == [
+        "",
+        *sorted(texts),
+    ]  # a part ends with the blank line between documents
+    assert 60 < len(held_out) < 140
+    write(tmp_path / "b.jsonl", jsonl("something new", *texts[::-2], *texts[:100]))
+    _, fewer = (part.split("\n\n") for part in load_corpus(str(tmp_path / "b.jsonl")).split())
+    assert set(fewer) - {"something new"} == set(held_out) & {*texts[::-2], *texts[:100]}
+
+
+def test_validation_has_texts_of_its_own(tmp_path):
+    write(tmp_path / "a.txt", "one two three")
+    write(tmp_path / "b.txt", "four")
+    corpus = load_corpus(str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))
+    assert corpus.split() == ("one two three\n\n", "four")
+    assert corpus.origin == f"{tmp_path / 'a.txt'}, and {tmp_path / 'b.txt'}"
+
+
+def test_the_same_text_split_elsewhere_is_other_data(tmp_path):
+    write(tmp_path / "a.txt", "one two three")
+    write(tmp_path / "b.txt", "two")
+    whole, split_off = (
+        load_corpus(str(tmp_path)),
+        load_corpus(str(tmp_path / "a.txt"), str(tmp_path / "b.txt")),
+    )
+    assert whole.text == split_off.text
+    assert whole.sha256 != split_off.sha256
+
+
+def test_a_folder_of_validation_files_is_no_training_data(tmp_path):
+    write(tmp_path / "valid.txt", "one two three")
+    with pytest.raises(UserError, match="has only files for validation"):
+        load_corpus(str(tmp_path))
 
 
 # Known corpora
@@ -290,6 +361,7 @@ def test_tiny_shakespeare_is_byte_for_byte_the_original():
     corpus = load_corpus("shakespeare")
     assert len(corpus.text) == 1_115_394
     assert hashlib.sha256(corpus.text.encode()).hexdigest() == known.sha256
+    assert corpus.sha256 == known.sha256
     assert [len(part) for part in corpus.split()] == [1_003_854, 111_540]
 
 
@@ -304,3 +376,11 @@ def test_a_text_too_short_says_how_long_it_must_be():
     require_length("x" * 9, 9, "The validation text")
     with pytest.raises(UserError, match=r"The validation text has 8 characters and needs at least 1,025"):
         require_length("x" * 8, 1025, "The validation text")
+
+
+def test_pieces_are_bounded_and_end_with_lines_where_there_are_some():
+    text = "line\n" * 100 + "x" * 500
+    found = list(pieces(text, 50))
+    assert "".join(found) == text
+    assert max(map(len, found)) <= 100
+    assert all(piece.endswith("\n") for piece in found[:9])

@@ -37,7 +37,7 @@ def write(tmp_path):
     [
         GOOD,
         {"prompt": [USER], "chosen": answer("b"), "rejected": answer("c")},
-        {"prompt": "a", "chosen": [USER, *answer("b")], "rejected": [USER, *answer("c")], "score": 3},
+        {"prompt": "a", "chosen": [USER, *answer("b")], "rejected": [USER, *answer("c")]},
     ],
     ids=["texts", "messages", "whole conversations"],
 )
@@ -55,7 +55,6 @@ def test_of_a_folder_all_files_are_read_and_empty_lines_passed_over(write, tmp_p
     write({**GOOD, "chosen": "2"}, name="2.jsonl")
     write({**GOOD, "chosen": "1"}, "", "  ", name="1.jsonl")
     write("nothing", name=".hidden.jsonl")
-    write("nothing", name="notes.txt")
     assert [each.chosen for each in read_preferences(tmp_path)] == ["1", "2"]
 
 

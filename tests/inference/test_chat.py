@@ -130,3 +130,18 @@ def test_another_session_takes_over_what_it_knows_of_the_conversation(session, n
 def test_a_tokenizer_without_chat_tokens_is_refused(notices):
     with pytest.raises(UserError, match=r"no chat tokens: folio\.add_chat_tokens"):
         ChatSession(MODEL, SimpleNamespace(special_ids={"<|bos|>": 0}), notify=notices.append)
+
+
+def test_a_transcript_is_continued_without_its_unanswered_question(session):
+    turns = [
+        {"role": "system", "content": "cab"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "bed"},
+    ]
+    session.restore([*turns, {"role": "user", "content": "face"}])
+    assert session.transcript() == turns
+    session.restore(turns[1:])
+    assert session.transcript() == turns[1:], "without a system message there is none"
+    with pytest.raises(UserError, match="turn 1 is the assistant's"):
+        session.restore(turns[2:])
+    assert session.transcript() == turns[1:]

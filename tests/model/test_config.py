@@ -26,6 +26,11 @@ def test_a_gate_costs_no_weights(n_embd):
     [
         ({"n_layer": 0}, "n_layer is 0: it must be at least 1"),
         ({"vocab_size": -5}, "vocab_size is -5"),
+        ({"n_layer": 1_000_000}, "n_layer is 1000000: it must be at least 1 and at most 1000"),
+        ({"n_embd": 2**21}, "n_embd is 2097152"),
+        ({"block_size": 2**25}, "block_size is 33554432"),
+        ({"norm_eps": float("nan")}, "norm_eps is nan"),
+        ({"rope_theta": 0.0}, "rope_theta is 0.0"),
         ({"n_head": 4, "n_kv_head": 3}, r"n_head \(4\) must be a multiple of n_kv_head \(3\)"),
         ({"head_size": 15}, "head_size is 15: .* even"),
         ({"bias": True}, "bias is True: it must be 'none' or 'qkv' or 'attention' or 'all'"),

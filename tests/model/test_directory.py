@@ -9,8 +9,16 @@ from safetensors.torch import load_file, save_file
 
 from folio.errors import FolioWarning, UserError
 from folio.model.architectures import ARCHITECTURES, architecture_of
-from folio.model.directory import load_model, load_weights, read_config, save_model
+from folio.model.directory import (
+    load_model,
+    load_score_model,
+    load_weights,
+    read_config,
+    save_model,
+    weights_digest,
+)
 from folio.model.gpt import GPT
+from folio.model.score import ScoreModel
 
 IDS = {"bos": 1, "eos": 2, "pad": 3}
 
@@ -444,7 +452,7 @@ def test_no_weights(directory):
 def test_weights_cut_short(directory, kept):
     path = directory / "model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"model\.safetensors is damaged or cut short"):
+    with pytest.raises(UserError, match=r"model\.safetensors .* damaged or cut short"):
         load_model(directory)
 
 
@@ -457,6 +465,80 @@ def test_a_shard_is_missing(directory):
     index.write_text("{}")
     with pytest.raises(UserError, match="has no weight_map"):
         load_model(directory)
+
+
+@pytest.mark.parametrize("name", ["../model-1.safetensors", "/etc/passwd", "..", ".", "", "a/b", "\0"])
+def test_an_index_names_files_beside_it_only(directory, name):
+    (directory / "model.safetensors").rename(directory.parent / "model-1.safetensors")
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    for read in (load_model, weights_digest):
+        with pytest.raises(UserError, match=r"which is not a file beside it|is missing"):
+            read(directory)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_weights_that_are_not_finite_are_named(directory, value, dtype):
+    path = directory / "model.safetensors"
+    tensors = {name: tensor.to(dtype) for name, tensor in load_file(path).items()}
+    tensors["model.embed_tokens.weight"][3, 4] = value
+    save_file(tensors, path)
+    words = rf"model\.safetensors: model\.embed_tokens\.weight is not finite \({value} at \[3, 4\]\)"
+    with pytest.raises(UserError, match=words):
+        load_model(directory)
+
+
+def test_weights_that_are_not_finite_are_not_saved(random_model, configs, tmp_path):
+    model = random_model(configs["gpt2"])
+    with torch.no_grad():
+        model.norm.weight[5] = torch.nan
+    with pytest.raises(
+        UserError, match=r"transformer\.ln_f\.weight is not finite \(nan at \[5\]\).* not saved"
+    ):
+        save_model(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_hidden_layers": 10**12},
+        {"num_hidden_layers": 1000},
+        {"vocab_size": 10**13},
+        {"vocab_size": 2**24},
+        {"hidden_size": 2**20},
+        {"hidden_size": -32},
+        {"head_dim": 2**20},
+        {"num_attention_heads": float("nan")},
+        {"max_position_embeddings": 10**4000},
+        {"rope_theta": 10**400},
+        {"rope_theta": float("nan")},
+        {"rope_theta": 0},
+        {"rms_norm_eps": -1},
+        {"rms_norm_eps": float("inf")},
+        {"attention_dropout": float("nan")},
+    ],
+    ids=str,
+)
+def test_sizes_that_are_not_those_of_the_weights_ask_for_no_memory(directory, changes):
+    edit(directory / "config.json", **changes)
+    with pytest.raises(UserError) as error:
+        load_model(directory)
+    assert str(directory) in str(error.value)
+
+
+@pytest.mark.parametrize("mean", ["x", float("nan"), None, [1]])
+def test_a_score_mean_that_is_no_number_is_named(configs, tmp_path, mean):
+    save_model(ScoreModel(configs["qwen3"]), tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"score_mean": mean}))
+    with pytest.raises(UserError, match=r"score_mean is .*: it must be a finite number"):
+        load_score_model(tmp_path)
+
+
+def test_a_context_of_a_million_tokens_asks_for_no_memory(directory):
+    edit(directory / "config.json", max_position_embeddings=2**24)
+    assert load_model(directory).config.block_size == 2**24
 
 
 def test_weights_of_another_size(directory):

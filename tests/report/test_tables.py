@@ -13,9 +13,13 @@ from folio.runs.directory import RunDirectory
 
 INFO = {"format": 2, "status": "finished", "config": {}, "runtime": {}, "plan": {}, "data_sha256": ""}
 
+STEP = {"tokens": 64, "train_seconds": 0.5, "loss": 3.0}
+
 
 def run_with(folder, losses):
-    records = [{"step": i} | ({} if loss is None else {"val_loss": loss}) for i, loss in enumerate(losses, 1)]
+    records = [
+        STEP | {"step": i} | ({} if loss is None else {"val_loss": loss}) for i, loss in enumerate(losses, 1)
+    ]
     write_lines(folder / "metrics.jsonl", records)
     (folder / "run.json").write_text(json.dumps({**INFO, "stage": "sft"}))
     return RunDirectory(folder)
@@ -23,7 +27,7 @@ def run_with(folder, losses):
 
 def test_the_evaluation_of_the_kept_model_is_the_lowest(tmp_path):
     run = run_with(tmp_path, [None, 3.0, None, 2.0, 2.5])
-    assert kept_evaluation(run) == {"step": 4, "val_loss": 2.0}
+    assert kept_evaluation(run) == STEP | {"step": 4, "val_loss": 2.0}
 
 
 def test_a_run_without_one_is_damaged(tmp_path):

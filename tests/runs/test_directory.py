@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from folio.errors import UserError
-from folio.runs.directory import RunDirectory
+from folio.errors import FolioWarning, UserError
+from folio.runs.directory import RunDirectory, run_around
 
 INFO = {
     "format": 2,
@@ -120,8 +121,52 @@ def test_a_best_model_half_replaced_is_healed(tmp_path):
 def test_damaged_info_is_named(tmp_path, content):
     run = RunDirectory(tmp_path)
     run.info_file.write_bytes(content)
-    with pytest.raises(UserError, match=r"run\.json is damaged"):
+    with pytest.raises(UserError, match=r"run\.json .*damaged"):
         run.read_info()
+
+
+@pytest.mark.parametrize("change", [{"peak_memory": 1}, {"status": "finished"}, {"more": 1}, {"sha256": "x"}])
+def test_info_that_was_changed_by_another_hand_is_named(tmp_path, change):
+    """A resumed run would follow it."""
+    run = RunDirectory(tmp_path)
+    run.write_info(INFO | {"text": "é", "loss": 0.1 + 0.2})
+    info = json.loads(run.info_file.read_text())
+    run.info_file.write_text(json.dumps(info | change))
+    with pytest.raises(UserError, match=r"run\.json has changed since it was written"):
+        run.read_info()
+    del info["sha256"]
+    run.info_file.write_text(json.dumps({**info, "peak_memory": 1}))
+    assert run.read_info()["peak_memory"] == 1
+
+
+STEP = {"tokens": 64, "train_seconds": 0.5, "loss": 3.0}
+
+
+def test_damaged_metrics_and_missing_steps_are_told(tmp_path):
+    run = RunDirectory(tmp_path)
+    lines = [json.dumps({"step": step, **STEP}) for step in range(1, 10) if step not in {4, 6, 7}]
+    lines[1] = json.dumps({"step": 2, "tokens": 64, "train_sekonds": 0.5, "loss": 3.0})
+    lines[2] = json.dumps({"step": 3, **STEP, "val_loss": "low"})
+    run.metrics_file.write_text("\n".join(lines) + "\n")
+    with pytest.warns(FolioWarning) as told:
+        assert [record["step"] for record in run.read_metrics()] == [1, 5, 8, 9]
+    assert [str(each.message) for each in told] == [
+        f"{run.metrics_file}: 2 lines (2-3) cannot be read: left out.",
+        f"{run.metrics_file} lacks 5 steps (2-4, 6-7).",
+    ]
+
+
+def test_the_run_around_a_model_is_known(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    for place in (run.best, run.checkpoint(3)):
+        place.mkdir(parents=True)
+        assert run_around(place) is None
+    run.write_info(INFO)
+    monkeypatch.chdir(run.best)
+    for place in (run.best, run.checkpoint(3), Path()):
+        assert run_around(place) == run.path.resolve()
+    assert run_around(run.path) is None
 
 
 def full_disk(*arguments: object, **more: object) -> None:

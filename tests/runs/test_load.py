@@ -1,12 +1,18 @@
 """Models that others made, with byte-level BPE: folio writes with them and teaches them to answer."""
 
 import io
+import itertools
 import json
+import shutil
+from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 import torch
 from byte_level import LIKE, LINES, OWN
 from interrupting import ctrl_c_at
+from random_models import TOKENIZER, random_gpt
+from tiny_rl import make_talk
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -21,7 +27,7 @@ from transformers import (
 
 from folio.errors import FolioWarning, UserError
 from folio.files import read_lines
-from folio.runs.load import find_model, load_for_inference, load_to_teach_chat
+from folio.runs.load import find_model, load_for_inference, load_to_teach_chat, save
 from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.chat_template import prompt_ids
 
@@ -190,7 +196,7 @@ def test_what_holds_no_model_is_told_without_a_word_on_commands(tmp_path, files,
 def test_a_run_whose_checkpoints_are_damaged_is_told(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(RUN_INFO))
     (tmp_path / "checkpoints" / "step-2").mkdir(parents=True)
-    with pytest.warns(FolioWarning, match="step-2"), pytest.raises(UserError, match="no valid checkpoint"):
+    with pytest.raises(UserError, match=r"no valid checkpoint: .*step-2 is damaged"):
         find_model(tmp_path)
 
 
@@ -202,3 +208,130 @@ def test_a_path_that_is_not_there_names_the_runs_beside_it(tmp_path):
         find_model(tmp_path / "c")
     known = f"{tmp_path / 'a'}, {tmp_path / 'b'}"
     assert str(caught.value) == f"{tmp_path / 'c'}: no such run or model directory. Known: {known}."
+
+
+# Damage: what folio wrote is checked wherever it is opened.
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+HARM = {
+    "flipped": flip,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "missing": lambda path: path.unlink(),
+}
+FILES = (
+    *("checksums.json", "config.json", "model.safetensors"),
+    *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_of_a_model_is_found_by_whatever_path_it_is_opened(copy, name, harm):
+    step = copy / "checkpoints" / "step-20"
+    for place in (copy / "best", step):
+        HARM[harm](place / name)
+        with pytest.raises(
+            UserError, match=rf"{place.name} is damaged \(.*\)\. Name the run, {copy}"
+        ) as error:
+            find_model(place)
+        assert name in str(error.value) or (name, harm) == ("checksums.json", "flipped")
+    with pytest.warns(FolioWarning) as told:
+        assert find_model(copy) == copy / "checkpoints" / "step-18"
+    best, newest = (str(each.message) for each in told)
+    assert "best is damaged (" in best
+    assert f"`folio pretrain --run {copy} --resume` mends it" in best
+    assert "step-20 is damaged" in newest
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "samples.jsonl", "loss.png"])
+def test_a_damaged_file_of_a_run_stops_no_reader_with_a_traceback(folio, copy, name, harm):
+    HARM[harm](copy / name)
+    for command in (["runs", copy], ["sample", copy, "--tokens", 2], ["pretrain", "--run", copy, "--resume"]):
+        outcome = folio(*command)
+        assert outcome.code == 0 or outcome.mistake
+
+
+def test_checksums_that_do_not_cover_the_model_are_damage(copy):
+    path = copy / "best" / "checksums.json"
+    whole = json.loads(path.read_text())
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        path.write_text(json.dumps({key: value for key, value in whole.items() if key != name}))
+        with pytest.raises(UserError, match=f"best is damaged .*does not cover {name}"):
+            find_model(copy / "best")
+
+
+def test_a_model_outside_of_a_run_is_checked_where_it_has_checksums(copy, tmp_path):
+    alone = tmp_path / "alone"
+    shutil.copytree(copy / "best", alone)
+    assert find_model(alone) == alone
+    flip(alone / "model.safetensors")
+    with pytest.raises(
+        UserError, match=r"model\.safetensors has changed .* remove its checksums\.json if you changed"
+    ):
+        find_model(alone)
+    (alone / "checksums.json").unlink()
+    assert find_model(alone) == alone
+
+
+def test_a_damaged_base_is_told_once(folio, copy, tmp_path):
+    talk = make_talk(tmp_path / "words.jsonl")
+    flip(copy / "best" / "model.safetensors")
+    outcome = folio(
+        "sft", copy, "--data", talk, "--run", tmp_path / "tuned", *QUICK, "--micro-batch-size", 2, "--epochs", 0.5
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("best is damaged") == 1
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "checksums.json"])
+def test_a_finished_run_with_a_damaged_best_model_is_mended_by_the_same_command(folio, finished, copy, name):
+    flip(copy / "best" / name)
+    outcome = folio("pretrain", "--run", copy, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert "best is damaged" in outcome.out
+    for each in ("best/model.safetensors", "best/checksums.json"):
+        assert (copy / each).read_bytes() == (finished / each).read_bytes()
+    assert [json.loads(line)["step"] for line in (copy / "metrics.jsonl").read_bytes().splitlines()] == [
+        *range(1, 21)
+    ]
+
+
+def test_models_can_be_read_while_they_are_replaced(tmp_path):
+    """Each version has one number in all weights, and its own number of layers."""
+    best, done = tmp_path / "best", Event()
+    models = [random_gpt(n_layer=n) for n in (1, 2)]
+    for model in models:
+        for parameter in model.parameters():
+            parameter.requires_grad_(False).fill_(model.config.n_layer)
+    save(models[0], TOKENIZER, best)
+
+    def write():
+        for number in itertools.count(1):
+            if done.wait(0.05):
+                return
+            save(models[number % 2], TOKENIZER, best)
+
+    thread = Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(10):
+            model, _ = load_for_inference(best)
+            assert {float(value) for p in model.parameters() for value in p.detach().unique()} == {
+                model.config.n_layer
+            }
+    finally:
+        done.set()
+        thread.join()

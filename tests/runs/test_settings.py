@@ -15,7 +15,7 @@ def make_old(run, **changes):
     """Rewrite run.json as folio 0.1 wrote it: no format, the text's own keys, settings of the run above all tables."""
     file = run / "run.json"
     info = json.loads(file.read_text())
-    for key in ("format", "recipe"):
+    for key in ("format", "recipe", "sha256"):
         info.pop(key)
     info["text"], info["text_sha256"] = info.pop("data"), info.pop("data_sha256")
     config = info["config"]

@@ -60,3 +60,16 @@ def test_paths_are_quoted(tmp_path):
 
 def test_after_a_run_of_another_kind_nothing_is_suggested(tmp_path):
     assert next_commands(make_run(tmp_path / "run", "ladder")) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "command"),
+    [
+        ("shakespeare", "folio sft {run}"),
+        ("arithmetic", "folio sft {run} --data arithmetic"),
+        ("my.txt", "folio sft {run} --data YOUR.jsonl"),
+    ],
+)
+def test_a_text_of_ones_own_asks_for_conversations_of_ones_own(tmp_path, data, command):
+    run = make_run(tmp_path / "run", "pretrain", data=data)
+    assert next_commands(run)[0] == command.format(run=run.path)

@@ -1,6 +1,7 @@
 """A person's mistakes: each is one line that begins with "folio: ", exit code 2, and nothing is lost."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,8 @@ def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(name).write_bytes(content)
     Path("good.txt").write_text(make_text(), encoding="utf-8")
     Path("folder").mkdir()
+    Path("tests").mkdir()
+    Path("tests/test.txt").write_text(make_text(), encoding="utf-8")
     return tmp_path
 
 
@@ -50,6 +53,10 @@ def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("monotone.txt", "holds only the character 'a'"),
         ("broken.jsonl", "broken.jsonl, line 2"),
         ("fake.parquet", "fake.parquet"),
+        ("tests", "all files in tests are for testing"),
+        pytest.param(
+            "/dev/zero", "is not a regular file", marks=pytest.mark.skipif(os.name == "nt", reason="POSIX")
+        ),
         ("folder", "folder has no .txt"),
     ],
 )
@@ -185,7 +192,9 @@ def test_a_run_directory_half_written(folio: Folio, texts, content):
     Path("mine").mkdir()
     Path("mine/run.json").write_bytes(content)
     flags = ("--data", "good.txt", "--run", "mine", *TINY, "--resume")
-    assert "run.json is damaged" in folio("pretrain", *flags).mistake
+    mistake = folio("pretrain", *flags).mistake
+    assert "run.json" in mistake
+    assert "damaged" in mistake
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ PROMPT_FILES = {
     "one": ('{"prompt": "cat"}\n', "holds only one record: give at least two, or name validation data"),
     "unknown character": (
         '{"prompt": "cat"}\n{"prompt": "ξ"}\n',
-        "the prompt 'ξ': The tokenizer does not know 'ξ'",
+        "'ξ' (1 time, first in the prompt 'ξ')",
     ),
     "too long": ('{"prompt": "the cat sat on a mat"}\n' * 3, "none of 2 prompts leaves room for an answer"),
 }

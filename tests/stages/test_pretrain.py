@@ -492,3 +492,10 @@ def test_a_compiler_that_does_not_work_is_done_without(text_file, run, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "going on without it" in done.stdout
     assert json.loads((run / "run.json").read_text())["runtime"]["compiles"] is False
+
+
+def test_validation_may_be_a_text_of_its_own(pretrain, run, tmp_path):
+    (tmp_path / "other.txt").write_text("the cat ran to the mat. " * 20, encoding="utf-8")
+    done = pretrain("--validation", tmp_path / "other.txt", "--steps", "2")
+    assert done.code == 0, done.err
+    assert "other.txt" in json.loads((run / "run.json").read_text())["data"]

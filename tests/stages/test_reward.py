@@ -148,7 +148,7 @@ def test_a_finished_run_is_shown_again(reward):
 
 
 def test_lengths_alone_are_told(reward):
-    assert "length alone right about" in " ".join(reward().out.split())
+    assert "length alone the " in " ".join(reward().out.split())
 
 
 def test_pairs_that_do_not_fit_are_left_out_and_counted(reward, tmp_path):
@@ -174,8 +174,8 @@ FILES = {
     "only one pair": (lines(GOOD), "holds only one record: give at least two, or name validation data"),
     "broken JSON": (lines(GOOD, GOOD) + "{", "line 3: not valid JSON"),
     "equal sides": (lines(GOOD, {**GOOD, "chosen": "ran"}), "line 2: chosen and rejected are the same"),
-    "unknown character in an answer": (lines(GOOD, {**GOOD, "chosen": "ξ"}), "a pair with the prompt 'cat': The tokenizer does not know 'ξ'"),
-    "unknown character in a prompt": (lines({**GOOD, "prompt": "ξ"}, GOOD), "a pair with the prompt 'ξ': The tokenizer does not know 'ξ'"),
+    "unknown character in an answer": (lines(GOOD, {**GOOD, "chosen": "ξ"}), "'ξ' (1 time, first in a pair with the prompt 'cat')"),
+    "unknown character in a prompt": (lines({**GOOD, "prompt": "ξ"}, GOOD), "'ξ' (1 time, first in a pair with the prompt 'ξ')"),
 }  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_an_unknown_character_is_named_with_its_line(tune, talk):
             ]
         )
     )
-    assert f"{talk}, line 40: The tokenizer does not know" in tune().mistake
+    assert f"does not know: 'ξ' (1 time, first in {talk}, line 40)" in tune().mistake
 
 
 def test_bits_per_byte_are_those_of_what_is_measured(tune, run, talk):
@@ -178,3 +178,7 @@ def test_other_conversations_are_no_continuation(tune, talk, run):
     RunDirectory(run).set_status("interrupted")
     make_talk(talk, n=30)
     assert "learned from other data" in tune("--resume").mistake
+
+
+def test_a_mistyped_model_is_told_before_any_data_are_looked_for(folio):
+    assert "runs/nosuch: no such run" in folio("sft", "runs/nosuch", "--data", "nosuch.jsonl").mistake

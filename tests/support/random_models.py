@@ -33,14 +33,14 @@ def silent_gpt() -> GPT:
     return _indifferent(torch.arange(TOKENIZER.vocab_size) == END)
 
 
-def talkative_gpt() -> GPT:
+def talkative_gpt(**changes: Any) -> GPT:
     """A model that writes every character equally often, and never ends a text."""
-    return _indifferent(torch.arange(TOKENIZER.vocab_size) < len(TOKENIZER.characters))
+    return _indifferent(torch.arange(TOKENIZER.vocab_size) < len(TOKENIZER.characters), **changes)
 
 
-def _indifferent(wanted: torch.Tensor) -> GPT:
+def _indifferent(wanted: torch.Tensor, **changes: Any) -> GPT:
     """A model that finds the same tokens likely after every text."""
-    model = random_gpt(**ARCHITECTURES["gpt2"].parts, n_kv_head=2, tied_embeddings=False).eval()
+    model = random_gpt(**ARCHITECTURES["gpt2"].parts, n_kv_head=2, tied_embeddings=False, **changes).eval()
     with torch.no_grad():
         model.norm.weight.zero_()
         model.norm.bias.fill_(1.0)

@@ -64,7 +64,13 @@ def records_of(stage: str, rollouts: int = ROLLOUTS, **courses: Course) -> tuple
     total = rollouts * PASSES
     for step in range(1, total + 1):
         rollout, which = (step - 1) // PASSES + 1, (step - 1) % PASSES
-        record = {"step": step, "rollout": rollout}
+        record = {
+            "step": step,
+            "tokens": 32 * step,
+            "train_seconds": 0.5 * step,
+            "loss": 1.0,
+            "rollout": rollout,
+        }
         record |= {name: course(rollout / rollouts, which) for name, course in training.items()}
         if step % math.ceil(total / EVALUATIONS) == 0 or step == total:
             record |= {name: course(rollout / rollouts, 0) for name, course in held_out.items()}

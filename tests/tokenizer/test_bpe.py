@@ -1,5 +1,6 @@
 import copy
 import json
+import random
 import shutil
 
 import numpy as np
@@ -157,6 +158,14 @@ def test_chat_tokens_that_are_there_keep_their_ids():
 
 
 # Its own training
+
+
+def test_a_text_without_spaces_is_learned_from_in_reasonable_time():
+    """Merging takes time in the square of a word's length: 300,000 letters would take minutes, and not a second."""
+    dna = "".join(random.Random(1).choices("ACGT", k=300_000))
+    tokenizer = BPETokenizer.train([dna], 300)
+    assert tokenizer.decode(tokenizer.encode(dna[:1000])) == dna[:1000]
+    assert tokenizer.vocab_size == 300
 
 
 def test_training_makes_as_many_tokens_as_asked_the_same_each_time():

@@ -58,7 +58,7 @@ def test_steps_follow_from_rows_and_epochs():
         ([PAIR], {"epoch": 2}, r"sft: unknown key epoch\. Did you mean epochs\?"),
         ([PAIR], {"epochs": 0.0}, r"epochs is 0\.0: it must be at least 1e-20"),
         ([PAIR], {"epochs": "2"}, "epochs is '2'; it must be of type float"),
-        ([{"prompt": "a?", "completion": "xyz"}], {}, "conversation 1: .*'x'"),
+        ([{"prompt": "a?", "completion": "xyz"}], {}, "'x' .*first in conversation 1"),
         ([{"prompt": "a?", "completion": "a" * 40}], {}, "none of 1 conversations"),
         ([], {}, "conversations is empty"),
         ([{"text": "a"}], {}, "must have `messages`"),

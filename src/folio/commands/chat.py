@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -16,26 +16,35 @@ import tyro
 from rich.text import Text
 
 from folio.config import Count, Seed, Settings
+from folio.data.conversations import read_conversations
+from folio.data.transcripts import Transcript, chats_folder, saved_transcripts
 from folio.errors import UserError
 from folio.files import append_line
 from folio.inference.chat import ChatSession
 from folio.inference.comparison import preference, write_two
 from folio.inference.sampling import SamplingConfig
-from folio.log import make_console, notify
+from folio.log import format_count, make_console
+from folio.notices import notify
 from folio.report.side_by_side import show_side_by_side
+from folio.report.tables import show_table
+from folio.report.writing import print_pieces
+from folio.runs.directory import run_around
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, stage_of
 from folio.runtime import choose_device
+from folio.terminal import typed_turns
 
-HELP = """\
-/system TEXT       set the system message; without TEXT, remove it
-/retry             another answer to the same question
-/compare RUN       two answers to each question, one from that model: you say which is better;
-                   without RUN, back to one answer
-/reset             start a new conversation
-/temperature T     0 always takes the likeliest token, 1 samples as the model has learned
-/save FILE.jsonl   save the conversation
-/quit              leave, as does Ctrl-D"""
+HELP = {
+    "/system TEXT": "set the system message; without TEXT, remove it",
+    "/retry": "another answer to the same question",
+    "/undo": "take back the last question and its answer",
+    "/compare RUN": "two answers to each question, one from that model: you say which is better; without RUN, back to one",
+    "/reset": "start a new conversation",
+    "/temperature T": "0 always takes the likeliest token, 1 samples as the model has learned",
+    "/save FILE.jsonl": "add the conversation to a file that folio sft reads",
+    "/load FILE.jsonl": "continue the last conversation in a file; without FILE, that of the last chat",
+    "/quit": "leave, as does Ctrl-D; Ctrl-C stops an answer",
+}
 CHOICES = {"1": 0, "2": 1, "0": None, "": None}
 
 
@@ -66,12 +75,25 @@ class ChatConfig(Settings):
 
 
 class Chat:
-    """A chat in the terminal: its session, and a second one where answers are compared."""
+    """A chat: its session, a second one where answers are compared, and the file of the conversation.
+
+    transcript: None where conversations are not kept: those from a pipe, or where the folder cannot be written.
+    """
 
     def __init__(self, config: ChatConfig, session: ChatSession) -> None:
         self.config = config
         self.session = session
         self.other: ChatSession | None = None
+        self.transcript: Transcript | None = None
+
+    def keep(self) -> None:
+        """Write the conversation to its file."""
+        if self.transcript is not None and self.session.messages:
+            try:
+                self.transcript.write(self.session.transcript())
+            except UserError as error:
+                notify(f"{error} This conversation is not kept: /save FILE.jsonl saves it.")
+                self.transcript = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -82,12 +104,15 @@ def main(arguments: Sequence[str]) -> None:
         # Bytes that are not text are left out like any other unknown character.
         sys.stdin.reconfigure(errors="surrogateescape")
     if sys.stdin.isatty():
-        with suppress(ImportError):  # Windows has none, and edits lines in the console itself
-            import readline  # noqa: F401  # gives input() a history and keys to edit with
-
-        print("Type a message. /help lists the commands; Ctrl-D ends.")
-    for line in lines():
-        handle_line(chat, line)
+        make_console().print("Type a message. /help lists the commands; Ctrl-D ends.")
+        chat.transcript = Transcript(chats_folder())
+        hold_conversation(chat, typed_turns("> ", chats_folder() / "lines"))
+        if chat.transcript is not None and chat.transcript.file is not None:
+            notify(
+                f"the conversation is kept in {chat.transcript.file}; /load in the next chat continues it."
+            )
+    else:
+        hold_conversation(chat, sys.stdin)
 
 
 def open_chat(config: ChatConfig) -> Chat:
@@ -101,7 +126,7 @@ def open_chat(config: ChatConfig) -> Chat:
 def open_session(config: ChatConfig) -> ChatSession:
     """Return a session with the model of `config.run`."""
     model, tokenizer = load_for_chat(config.run)
-    if stage_of(config.run) == "pretrain":
+    if stage_of(run_around(config.run) or config.run) == "pretrain":
         notify(
             f"{config.run} has learned to continue texts, not to answer; folio sft {config.run} teaches it."
         )
@@ -130,32 +155,28 @@ def start_comparing(chat: Chat, run: Path) -> None:
     )
 
 
-def lines() -> Iterator[str]:
-    """Yield what the user types or pipes in, a line at a time."""
-    prompt = "> " if sys.stdin.isatty() else ""
-    while True:
-        try:
-            line = input(prompt).strip()
-        except EOFError:
+def hold_conversation(chat: Chat, turns: Iterable[str]) -> None:
+    """Answer each turn, until there are no more or one is /quit."""
+    for turn in map(str.strip, turns):
+        if turn == "/quit":
             return
-        if line == "/quit":
-            return
-        if line:
-            yield line
+        if turn:
+            handle_turn(chat, turn)
+            chat.keep()
 
 
-def handle_line(chat: Chat, line: str) -> None:
-    """Run a line's command, or answer it. Ctrl-C interrupts an answer."""
+def handle_turn(chat: Chat, turn: str) -> None:
+    """Run a turn's command, or answer it. Ctrl-C interrupts an answer."""
     try:
-        if line.startswith("/"):
-            command, _, rest = line.partition(" ")
+        if turn.startswith("/"):
+            command, _, rest = turn.partition(" ")
             SLASH_COMMANDS.get(command, show_unknown)(chat, rest.strip())
         else:
             # A question is put to both models in the same words.
-            chat.session.add_user_message(chat.other.filter_unknown(line) if chat.other else line)
+            chat.session.add_user_message(chat.other.filter_unknown(turn) if chat.other else turn)
             reply(chat)
     except KeyboardInterrupt:
-        print()
+        pass  # what was written stays, and the next turn can be typed
     except UserError as error:
         notify(str(error))
 
@@ -163,7 +184,9 @@ def handle_line(chat: Chat, line: str) -> None:
 def reply(chat: Chat) -> None:
     """Answer the last question, once or in comparison."""
     if chat.other is None:
-        show(chat.session.answer())
+        # Closed, it keeps what was written until Ctrl-C.
+        with closing(chat.session.answer()) as pieces:
+            print_pieces(pieces)
     else:
         answer_twice(chat.session, chat.other, chat.config.save)
 
@@ -179,7 +202,7 @@ def answer_twice(session: ChatSession, other: ChatSession, save: Path) -> None:
             answers = write_two(session, other)
     except (KeyboardInterrupt, UserError):
         if len(session.messages) > n_messages:  # otherwise there is no answer, and the question was removed
-            print(session.messages[-1]["content"])
+            print_pieces([session.messages[-1]["content"]])
         raise
     if not answers:
         return
@@ -197,7 +220,7 @@ def choose(answers: Sequence[str]) -> int | None:
     Equal answers are shown once, without a question.
     """
     if answers[0] == answers[1]:
-        print(answers[0])
+        print_pieces([answers[0]])
         notify("both answers are the same: there is nothing to choose.")
         return None
     show_answers(answers)
@@ -231,14 +254,6 @@ def ask() -> int | None:
         notify("enter 1 or 2 for the better answer, 0 for neither.")
 
 
-def show(pieces: Iterator[str]) -> None:
-    """Print an answer as it is written."""
-    for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    print()
-
-
 def show_unknown(chat: Chat, rest: str) -> None:
     """Say that a command does not exist, and list those that do."""
     notify(f"there is no such command. Commands: {', '.join([*SLASH_COMMANDS, '/quit'])}.")
@@ -246,23 +261,34 @@ def show_unknown(chat: Chat, rest: str) -> None:
 
 def show_help(chat: Chat, rest: str) -> None:
     """List the commands."""
-    print(HELP)
+    show_table(HELP, make_console())
 
 
 def set_system(chat: Chat, rest: str) -> None:
     """Set the system message."""
     chat.session.set_system(rest)
+    notify("the system message is set." if chat.session.system else "there is no system message.")
 
 
 def reset(chat: Chat, rest: str) -> None:
     """Start a new conversation; the system message stays."""
     chat.session.reset()
+    if chat.transcript is not None:
+        chat.transcript = Transcript(chats_folder())
+    notify("a new conversation begins.")
 
 
 def retry(chat: Chat, rest: str) -> None:
     """Answer once more, with another seed."""
     chat.session.undo()
     reply(chat)
+
+
+def undo(chat: Chat, rest: str) -> None:
+    """Take back the last question and its answer."""
+    chat.session.undo()
+    question = chat.session.messages.pop()["content"]
+    notify(f"taken back, with its answer: {question}")
 
 
 def set_other(chat: Chat, rest: str) -> None:
@@ -282,6 +308,7 @@ def set_temperature(chat: Chat, rest: str) -> None:
         chat.session.sampling = replace(chat.session.sampling, temperature=float(rest))
     except ValueError:
         raise UserError(f"{rest!r} is not a temperature: enter a number, as in /temperature 0.7.") from None
+    notify(f"the temperature is {chat.session.sampling.temperature:g}.")
 
 
 def save(chat: Chat, rest: str) -> None:
@@ -290,16 +317,31 @@ def save(chat: Chat, rest: str) -> None:
         raise UserError("name a file that ends in .jsonl, as in /save talk.jsonl.")
     if not chat.session.messages:
         raise UserError("there is nothing to save yet.")
-    append_line(Path(rest), {"messages": chat.session.transcript()})
+    append_line(Path(rest).expanduser(), {"messages": chat.session.transcript()})
     notify(f"saved in {rest}.")
+
+
+def load(chat: Chat, rest: str) -> None:
+    """Continue the last conversation of a file, or that of the last chat."""
+    own = chat.transcript.file if chat.transcript is not None else None
+    kept = [file for file in saved_transcripts(chats_folder()) if file != own]
+    if not rest and not kept:
+        raise UserError("no earlier conversation is kept: name a file, as in /load talk.jsonl.")
+    file = Path(rest).expanduser() if rest else kept[0]
+    chat.session.restore(read_conversations(file)[-1])
+    if chat.transcript is not None:
+        chat.transcript = Transcript(chats_folder(), None if rest else file)
+    notify(f"continues {file}, {format_count(len(chat.session.messages), 'message')}.")
 
 
 SLASH_COMMANDS: dict[str, Callable[[Chat, str], None]] = {
     "/help": show_help,
     "/system": set_system,
     "/retry": retry,
+    "/undo": undo,
     "/compare": set_other,
     "/reset": reset,
     "/temperature": set_temperature,
     "/save": save,
+    "/load": load,
 }

@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from folio.config import Count, Seed, Settings, Source
-from folio.data.conversations import Conversation, Example, pack, tokenize_all
+from folio.data.characters import require_known
+from folio.data.conversations import Conversation, Example, pack, texts_of, tokenize_all
 from folio.data.known import find_conversations
 from folio.errors import UserError
 from folio.log import make_console
 from folio.model.directory import read_config as read_model_config
 from folio.runs.flags import read_config
-from folio.runs.load import find_model
+from folio.runs.load import read_model
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
 
@@ -40,7 +41,7 @@ class ShowConfig(Settings):
     run: Path = Path("runs/shakespeare")
     """Model whose tokenizer and context are used: a run, a checkpoint in it, or any model directory."""
     validation: Source | None = None
-    """Validation conversations; by default the last tenth of the data."""
+    """Validation conversations; by default the files of a folder that are named so, or else a tenth of the data."""
     num: Count = 3
     """Number of conversations to show."""
     seed: Seed | None = None
@@ -62,8 +63,11 @@ def show(arguments: Sequence[str]) -> None:
     config = read_config(ShowConfig, arguments, recipe=None, prog="folio data show", description=__doc__)
     console = make_console()
     conversations = find_conversations(config.data, config.validation)
-    directory = find_model(config.run)
-    block_size, tokenizer = read_model_config(directory).block_size, load_tokenizer(directory)
+    block_size, tokenizer = read_model(
+        config.run, lambda directory: (read_model_config(directory).block_size, load_tokenizer(directory))
+    )
+    tokenizer = tokenizer.with_chat_tokens()  # as folio sft, which adds those that are missing
+    require_known(tokenizer, texts_of((*conversations.train, *conversations.validation)))
     parts = {"train": conversations.train, "validation": conversations.validation}
     examples = {name: tokenize_all(tokenizer, part, block_size) for name, part in parts.items()}
     pairs = [pair for name in parts for pair in zip(parts[name], examples[name], strict=True)]

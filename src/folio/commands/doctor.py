@@ -10,7 +10,7 @@ from importlib.metadata import version
 import torch
 
 from folio import __version__
-from folio.log import format_size, make_console
+from folio.log import format_size, format_speed, make_console
 from folio.report.tables import show_table
 from folio.runs.flags import read_config
 from folio.runtime import (
@@ -44,6 +44,6 @@ def main(arguments: Sequence[str]) -> None:
         else "not found; training works, but is slower",
     }
     for name, dtype in DTYPES.items():
-        lines[name] = f"{matmul_speed(runtime.device, dtype) / 1e9:,.0f} GFLOP/s in a matrix product"
+        lines[name] = f"{format_speed(matmul_speed(runtime.device, dtype))} in a matrix product"
     lines["choice"] = str(runtime)
     show_table(lines, console)

@@ -17,6 +17,7 @@ from folio.report.figure import check_picture_path
 from folio.report.reading import read_text
 from folio.report.reading_figure import draw_readings
 from folio.report.reading_terminal import show_readings
+from folio.runs.assistants import Chat
 from folio.runs.flags import read_config
 from folio.runtime import choose_device
 
@@ -32,7 +33,10 @@ class ExplainConfig(Settings):
     other: tyro.conf.Positional[Path | None] = None
     """Another model to show beside it."""
     text: str = ""
-    """Text for the model to read, best a line or two."""
+    """Text for the model to read, best a line or two. For an assistant, a question."""
+    chat: Chat = "auto"
+    """Whether the text is a question, to be put into the chat template: auto where the model is of a run of sft, dpo, ppo
+    or grpo."""
     layer: Whole | None = None
     """Layer whose attention is shown, counted from 0; by default the last."""
     head: Whole = 0
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     config = read_config(ExplainConfig, arguments, recipe=None, prog="folio explain", description=__doc__)
     device = choose_device(config.device)
     readings = [
-        read_text(path, config.text, layer=config.layer, head=config.head, device=device)
+        read_text(path, config.text, chat=config.chat, layer=config.layer, head=config.head, device=device)
         for path in (config.run, config.other)
         if path is not None
     ]

@@ -25,7 +25,7 @@ from folio.report.tables import show_next, show_table
 from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.flags import read_config
-from folio.runs.load import find_model, load_for_chat
+from folio.runs.load import load_for_chat, read_model
 from folio.runs.recipes import take_recipe
 from folio.runs.rewards import load_rewards, models_in
 from folio.runtime import RuntimeConfig, for_varying_lengths, start_runtime
@@ -127,7 +127,7 @@ def origin_of(config: LabelConfig) -> dict[str, object]:
     irrelevant = ("model", "out", "runtime")
     found: dict[str, object] = {
         **{key: value for key, value in to_table(config).items() if key not in irrelevant},
-        "weights": weights_digest(find_model(config.model)),
+        "weights": read_model(config.model, weights_digest),
     }
     return dict(json.loads(json.dumps(found)))  # as read back from label.json, with lists for tuples
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_type_hints
 
 import torch
 from rich.console import Console
@@ -22,7 +22,7 @@ from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
 from folio.evaluation.loss import evaluate
-from folio.files import append_line, drop_cut_line, read_lines, write_file
+from folio.files import append_line, drop_damaged_lines, read_lines, write_file
 from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
 from folio.lecture.parts import LanguageModel, generate
 from folio.log import Progress, format_duration, make_console
@@ -71,7 +71,10 @@ class LadderConfig(Settings):
     full: bool = False
     """Train the upper rungs at the lecture's size (10.8 million parameters), for a GPU."""
     data: Source = "shakespeare"
-    """Text: shakespeare, a .txt file, a folder of them, or .jsonl or .parquet with a text in each row."""
+    """Text, as for folio pretrain: shakespeare, a file or a folder."""
+    validation: Source | None = None
+    """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
+    data."""
     run: Path | None = None
     """Directory for the results; by default the first free one of runs/ladder, runs/ladder-2, ..."""
     resume: bool = False
@@ -123,7 +126,7 @@ def ladder(config: LadderConfig, console: Console) -> None:
         with run.owned():
             config = stored_config(run, config, stage="ladder", resume=config.resume)
     sizes = {name: size_of(LADDER[name], config) for name in names_in(config.rungs)}
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, config.validation)
     for notice in corpus.notices:
         console.print(notice, soft_wrap=True)
     with run.owned():
@@ -230,7 +233,7 @@ def begin(
                 raise UserError(
                     f"{run.path} was started with {what}, so losses are not comparable: choose another --run."
                 )
-        drop_cut_line(run.path / RESULTS)
+        drop_damaged_lines(run.path / RESULTS)
         run.set_status("running")
         return
     run.write_info(
@@ -276,7 +279,7 @@ class Trial:
 
 def run_trial(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, console: Console) -> None:
     """Train and evaluate a rung with a seed, unless it is done, and append the result to results.jsonl."""
-    done = {(line["rung"], line["seed"]) for line in read_lines(run.path / RESULTS)}
+    done = {(line["rung"], line["seed"]) for line in read_lines(run.path / RESULTS, is_result)}
     if (trial.rung, trial.seed) in done:
         return
     size = trial.size
@@ -360,12 +363,18 @@ def generate_lines(model: LanguageModel, block_size: int, texts: Texts, seed: in
     return "\n".join([line for line in lines if line.strip()][:2])
 
 
+def is_result(record: Mapping[str, Any]) -> bool:
+    """Return whether an object is a line of results.jsonl."""
+    kinds = get_type_hints(Result)
+    return record.keys() == kinds.keys() and all(isinstance(record[key], kind) for key, kind in kinds.items())
+
+
 def read_rows(run: RunDirectory, sizes: Mapping[str, Size]) -> list[Row]:
     """Return the results of each rung over all seeds, without rungs that have none.
 
     Raises UserError if there are no results at all.
     """
-    results = [Result(**line) for line in read_lines(run.path / RESULTS)]
+    results = [Result(**line) for line in read_lines(run.path / RESULTS, is_result)]
     if not results:
         raise UserError(f"{run.path / RESULTS} is damaged: it has no results. Choose another --run.")
     by_rung = {name: [result for result in results if result.rung == name] for name in sizes}

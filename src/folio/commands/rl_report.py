@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.text import Text
 from folio.config import Settings
 from folio.errors import UserError
 from folio.files import read_lines
-from folio.log import make_console
+from folio.log import format_number, make_console
 from folio.report.figure import check_picture_path
 from folio.report.overoptimization import RewardCurve, draw_reward_curves, reward_curves
 from folio.report.rl_diagnosis import TREND_ROLLOUTS, Finding, diagnose, overoptimization
@@ -87,7 +88,7 @@ def report(run: RunDirectory, history: History, figure: Path, console: Console) 
     )
     console.print()
     show_findings(diagnose(history), history, console)
-    show_samples(read_lines(run.samples_file), console)
+    show_samples(read_lines(run.samples_file, is_sample), console)
     draw_history(history, str(run.path), figure)
     console.print(f"figure  {figure}", soft_wrap=True)
 
@@ -121,12 +122,13 @@ def show_findings(findings: Sequence[Finding], history: History, console: Consol
             console.print(Padding(Text(text), (0, 0, 0, 2)))
         console.print()
     if not findings:
-        console.print(Text(healthy_summary(history)))
+        verdict = "No problems found in the metrics. " if history.n_rollouts >= TREND_ROLLOUTS else ""
+        console.print(Text(verdict + main_metrics(history)))
         console.print()
 
 
-def healthy_summary(history: History) -> str:
-    """Return a sentence for a run without findings, with its main metrics."""
+def main_metrics(history: History) -> str:
+    """Return a sentence for a run without findings: its main metrics."""
     reward, kl, length = (history.over_rollouts(name) for name in ("reward", "kl", "length"))
     entropy, ratio = history.over_rollouts("entropy"), history.over_rollouts("ratio", first)
     gold = history.held_out("gold")
@@ -136,19 +138,27 @@ def healthy_summary(history: History) -> str:
     if entropy:
         facts.append(f"entropy from {entropy.early:.2f} to {entropy.late:.2f} nats per token")
     if kl and length:
-        facts.append(f"KL {kl.late:.1f} nats per answer, {kl.late / length.late:.2f} per token")
+        facts.append(
+            f"KL {format_number(kl.late, 1)} nats per answer, {format_number(kl.late / length.late, 2)} per token"
+        )
     if ratio:
         deviation = max(abs(value - 1) for value in ratio.values)
         facts.append(f"on first steps the ratio is within {deviation:.1g} of 1")
-    return f"No problems found in the metrics. {'; '.join(facts)}."
+    return f"{'; '.join(facts)}."
 
 
-def show_samples(samples: Sequence[object], console: Console) -> None:
+def is_sample(record: Mapping[str, Any]) -> bool:
+    """Return whether an object is a line of samples.jsonl."""
+    return isinstance(record.get("step"), int) and all(
+        isinstance(record.get(key), str) for key in ("prompt", "text")
+    )
+
+
+def show_samples(samples: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print the answers to the fixed prompts at the first and the last evaluation."""
     answers: dict[int, dict[str, str]] = {}
     for each in samples:
-        if isinstance(each, dict) and each.keys() >= {"step", "prompt", "text"}:
-            answers.setdefault(each["step"], {})[each["prompt"]] = answer_of(str(each["text"]))
+        answers.setdefault(each["step"], {})[each["prompt"]] = answer_of(each["text"])
     shown = [step for step in answers if step in (min(answers), max(answers))]
     for prompt in answers[shown[0]] if shown else ():
         console.print(Text(f"> {prompt}", "bold"), soft_wrap=True)

@@ -18,7 +18,6 @@ from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.config import Positive, Settings, flatten, read_recipe, to_table
 from folio.errors import UserError
-from folio.files import read_lines
 from folio.log import format_duration, format_number, make_console
 from folio.report.tables import kept_evaluation, show_next, show_table
 from folio.runs.budget import Budget, clock
@@ -166,7 +165,7 @@ def result(path: Path) -> str:
         for name, words in STAGES[info["stage"]].metrics.items()
         if name in kept
     ]
-    return f"{', '.join(shown)}; {format_duration(read_lines(run.metrics_file)[-1]['train_seconds'])}"
+    return f"{', '.join(shown)}; {format_duration(run.read_metrics()[-1]['train_seconds'])}"
 
 
 def show_answers(runs: Mapping[str, Path], questions: Sequence[str], console: Console) -> None:

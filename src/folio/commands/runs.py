@@ -18,7 +18,6 @@ from rich.text import Text
 
 from folio.config import Settings
 from folio.errors import UserError
-from folio.files import read_lines
 from folio.log import format_number, format_size, make_console
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
@@ -82,7 +81,7 @@ def summarize(run: RunDirectory) -> Summary:
         info = run.read_info()
     except UserError:
         return Summary(name, "", "damaged", "", format_size(n_bytes), changed, "")
-    records = read_lines(run.metrics_file)
+    records = run.read_metrics()
     status, stage = info["status"], info["stage"]
     if status == "running" and not run.is_in_use:
         status = "killed"

@@ -1,9 +1,8 @@
-"""Continue a prompt with a model, and print the text as it is written."""
+"""Continue a prompt with a model, or let an assistant answer it, and print the text as it is written."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,14 +10,21 @@ from typing import Literal
 import tyro
 
 from folio.config import Count, Many, Seed, Settings
+from folio.errors import UserError
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
-from folio.log import notify
+from folio.log import format_count
+from folio.model.gpt import GPT
+from folio.notices import notify
+from folio.report.writing import print_pieces
+from folio.runs.assistants import Chat, takes_question
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_inference
 from folio.runtime import choose_device
+from folio.tokenizer.chat_template import prompt_ids
+from folio.tokenizer.protocol import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +34,10 @@ class SampleConfig(Settings):
     run: tyro.conf.Positional[Path]
     """A run directory (its best model is used), a checkpoint in it, or any model directory."""
     prompt: str = ""
-    """The text to continue; without one the model starts on its own."""
+    """The text to continue; without one the model starts on its own. For an assistant, a question."""
+    chat: Chat = "auto"
+    """Whether the prompt is a question, to be put into the chat template: auto where the model is of a run of sft, dpo,
+    ppo or grpo."""
     tokens: Count = 500
     """Maximum tokens in each answer."""
     num: Many = 1
@@ -50,12 +59,14 @@ def main(arguments: Sequence[str]) -> None:
     prompt, dropped = tokenizer.drop_unknown(config.prompt)
     if dropped:
         notify(f"the model has never seen {', '.join(map(repr, dropped))}; left out of the prompt.")
+    read = read_question if takes_question(config.run, tokenizer, config.chat) else read_beginning
+    task = read(prompt, model, tokenizer, config)
     steps = stream_text(
         Engine(model),
         tokenizer,
-        [tokenizer.prompt(prompt)] * config.num,
+        [task.ids] * config.num,
         GenerationConfig(
-            max_new_tokens=config.tokens,
+            max_new_tokens=task.max_new_tokens,
             sampling=config.sampling,
             seed=config.seed,
             stop_ids=tuple(tokenizer.end_ids),
@@ -63,22 +74,60 @@ def main(arguments: Sequence[str]) -> None:
         config.stop,
     )
     # The first answer is shown as it is written; the others, written beside it, when it is complete.
-    others = [prompt] * (config.num - 1)
-    write(heading(1, config.num) + prompt)
-    for first, *rest in steps:
-        write(first)
-        others = [text + piece for text, piece in zip(others, rest, strict=True)]
-    write("\n")
+    others = [task.shown] * (config.num - 1)
+
+    def first() -> Iterator[str]:
+        yield heading(1, config.num) + task.shown
+        for piece, *rest in steps:
+            yield piece
+            others[:] = [text + more for text, more in zip(others, rest, strict=True)]
+
+    print_pieces(first())
     for number, text in enumerate(others, start=2):
-        write(f"{heading(number, config.num)}{text}\n")
+        print_pieces([heading(number, config.num), text])
+
+
+@dataclass(frozen=True)
+class SampleTask:
+    """What the model reads (ids), what is shown before its text, and how long that may be."""
+
+    ids: list[int]
+    shown: str
+    max_new_tokens: int
+
+
+def read_beginning(prompt: str, model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> SampleTask:
+    """Return the task of continuing a text."""
+    ids, block_size = tokenizer.prompt(prompt), model.config.block_size
+    if len(ids) > block_size:
+        notify(
+            f"the model reads {format_count(block_size, tokenizer.unit)} at once: it does not see the first "
+            f"{len(ids) - block_size:,} of the prompt's {len(ids):,}."
+        )
+    return SampleTask(ids, prompt, config.tokens)
+
+
+def read_question(prompt: str, model: GPT, tokenizer: Tokenizer, config: SampleConfig) -> SampleTask:
+    """Return the task of answering a question.
+
+    Raises UserError where there is none, or where it leaves no room for an answer.
+    """
+    if not prompt:
+        raise UserError(
+            f'{config.run} answers questions: give it one, as in --prompt "Who are you?", or talk with it: '
+            f"folio chat {config.run}."
+        )
+    ids, block_size = prompt_ids(tokenizer, [{"role": "user", "content": prompt}]), model.config.block_size
+    if len(ids) >= block_size:
+        raise UserError(
+            f"the question is too long: with its template it has {len(ids):,} tokens, and the model reads {block_size:,}."
+        )
+    notify(
+        f"{config.run} answers questions, and the prompt is one; to talk with it, folio chat {config.run}."
+    )
+    return SampleTask(ids, "", min(config.tokens, block_size - len(ids)))
 
 
 def heading(number: int, total: int) -> str:
     """Return a line above each of several answers; "" for a single one, so that it can be piped."""
     return f"--- {number} of {total} ---\n" if total > 1 else ""
-
-
-def write(text: str) -> None:
-    """Print text at once, also within a line."""
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,9 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from folio.batch import Batch
+from folio.data.characters import require_known
 from folio.data.columns import Record, conversation_of
+from folio.data.fields import parse_rows, report
 from folio.data.order import OrderedSource, visit
-from folio.data.records import Records, read_records
+from folio.data.records import Kind, Records, read_records
+from folio.data.rows import Row
 from folio.errors import FolioWarning, UserError
 from folio.tokenizer.chat_template import Message, check_messages, turns
 from folio.tokenizer.protocol import Tokenizer
@@ -52,10 +55,7 @@ def read_conversations(data: str | Path) -> Records[Conversation]:
 
     Raises UserError, naming file and line, for what is not a conversation with an answer in it.
     """
-    conversations = read_records(data, parse_conversation)
-    if not conversations:
-        raise UserError(f"{data} holds no conversations: name a file with `messages` in each row.")
-    return conversations
+    return read_records(data, CONVERSATIONS)
 
 
 def parse_conversation(record: Record, where: str) -> Conversation:
@@ -64,24 +64,39 @@ def parse_conversation(record: Record, where: str) -> Conversation:
     check_messages(messages)
     if all(message["role"] != "assistant" for message in messages):
         raise UserError("no turn is the assistant's: there is no answer to train on.")
+    if not any(is_trained(message) for message in messages):
+        raise UserError("all answers have weight 0: there is none to train on.")
     return Conversation(messages, where, record)
 
 
+def is_trained(message: Message) -> bool:
+    """Return whether a message is an answer to learn from, as all are but those of weight 0."""
+    return message["role"] == "assistant" and float(message.get("weight", 1)) != 0
+
+
+CONVERSATIONS = Kind(
+    name="conversations",
+    example='{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}',
+    parse=parse_conversation,
+)
+"""Conversations in files."""
+
+
 def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:
-    """Return a conversation as tokens, cut after the last answer that fits whole; None if not even the first does."""
+    """Return a conversation as tokens, cut after the last answer that fits whole; None if no answer to learn from does."""
     ids = [np.array([tokenizer.special_ids["<|bos|>"]], dtype=np.int32)]
     weights = [np.zeros(1, dtype=np.float32)]
     length, n_kept, is_cut = 1, 0, False
-    for turn, is_answer in turns(tokenizer, messages):
+    for message, (turn, is_answer) in zip(messages, turns(tokenizer, messages), strict=True):
         length += len(turn)
         if length > max_tokens:
             is_cut = True
             break
         ids.append(turn)
-        weights.append(np.full(len(turn), is_answer, dtype=np.float32))
+        weights.append(np.full(len(turn), is_trained(message), dtype=np.float32))
         weights[-1][0] = 0  # the role's token is given, not written
         n_kept = len(ids) if is_answer else n_kept
-    if not n_kept:
+    if not any(each.any() for each in weights[:n_kept]):
         return None
     return Example(np.concatenate(ids[:n_kept]), np.concatenate(weights[:n_kept]), is_cut)
 
@@ -91,19 +106,22 @@ def tokenize_all(
 ) -> list[Example | None]:
     """Return conversations as tokens, each at most block_size + 1; None for those that do not fit (see `tokenize`).
 
-    Raises UserError for a character that the model does not know, saying where, and where nothing fits.
+    Raises UserError for characters that the model does not know, saying where, and where nothing fits.
     """
-    examples: list[Example | None] = []
-    for conversation in conversations:
-        try:
-            examples.append(tokenize(tokenizer, conversation, block_size + 1))  # the last is a target only
-        except UserError as error:
-            raise UserError(f"{conversation.where}: {error}") from None
+    require_known(tokenizer, texts_of(conversations))
+    examples = [
+        tokenize(tokenizer, each, block_size + 1) for each in conversations
+    ]  # the last is a target only
     if all(example is None for example in examples):
         raise UserError(
             f"none of {len(examples)} conversations has a first answer within {block_size} tokens, the model's context."
         )
     return examples
+
+
+def texts_of(conversations: Iterable[Conversation]) -> Iterator[tuple[str, str]]:
+    """Yield each message's text, after where it stands."""
+    return ((each.where, message["content"]) for each in conversations for message in each)
 
 
 @dataclass(frozen=True)
@@ -146,8 +164,11 @@ def packed_rows(
     """
     if not conversations:
         raise UserError("conversations is empty: there is nothing to train on.")
-    parsed = [parse_conversation(row, f"conversation {n}") for n, row in enumerate(conversations, 1)]
-    examples = fitting_examples(parsed, tokenizer, block_size)
+    parsed = parse_rows(
+        (Row(f"conversation {n}", row) for n, row in enumerate(conversations, 1)), parse_conversation
+    )
+    report("conversations", parsed)
+    examples = fitting_examples(parsed.records, tokenizer, block_size)
     return pack(examples, block_size, tokenizer.special_ids["<|pad|>"])
 
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from folio.data import arithmetic
-from folio.data.rows import Row, decode, jsonl_rows, parquet_rows, read_text, unix_lines, unreadable
+from folio.data.fields import Fields, parse_rows, report
+from folio.data.rows import READERS, Reader, decode, parquet_rows, read_text, text_rows, unix_lines
+from folio.data.split import files_of, share
 from folio.errors import UserError
 
 BETWEEN_DOCUMENTS = "\n\n"
-FOLDER_SUFFIXES = (".txt", ".jsonl", ".parquet")
+TEXT_READERS: Mapping[str, Reader] = {
+    ".txt": text_rows,
+    ".md": text_rows,
+    **READERS,
+    ".parquet": partial(parquet_rows, columns=["text"]),
+}
+"""Readers of texts, by suffix; a single file with any other is plain text."""
 PIECE = 2**16
 """Characters tokenized at once: a tokenizer needs much memory for a long text."""
 DOWNLOAD_TIMEOUTS = (2, 10)
@@ -28,54 +36,103 @@ short so that a network that drops all packets is noticed within seconds."""
 class Corpus:
     """A text and where it came from.
 
-    origin:   a description for the user: which file, or "downloaded from ...".
-    notices:  what the user should know about how it was found.
+    text:          all of it, the training text first.
+    origin:        a description for the user: which file, or "downloaded from ...".
+    notices:       what the user should know about how it was found.
+    train_length:  characters of the training text; None for that of `split`.
     """
 
     name: str
     text: str
     origin: str
     notices: tuple[str, ...] = ()
+    train_length: int | None = None
 
     def split(self) -> tuple[str, str]:
-        """Return the training and the validation text (see `split`)."""
-        return split(self.text)
+        """Return the training and the validation text."""
+        if self.train_length is None:
+            return split(self.text)
+        return self.text[: self.train_length], self.text[self.train_length :]
 
     @property
     def sha256(self) -> str:
-        """Digest of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """Digest of the text, and of where it is split if that is not where `split` does."""
+        digest = hashlib.sha256(self.text.encode())
+        if self.train_length is not None:
+            digest.update(f"\0{self.train_length}".encode())
+        return digest.hexdigest()
 
 
-def load_corpus(data: str) -> Corpus:
-    """Find and read a text to train on.
+@dataclass(frozen=True)
+class Documents:
+    """Texts of files. validation: those that names of files keep apart."""
 
-    data: the name of a known corpus (`KNOWN_CORPORA`), or a path: `.jsonl` and `.parquet` with a `text` in
-    every row, a folder (its `.txt`, `.jsonl` and `.parquet` files in order of name, not those of folders inside
-    it), or anything else that is UTF-8 text. Documents are joined by a blank line. `find_data` says where a path
-    is looked for. A known name comes before a file of the same name; write ./name for the file.
+    train: Sequence[str]
+    validation: Sequence[str]
+    origin: str
 
-    A byte order mark at the start is dropped and "\\r\\n" becomes "\\n", so that a text is the same whichever
-    system it was saved on; all else stays as it is. A known corpus is looked for in the data folders
-    (`data_folders`), then downloaded. Failing that, the reference manual that comes with Python takes its place, with a
-    notice.
+
+def load_corpus(data: str, validation: str | None = None) -> Corpus:
+    """Find and read a text to train on, and one to validate on.
+
+    data: the name of a known corpus (`KNOWN_CORPORA`), or a path: a file with a `text` in every row (`READERS`), a folder
+    with such files and texts (see `split.files_of`), or anything else that is UTF-8 text. `find_data` says where a path is
+    looked for. A known name comes before a file of the same name; write ./name for the file.
+    validation: a path likewise. Without it, validation is what names of files say; or else, where there are many
+    documents, which are rows or files, a share of them (see `split.share`); or else the last tenth of the text.
+
+    Documents are joined by a blank line. A byte order mark at the start is dropped and "\\r\\n" becomes "\\n", so that a
+    text is the same whichever system it was saved on; all else stays as it is. A known corpus is looked for in the data
+    folders (`data_folders`), then downloaded. Failing that, the reference manual that comes with Python takes its place,
+    with a notice.
 
     Raises UserError where there is no such file, it cannot be read, or it holds nothing to train on.
     """
     if data in KNOWN_CORPORA:
-        return KNOWN_CORPORA[data].load(data)
+        known = KNOWN_CORPORA[data].load(data)
+        return known if validation is None else _held_out(known, [known.split()[0]], validation)
+    found = read_documents(data)
+    name = find_data(data).resolve().stem
+    if validation is not None:
+        return _held_out(Corpus(name, "", found.origin), found.train or found.validation, validation)
+    if found.validation and not found.train:
+        raise UserError(f"{data} has only files for validation, by their names: name files to train on.")
+    parts = (found.train, found.validation) if found.validation else share(found.train, str)
+    return (
+        _joined(Corpus(name, "", found.origin), *parts)
+        if parts
+        else Corpus(name, BETWEEN_DOCUMENTS.join(found.train), found.origin)
+    )
+
+
+def read_documents(data: str) -> Documents:
+    """Return the texts of a file or a folder. Raises UserError where there are none, or nothing is in them to learn."""
     path = find_data(data)
-    if not data:  # Path("") would be the current folder
+    if not data or not _exists(path):  # Path("") would be the current folder
         raise UserError(_no_such_data(data, path))
-    try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
-    except PermissionError as error:
-        raise unreadable(path, error) from error
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise UserError(_no_such_data(data, path)) from error
-    text = _read_folder(path) if is_folder else _read(path)
-    _require_variety(text, path)
-    return Corpus(path.resolve().stem, text, str(path))
+    files = files_of(path, tuple(TEXT_READERS))
+    parts = [
+        parse_rows(
+            (row for file in part for row in TEXT_READERS.get(file.suffix.lower(), text_rows)(file)), _text_of
+        )
+        for part in (files.train, files.validation)
+    ]
+    notes = "; ".join(filter(None, (files.notes, report(str(path), *parts))))
+    train, validation = (part.records for part in parts)
+    _require_variety(train or validation, path)
+    return Documents(train, validation, f"{path} ({notes})" if notes else str(path))
+
+
+def _held_out(corpus: Corpus, train: Sequence[str], validation: str) -> Corpus:
+    """Return these training documents with validation documents of their own."""
+    held_out = read_documents(validation)
+    joined = _joined(corpus, train, held_out.validation or held_out.train)
+    return replace(joined, origin=f"{corpus.origin}, and {held_out.origin}")
+
+
+def _joined(corpus: Corpus, train: Sequence[str], validation: Sequence[str]) -> Corpus:
+    text = "".join(document + BETWEEN_DOCUMENTS for document in train)
+    return replace(corpus, text=text + BETWEEN_DOCUMENTS.join(validation), train_length=len(text))
 
 
 def split(text: str) -> tuple[str, str]:
@@ -85,10 +142,10 @@ def split(text: str) -> tuple[str, str]:
 
 
 def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """Yield the text in order; each piece ends with the first line end after `size` characters."""
+    """Yield the text in order; each piece ends with the first line end after `size` characters, or after twice as many."""
     start = 0
     while start < len(text):
-        end = text.find("\n", start + size) + 1 or len(text)
+        end = text.find("\n", start + size, start + 2 * size) + 1 or min(start + 2 * size, len(text))
         yield text[start:end]
         start = end
 
@@ -161,7 +218,7 @@ class KnownCorpus:
         target = folders[0] / self.path
         try:
             _download(self, target)
-            return Corpus(name, _read(target), f"{target} (downloaded from {self.url})", tuple(notices))
+            return Corpus(name, read_text(target), f"{target} (downloaded from {self.url})", tuple(notices))
         except (OSError, ValueError) as error:
             notices.append(
                 f"{name} is not on this machine and could not be downloaded ({type(error).__name__}): using Python's "
@@ -232,67 +289,35 @@ def _no_such_data(data: str, path: Path) -> str:
 # Files
 
 
-def _read(path: Path) -> str:
-    """Return one file's text, read by its suffix."""
-    return BETWEEN_DOCUMENTS.join(READERS.get(path.suffix.lower(), _plain_documents)(path))
-
-
-def _read_folder(folder: Path) -> str:
+def _exists(path: Path) -> bool:
     try:
-        # Hidden files are not the user's text: macOS leaves binary ._name.txt beside name.txt.
-        files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in FOLDER_SUFFIXES and path.is_file() and not path.name.startswith(".")
-        )
-    except OSError as error:
-        raise unreadable(folder, error) from error
-    if not files:
-        raise UserError(
-            f"{folder} has no {', '.join(FOLDER_SUFFIXES[:-1])} or {FOLDER_SUFFIXES[-1]} file in it: "
-            "name a file, or another folder."
-        )
-    return BETWEEN_DOCUMENTS.join(_read(path) for path in files)
+        path.stat()
+    except PermissionError:
+        return True  # whoever reads it reports the error
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return False
+    return True
 
 
-def _plain_documents(path: Path) -> Iterator[str]:
-    yield read_text(path)
-
-
-def _jsonl_documents(path: Path) -> Iterator[str]:
-    return map(_document, jsonl_rows(path))
-
-
-def _parquet_documents(path: Path) -> Iterator[str]:
-    return map(_document, parquet_rows(path, columns=["text"]))
-
-
-READERS: dict[str, Callable[[Path], Iterator[str]]] = {
-    ".jsonl": _jsonl_documents,
-    ".parquet": _parquet_documents,
-}
-"""Readers by suffix; all other files are plain text."""
-
-
-def _document(row: Row) -> str:
-    value = row.value.get("text") if isinstance(row.value, dict) else None
+def _text_of(row: Fields, where: str) -> str:
+    value = row.get("text")
     if not isinstance(value, str):
-        raise UserError(f'{row.where}: no string under "text"; every row needs one.')
+        raise UserError('no string under "text"; every row needs one.')
     # JSON can spell half of a surrogate pair, which no file could hold as UTF-8.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         half = value[error.start]
-        raise UserError(
-            f'{row.where}: "text" has half of a surrogate pair ({half!r}); fix or remove it.'
-        ) from error
+        raise UserError(f'"text" has half of a surrogate pair ({half!r}); fix or remove it.') from error
     return unix_lines(value)
 
 
-def _require_variety(text: str, path: Path) -> None:
-    if not text or text.isspace():
+def _require_variety(documents: Sequence[str], path: Path) -> None:
+    characters = set[str]().union(*documents)
+    if not characters or all(character.isspace() for character in characters):
         raise UserError(f"{path} is empty: name a file with text in it.")
-    if text.count(text[0]) == len(text):
+    if len(characters) == 1:
+        (only,) = characters
         raise UserError(
-            f"{path} holds only the character {text[0]!r}, over and over: there is nothing to learn."
+            f"{path} holds only the character {only!r}, over and over: there is nothing to learn."
         )

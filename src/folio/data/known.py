@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 from folio.data import arithmetic
-from folio.data.conversations import Conversation, read_conversations
+from folio.data.conversations import CONVERSATIONS, Conversation, read_conversations
 from folio.data.corpora import find_data, load_corpus
 from folio.data.plays import dialogues
-from folio.data.prompts import PromptMessages, read_prompts, up_to_the_user
+from folio.data.prompts import PROMPTS, PromptMessages, read_prompts, up_to_the_user
 from folio.data.records import Parts, Record, Records, find_parts
 from folio.errors import UserError
 
@@ -20,12 +20,12 @@ LONGEST_SPEECH = 120
 
 def find_conversations(data: str, validation: str | None = None) -> Parts[Conversation]:
     """Return training and validation conversations (see `find_parts`). Raises UserError where there are none."""
-    return find_parts(read_conversations, KNOWN_CONVERSATIONS, data, validation)
+    return find_parts(CONVERSATIONS, KNOWN_CONVERSATIONS, data, validation)
 
 
 def find_prompts(data: str, validation: str | None = None) -> Parts[PromptMessages]:
     """Return training and validation prompts (see `find_parts`). Raises UserError where there are none."""
-    return find_parts(read_prompts, KNOWN_PROMPTS, data, validation)
+    return find_parts(PROMPTS, KNOWN_PROMPTS, data, validation)
 
 
 def speeches_and_replies() -> Parts[Conversation]:

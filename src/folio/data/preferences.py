@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folio.batch import Completions
+from folio.data.characters import require_known
 from folio.data.columns import Record, answers_of
+from folio.data.fields import parse_rows, report
 from folio.data.order import OrderedSource, permute, visit
-from folio.data.records import Records, read_records
+from folio.data.records import Kind, Records, read_records
+from folio.data.rows import Row
 from folio.errors import FolioWarning, UserError
 from folio.hashing import hash64
 from folio.tokenizer.chat_template import Message, check_messages, completion_ids, prompt_ids
@@ -42,12 +45,7 @@ def read_preferences(data: str | Path) -> Records[Preference]:
     Each is a text, or a list of messages; chosen and rejected may be whole conversations, which need no prompt beside
     them (see `columns.answers_of`). Raises UserError, naming file and line, for what is no preference.
     """
-    preferences = read_records(data, preference_of)
-    if not preferences:
-        raise UserError(
-            f"{data} holds no preferences: name a file with `prompt`, `chosen` and `rejected` in each row."
-        )
-    return preferences
+    return read_records(data, PREFERENCES)
 
 
 def preference_of(record: Record, where: str) -> Preference:
@@ -60,6 +58,15 @@ def preference_of(record: Record, where: str) -> Preference:
     if better == worse:
         raise UserError("chosen and rejected are the same: there is nothing to prefer.")
     return Preference(prompt, better, worse)
+
+
+PREFERENCES = Kind(
+    name="preferences",
+    example='{"prompt": "...", "chosen": "...", "rejected": "..."}',
+    parse=preference_of,
+    content=lambda preference: preference.prompt,
+)
+"""Preferences in files. All pairs of a prompt are held out together."""
 
 
 def _prompt_and_answer(name: str, messages: Sequence[Message]) -> tuple[list[Message], str]:
@@ -92,18 +99,21 @@ class Pair:
 def tokenize_pair(tokenizer: Tokenizer, preference: Preference) -> Pair:
     """Return a preference as ids: both answers after the same prompt, each with its `<|end|>`.
 
-    Raises UserError, naming the prompt, for a character that the tokenizer does not know.
+    Raises UserError for a character that the tokenizer does not know.
     """
-    try:
-        return Pair(
-            prompt_ids(tokenizer, preference.prompt),
-            completion_ids(tokenizer, preference.chosen),
-            completion_ids(tokenizer, preference.rejected),
-        )
-    except UserError as error:
-        raise UserError(
-            f"a pair with the prompt {preference.prompt[-1]['content'][:60]!r}: {error}"
-        ) from None
+    return Pair(
+        prompt_ids(tokenizer, preference.prompt),
+        completion_ids(tokenizer, preference.chosen),
+        completion_ids(tokenizer, preference.rejected),
+    )
+
+
+def texts_of(preferences: Iterable[Preference]) -> Iterator[tuple[str, str]]:
+    """Yield each text of preferences, after words on where it stands."""
+    for each in preferences:
+        where = f"a pair with the prompt {each.prompt[-1]['content'][:60]!r}"
+        for text in (*(message["content"] for message in each.prompt), each.chosen, each.rejected):
+            yield where, text
 
 
 def tokenize_pairs(
@@ -115,16 +125,18 @@ def tokenize_pairs(
     """
     if not preferences:
         raise UserError("preferences is empty: there is nothing to train on.")
-    parsed = [preference_of(row, f"preference {n}") for n, row in enumerate(preferences, 1)]
-    return fitting_pairs(parsed, tokenizer, block_size)
+    parsed = parse_rows((Row(f"preference {n}", row) for n, row in enumerate(preferences, 1)), preference_of)
+    report("preferences", parsed)
+    return fitting_pairs(parsed.records, tokenizer, block_size)
 
 
 def fitting_pairs(preferences: Sequence[Preference], tokenizer: Tokenizer, block_size: int) -> list[Pair]:
     """Return preferences as ids.
 
-    Warns with FolioWarning of those longer than block_size, which are left out. Raises UserError for a character that the
-    tokenizer does not know, and where no pair is left.
+    Warns with FolioWarning of those longer than block_size, which are left out. Raises UserError for characters that
+    the tokenizer does not know, and where no pair is left.
     """
+    require_known(tokenizer, texts_of(preferences))
     pairs = [tokenize_pair(tokenizer, preference) for preference in preferences]
     kept = [pair for pair in pairs if len(pair) <= block_size]
     if not kept:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from folio.data.columns import Record, prompt_of
-from folio.data.records import Records, read_records, spread
+from folio.data.records import Kind, Records, read_records, spread
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message, check_messages
 
@@ -31,17 +31,15 @@ def read_prompts(data: str | Path) -> Records[PromptMessages]:
     A prompt is a row's `prompt` or `question`, a text or messages, or its conversation up to the user's last turn. So
     conversations, preferences and problems have prompts too. Raises UserError, naming file and line, for a row without.
     """
-    prompts = read_records(data, parse_prompt)
-    if not prompts:
-        raise UserError(f"{data} holds no prompts: name a file with `prompt` or `messages` in each row.")
-    return prompts
+    return read_records(data, PROMPTS)
 
 
 def parse_prompt(record: Record, where: str = "") -> PromptMessages:
     """Return the prompt of a row. Raises UserError for a row without one."""
     messages = prompt_of(record)
     check_messages(messages)
-    return PromptMessages(up_to_the_user(messages), record)
+    columns = dict(record)  # reads all fields: a reward function may ask for any
+    return PromptMessages(up_to_the_user(messages), columns)
 
 
 def sample_questions(prompts: Sequence[Sequence[Message]]) -> list[str]:
@@ -57,3 +55,16 @@ def up_to_the_user(messages: Sequence[Message]) -> list[Message]:
     if last < 0:
         raise UserError("no turn is the user's: there is nothing to answer.")
     return list(messages[: last + 1])
+
+
+def texts_of(prompts: Iterable[Sequence[Message]]) -> Iterator[tuple[str, str]]:
+    """Yield each text of prompts, after words on where it stands."""
+    return (
+        (f"the prompt {prompt[-1]['content'][:60]!r}", message["content"])
+        for prompt in prompts
+        for message in prompt
+    )
+
+
+PROMPTS = Kind(name="prompts", example='{"prompt": "..."}', parse=parse_prompt)
+"""Prompts in files."""

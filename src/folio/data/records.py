@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from folio.data.corpora import find_data
+from folio.data.fields import Fields, parse_rows, report
 from folio.data.hub import hub_rows, is_hub_name
-from folio.data.rows import Row, json_rows, jsonl_rows, parquet_rows, unreadable
+from folio.data.rows import READERS, Row, jsonl_rows
+from folio.data.split import SHARE, files_of, share
 from folio.errors import UserError
 
 Record = TypeVar("Record")
-FOLDER_SUFFIXES = (".jsonl", ".parquet")
-VALIDATION_SHARE = 0.1
-"""The last records are held out where no validation data are named."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Record]):
+    """A kind of record.
+
+    name: what messages call several of them. example: a row of a file, as JSON. parse: takes a row and its place; raises
+    UserError for a row that it cannot use. content: what two records must share to be held out together, as JSON can hold
+    it; the whole record by default.
+    """
+
+    name: str
+    example: str
+    parse: Callable[[Fields, str], Record]
+    content: Callable[[Record], object] = lambda record: record
 
 
 class Records(list[Record]):
-    """Records as they were read. origin: a description for the user of where they are from, and of what was skipped."""
+    """Records as they were read. origin: a description for the user of where they are from, and of what was skipped.
+    validation: records that names of files keep apart, which are not in the list."""
 
-    def __init__(self, records: Iterable[Record], origin: str) -> None:
+    def __init__(self, records: Iterable[Record], origin: str, validation: Sequence[Record] = ()) -> None:
         super().__init__(records)
         self.origin = origin
+        self.validation = validation
 
 
 @dataclass(frozen=True)
@@ -36,58 +54,67 @@ class Parts(Generic[Record]):
     origin: str
 
 
-def read_records(data: str | Path, parse: Callable[[Mapping[str, Any], str], Record]) -> Records[Record]:
-    """Return what `parse` makes of each row of `data`: a file, a folder with files, or a dataset of the Hugging Face Hub.
+def read_records(data: str | Path, kind: Kind[Record]) -> Records[Record]:
+    """Return the records of `data`: a file, a folder with files, or a dataset of the Hugging Face Hub.
 
-    Files are read by suffix (`READERS`), others as lines of JSON. Of a folder, files with FOLDER_SUFFIXES are read in
-    order of name. `find_data` says where a path is looked for; what is no path may be the name of a dataset (see
-    `hub_rows`). parse: takes a row and its place, and raises UserError for a row that it cannot use.
+    Files are read by suffix (`READERS`), a single file with another as lines of JSON. `split.files_of` says what of a
+    folder is read, `find_data` where a path is looked for; what is no path may be the name of a dataset (see `hub_rows`).
 
-    Such a row is an error in a text file, which its owner can fix. Large public tables always have some: in Parquet files
-    and on the Hub they are skipped, and `origin` says how many, and why the first.
+    A row that cannot be used is an error in a text file, which its owner can fix. Large public tables always have some: in
+    Parquet files and on the Hub they are skipped, and `origin` says how many, and why the first.
 
-    Raises UserError, naming file and line or row, for an unusable row, where no row is usable, and where nothing is found.
+    Warns with FolioWarning of files that are left out and of fields that are not used. Raises UserError, naming file and
+    line or row, for unusable rows, where no row is usable, and where nothing is found.
     """
-    origin, rows = find_rows(str(data))
-    found: list[Record] = []
-    first_problem, n_skipped = "", 0
-    for where, value, is_fatal in rows:
-        try:
-            if not isinstance(value, Mapping):
-                raise UserError("it must be an object with named values.")
-            found.append(parse(value, where))
-        except UserError as error:
-            if is_fatal:
-                raise UserError(f"{where}: {error}") from None
-            first_problem, n_skipped = first_problem or f"{where}: {error}", n_skipped + 1
-    if n_skipped and not found:
-        raise UserError(first_problem)
-    if n_skipped:
-        origin += f" ({n_skipped:,} of {len(found) + n_skipped:,} rows left out; {first_problem.rstrip('.')})"
-    return Records(found, origin)
+    found = find_rows(str(data), kind)
+    train, validation = (parse_rows(rows, kind.parse) for rows in (found.train, found.validation))
+    notes = "; ".join(filter(None, (found.notes, report(found.origin, train, validation))))
+    if not train.records and not validation.records:
+        raise UserError(f"{data} holds no {kind.name}: name a file with rows such as {kind.example}")
+    origin = f"{found.origin} ({notes})" if notes else found.origin
+    return Records(train.records, origin, validation.records)
 
 
 def find_parts(
-    read: Callable[[str], Records[Record]],
+    kind: Kind[Record],
     known: Mapping[str, Callable[[], Parts[Record]]],
     data: str,
     validation: str | None,
 ) -> Parts[Record]:
-    """Return training and validation records. The latter are `validation`, or belong to a known name, or are the last tenth.
+    """Return training and validation records.
 
-    Raises UserError where `read` does, and where there are too few records for both.
+    The latter are `validation`, or belong to a known name, or are what names of files say; or else, where there are many
+    records, a share of them (see `split.share`); or else the last tenth.
+
+    Raises UserError where `read_records` does, and where there are too few records for both.
     """
-    if validation is not None:
-        train, held_out = known[data]() if data in known else read(data), read(validation)
-        origin = f"{train.origin}, and {held_out.origin}"
-        return Parts(train.train if isinstance(train, Parts) else train, held_out, origin)
     if data in known:
-        return known[data]()
-    found = read(data)
-    n_train = len(found) - max(1, round(VALIDATION_SHARE * len(found)))
+        parts = known[data]()
+        train, origin = parts.train, parts.origin
+        if validation is None:
+            return parts
+    else:
+        found = read_records(data, kind)
+        train, origin = found or found.validation, found.origin
+        if validation is None:
+            return _split(found, kind, data)
+    held_out = read_records(validation, kind)
+    return Parts(train, held_out.validation or held_out, f"{origin}, and {held_out.origin}")
+
+
+def _split(found: Records[Record], kind: Kind[Record], data: str) -> Parts[Record]:
+    if found.validation and not found:
+        raise UserError(f"{data} has only files for validation, by their names: name files to train on.")
+    if found.validation:
+        return Parts(found, found.validation, found.origin)
+    n_train = len(found) - max(1, round(SHARE * len(found)))
     if n_train < 1:
         raise UserError(f"{data} holds only one record: give at least two, or name validation data.")
-    return Parts(found[:n_train], found[n_train:], found.origin)
+    train, held_out = share(found, lambda record: json.dumps(kind.content(record), default=asdict)) or (
+        found[:n_train],
+        found[n_train:],
+    )
+    return Parts(train, held_out, found.origin)
 
 
 def spread(items: Sequence[Record], n: int | None) -> Sequence[Record]:
@@ -96,40 +123,42 @@ def spread(items: Sequence[Record], n: int | None) -> Sequence[Record]:
     return [items[i * len(items) // n] for i in range(n)]
 
 
-def find_rows(data: str) -> tuple[str, Iterator[Row]]:
-    """Return a description of where `data` was found, and its rows. Raises UserError, now or at a row, for unreadable data."""
+@dataclass(frozen=True)
+class Rows:
+    """Rows of data. origin: where they were found. notes: what decided which are for validation."""
+
+    origin: str
+    train: Iterable[Row]
+    validation: Iterable[Row] = ()
+    notes: str = ""
+
+
+def find_rows(data: str, kind: Kind[Any]) -> Rows:
+    """Return where `data` was found, and its rows. Raises UserError, now or at a row, for unreadable data."""
     if not data:  # Path("") would be the current folder
         raise UserError("the name of the data is empty: give a file, a folder, or a dataset of the Hub.")
     path = find_data(data)
     # Do not query the Hub for what is probably a mistyped path.
     is_mistyped = ":" not in data and (
-        path.suffix.lower() in READERS or os.path.isdir(find_data(Path(data).parts[0]))
+        path.suffix.lower() in READERS or any(map(os.path.isdir, map(find_data, Path(data).parts[:1])))
     )
     if is_hub_name(data) and not is_mistyped and not os.path.exists(path):
         origin, rows = hub_rows(data)
-        return origin, (Row(where, row, is_fatal=False) for where, row in rows)
-    files = _files_in(path) if os.path.isdir(path) else [path]
-    rows_of_all = (row for file in files for row in READERS.get(file.suffix.lower(), jsonl_rows)(file))
-    return min(str(path), os.path.relpath(path), key=len), rows_of_all
+        return Rows(origin, (Row(where, row, is_fatal=False) for where, row in rows))
+    files = files_of(path, tuple(READERS))
+    train, validation = (
+        (row for file in part for row in _rows(file, kind)) for part in (files.train, files.validation)
+    )
+    return Rows(min(str(path), os.path.relpath(path), key=len), train, validation, files.notes)
 
 
-# Files
-
-
-def _files_in(folder: Path) -> list[Path]:
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise unreadable(folder, error) from None
-    found = [folder / name for name in names if name[0] != "." and name.lower().endswith(FOLDER_SUFFIXES)]
-    if not found:
-        raise UserError(f"{folder} has no .jsonl or .parquet file in it: name a file, or another folder.")
-    return found
-
-
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".jsonl": jsonl_rows,
-    ".json": json_rows,
-    ".parquet": parquet_rows,
-}
-"""Readers by suffix; all other files are read as lines of JSON."""
+def _rows(file: Path, kind: Kind[Any]) -> Iterator[Row]:
+    if (read := READERS.get(file.suffix.lower())) is not None:
+        return read(file)
+    rows = jsonl_rows(file)
+    first = next(rows, None)
+    if first is None:
+        return rows
+    if first.problem:
+        raise UserError(f"{file} is a text, and {kind.name} are needed: rows such as {kind.example}")
+    return chain([first], rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from folio.errors import UserError
 from folio.inference.config import GenerationConfig
@@ -10,7 +10,7 @@ from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
 from folio.model.gpt import GPT
-from folio.tokenizer.chat_template import Message, prompt_ids
+from folio.tokenizer.chat_template import Message, check_messages, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 from folio.tokenizer.special_tokens import has_chat_tokens
 
@@ -84,7 +84,7 @@ class ChatSession:
             raise UserError("nothing is left of that message: write another.")
         self.messages.append({"role": "user", "content": text})
 
-    def answer(self) -> Iterator[str]:
+    def answer(self) -> Generator[str]:
         """Yield the answer to the last user turn in pieces, as they are written.
 
         What was written becomes the assistant's turn, also where the caller stops early. A user turn that gets no answer
@@ -129,6 +129,18 @@ class ChatSession:
     def transcript(self) -> list[Message]:
         """Return the whole conversation, the system message first."""
         return [*self._system_messages(), *self.messages]
+
+    def restore(self, messages: Sequence[Message]) -> None:
+        """Continue another conversation, as `transcript` returns it, in the characters that are known here.
+
+        A last question without an answer is left out. Raises UserError where messages are out of order.
+        """
+        check_messages(messages)
+        turns = [{**message, "content": self.filter_unknown(message["content"])} for message in messages]
+        system = turns.pop(0)["content"] if turns[0]["role"] == "system" else ""
+        if turns and turns[-1]["role"] == "user":
+            turns.pop()
+        self.system, self.messages, self.n_dropped = system, list(turns), 0
 
     def sync_with(self, session: ChatSession) -> None:
         """Take over another session's conversation up to its last user turn, in the characters that are known here."""

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from folio.config import flatten
 from folio.data.corpora import Corpus
-from folio.files import read_lines
 from folio.log import format_duration, format_size
 from folio.model.architectures import architecture_of
 from folio.report.reference import Reference
@@ -57,7 +56,7 @@ def show_estimate(training: Training, n_tokens: int, seconds: float, console: Co
 
 def show_result(run: RunDirectory, console: Console) -> None:
     """Print a sample, the validation loss, a comparison with the recipe's reference, and the next commands."""
-    info, records = run.read_info(), read_lines(run.metrics_file)
+    info, records = run.read_info(), run.read_metrics()
     best = kept_evaluation(run)
     model, tokenizer = load_for_inference(run.path)
     settings = flatten(info["config"])

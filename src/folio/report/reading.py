@@ -14,19 +14,23 @@ from rich.cells import cell_len
 
 from folio.errors import UserError
 from folio.inference.inspection import Inspection, inspect
-from folio.log import notify
+from folio.log import format_count
 from folio.model.architectures import architecture_of
 from folio.model.config import GPTConfig
+from folio.notices import notify
+from folio.runs.assistants import Chat, takes_question
 from folio.runs.load import load_for_inference
 from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.chat_template import prompt_ids
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
 Item = TypeVar("Item")
 
 BOS = "<|bos|>"
-SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", BOS: "▷"}
-"""Visible signs for invisible tokens."""
-MEANINGS = {" ": "space", "\n": "line end", "\t": "tab", BOS: BOS}
+SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", BOS: "▷", "<|user|>": "◇", "<|assistant|>": "◆", "<|end|>": "■"}
+"""Visible signs of one column for invisible tokens, and for the long names of those that are read."""
+MEANINGS = {" ": "space", "\n": "line end", "\t": "tab"}
+"""What a sign stands for, where the token does not say it itself."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 MAX_NATS = 6.0
@@ -85,7 +89,7 @@ class Reading:
     @property
     def shape(self) -> str:
         """The architecture and size of the model as text."""
-        layers, heads = counted(self.model.n_layer, "layer"), counted(self.model.n_head, "head")
+        layers, heads = format_count(self.model.n_layer, "layer"), format_count(self.model.n_head, "head")
         kind = architecture_of(self.model).model_type
         return f"{kind}, {layers} of {heads}, context {self.model.block_size}"
 
@@ -97,7 +101,9 @@ class Reading:
     @property
     def legend(self) -> str:
         """The meaning of the signs that occur."""
-        return "   ".join(f"{SIGNS[token]} {MEANINGS[token]}" for token in SIGNS if token in self.tokens)
+        return "   ".join(
+            f"{SIGNS[token]} {MEANINGS.get(token, token)}" for token in SIGNS if token in self.tokens
+        )
 
     @property
     def summary(self) -> str:
@@ -128,9 +134,10 @@ class Reading:
         return f" (the last {len(self.ids) - first} of {len(self.ids)} positions)" if first else ""
 
     def expected(self, position: int, n: int) -> list[tuple[str, float]]:
-        """Return the n most likely tokens after a position, as signs, with their probabilities."""
+        """Return the n most likely tokens after a position, as signs or special tokens' names, with their probabilities."""
         probabilities, ids = self.inspection.logprobs[position].exp().topk(min(n, len(self.vocabulary)))
-        signs = [visible(self.vocabulary[i]) for i in ids.tolist()]
+        tokens = [self.vocabulary[i] for i in ids.tolist()]
+        signs = [token if token in SPECIAL_TOKENS else visible(token) for token in tokens]
         return list(zip(signs, probabilities.tolist(), strict=True))
 
     def surprises(self, n: int) -> list[int]:
@@ -139,13 +146,15 @@ class Reading:
         return (highest + 1).tolist()
 
 
-def read_text(path: Path, text: str, *, layer: int | None, head: int, device: torch.device) -> Reading:
+def read_text(
+    path: Path, text: str, *, chat: Chat = "auto", layer: int | None, head: int, device: torch.device
+) -> Reading:
     """Run the model at `path` on a text.
 
-    `<|bos|>` is prepended so that the first character has a loss, that of a character at the beginning of a line.
-    (`folio sample` prepends none to a prompt; later predictions hardly differ.) A model whose training text had no
-    newlines was never trained on `<|bos|>`, so it is given none. Only the last block_size tokens are read; what is
-    dropped is reported on stderr.
+    An assistant reads a question, in its chat template; `chat` says when. Of other models, `<|bos|>` is prepended so that
+    the first character has a loss, that of a character at the beginning of a line. (`folio sample` prepends none to a
+    prompt; later predictions hardly differ.) A model whose training text had no newlines was never trained on `<|bos|>`,
+    so it is given none. Only the last block_size tokens are read; what is dropped is reported on stderr.
 
     layer: the last one if None. Raises UserError if the model, the layer or the head does not exist, if tokens are
     longer than a character, or if the model knows none of the characters.
@@ -159,26 +168,30 @@ def read_text(path: Path, text: str, *, layer: int | None, head: int, device: to
     for name, number, count in (("layer", layer, model.config.n_layer), ("head", head, model.config.n_head)):
         if not 0 <= number < count:
             raise UserError(f"{name} is {number}: {path} has {name}s 0 to {count - 1}.")
-    ids = known_ids(tokenizer, text, path)
+    known = known_text(tokenizer, text, path)
+    if takes_question(path, tokenizer, chat):
+        opening, ids = [], prompt_ids(tokenizer, [{"role": "user", "content": known}])
+    else:
+        is_trained = bool(tokenizer.drop_unknown("\n")[0])
+        opening, ids = [tokenizer.special_ids[BOS]] * is_trained, tokenizer.encode(known).tolist()
     block_size = model.config.block_size
     if len(ids) > block_size:
         notify(
-            f"{path} reads {block_size} characters at most: only the last {block_size} of {len(ids)} are shown."
+            f"{path} reads {format_count(block_size, tokenizer.unit)} at most: only the last {block_size} of "
+            f"{len(ids)} are shown."
         )
-    if tokenizer.drop_unknown("\n")[0]:
-        ids.insert(0, tokenizer.special_ids[BOS])
     return Reading(
         name=str(path),
         model=model.config,
         layer=layer,
         head=head,
         vocabulary=[*tokenizer.characters, *SPECIAL_TOKENS],
-        inspection=inspect(model.to(device), torch.tensor(ids[-block_size:]), layer),
+        inspection=inspect(model.to(device), torch.tensor([*opening, *ids][-block_size:]), layer),
     )
 
 
-def known_ids(tokenizer: CharTokenizer, text: str, path: Path) -> list[int]:
-    """Return the ids of the characters that a model knows, and report the others on stderr.
+def known_text(tokenizer: CharTokenizer, text: str, path: Path) -> str:
+    """Return the characters that a model knows, and report the others on stderr.
 
     Raises UserError if none is left.
     """
@@ -189,16 +202,11 @@ def known_ids(tokenizer: CharTokenizer, text: str, path: Path) -> list[int]:
         )
     if dropped:
         notify(f"{path} has never seen {', '.join(map(repr, dropped))}; left out of the text.")
-    return tokenizer.encode(known).tolist()
-
-
-def counted(number: int, name: str) -> str:
-    """Return a count with its noun: "1 layer", "2 layers"."""
-    return f"{number} {name}" + ("" if number == 1 else "s")
+    return known
 
 
 def visible(token: str) -> str:
-    """Return a token as a visible sign; special tokens other than `<|bos|>` keep their names."""
+    """Return a token as a visible sign; one without a sign of its own is itself."""
     if token in SIGNS:
         return SIGNS[token]
     if not token.isprintable():

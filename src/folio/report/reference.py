@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from folio.errors import UserError
+from folio.errors import parsing
+from folio.files import read_json
 
 MARGIN = 0.02
 """Nats around the measured curves that still count as normal, since other machines round differently."""
@@ -43,10 +43,8 @@ class Reference:
         path = recipe.with_suffix(".reference.json")
         if not path.exists():
             return None
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"{path} is not a reference ({error}).") from None
+        with parsing(path, "It is not a reference."):
+            return cls(**read_json(path, "It is not a reference."))
 
     def mismatch(self, info: dict[str, Any]) -> str | None:
         """Return why a run, given as its run.json, is not comparable, or None if it is."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
 
+from folio.log import format_number
 from folio.report.rl_history import History, Reduction, Series, first, last
 
 TREND_ROLLOUTS = 5
@@ -226,7 +227,7 @@ def flat_reward(history: History) -> Finding | None:
         ),
         (
             bool(kl) and kl.late < TINY_KL,
-            f"The policy has hardly moved: its KL is {kl.late if kl else 0:.2f} nats per answer.",
+            f"The policy has hardly moved: its KL is {format_number(kl.late if kl else 0.0, 2)} nats per answer.",
             "Raise the learning rates or --rollouts, or lower --kl-coef.",
         ),
         (

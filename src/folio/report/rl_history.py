@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from folio.config import flatten
 from folio.errors import UserError
-from folio.files import read_lines
-from folio.runs.directory import RunDirectory
+from folio.runs.directory import RunDirectory, is_metrics, is_number
 
 EDGE_SHARE = 0.2
 """Share of a run that counts as its start and as its end: a mean over several rollouts is less noisy than one."""
@@ -75,15 +74,17 @@ class History:
         if not run.exists:
             raise UserError(f"{run.path}: no such run.")
         info = run.read_info()
-        records = read_lines(run.metrics_file)
-        if records and isinstance(records[0], dict) and "rollout" not in records[0]:
+        steps = run.read_metrics()
+        if not steps:
+            raise UserError(f"{run.path} has no metrics yet: wait for its first step.")
+        records = [step for step in steps if "rollout" in step]
+        if not records:
             raise UserError(
                 f"{run.path} was made by folio {info['stage']}: rl-report reads runs of ppo and grpo."
             )
         before = info.get("before") or {}
         if not is_metrics(before):
             raise UserError(f"{run.info_file} is damaged: before does not hold metrics.")
-        check_records(run, records)
         return cls(info["stage"], info["status"], records, before, flatten(info["config"]))
 
     @property
@@ -119,31 +120,3 @@ class History:
         """Return a numeric setting, or `default` if it is missing or not a number."""
         value = self.config.get(name, default)
         return value if is_number(value) else default
-
-
-def check_records(run: RunDirectory, records: Sequence[Any]) -> None:
-    """Raise UserError unless there is a record, and each whole line of metrics.jsonl is a step on a rollout.
-
-    The last line may be incomplete, as the run may be writing it.
-    """
-    n_whole = run.metrics_file.read_bytes().count(b"\n") if run.metrics_file.exists() else 0
-    bad = next((n for n, record in enumerate(records, 1) if not is_record(record)), len(records) + 1)
-    if bad <= max(n_whole, len(records)):
-        raise UserError(f"{run.metrics_file} is damaged: line {bad} is not a step on a rollout.")
-    if not records:
-        raise UserError(f"{run.path} has no metrics yet: wait for its first step.")
-
-
-def is_record(value: object) -> bool:
-    """Return whether a value is a line of a PPO or GRPO run's metrics.jsonl."""
-    return is_metrics(value) and isinstance(value, dict) and {"step", "rollout"} <= value.keys()
-
-
-def is_metrics(value: object) -> bool:
-    """Return whether a value is a table of numbers by name."""
-    return isinstance(value, dict) and all(map(is_number, value.values()))
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value is a number, which a bool is not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from folio.errors import UserError
-from folio.files import read_lines
 from folio.log import format_duration, format_size
 from folio.runs.directory import RunDirectory
 from folio.runs.stages import STAGES, kept_record
@@ -17,7 +16,7 @@ from folio.runs.stages import STAGES, kept_record
 
 def kept_evaluation(run: RunDirectory) -> dict[str, Any]:
     """Return the record of the model that a stage's run keeps. Raises UserError if there is none."""
-    kept = kept_record(read_lines(run.metrics_file), STAGES[run.read_info()["stage"]].metrics)
+    kept = kept_record(run.read_metrics(), STAGES[run.read_info()["stage"]].metrics)
     if kept is None:
         raise UserError(f"{run.metrics_file} is damaged: it holds no evaluation. The model is {run.best}.")
     return kept
@@ -25,7 +24,7 @@ def kept_evaluation(run: RunDirectory) -> dict[str, Any]:
 
 def training_cost(run: RunDirectory) -> str:
     """Return a finished run's training time and peak memory as text."""
-    seconds = read_lines(run.metrics_file)[-1]["train_seconds"]
+    seconds = run.read_metrics()[-1]["train_seconds"]
     return f"{format_duration(seconds)}, {format_size(run.read_info()['peak_memory'])} of memory at peak"
 
 

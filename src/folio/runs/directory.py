@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,13 +13,22 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from folio.errors import UserError
-from folio.files import restore_directory, write_file
+from folio.errors import FolioWarning, UserError
+from folio.files import read_json, read_lines, restore_directory, spans, write_file
 
 INFO_TYPES = {"status": str, "stage": str, "config": dict, "runtime": dict, "plan": dict, "data_sha256": str}
 """Keys that run.json must have, and their types."""
 FORMAT = 2
 """Version of what a run directory holds. Finished runs of older formats can be read, unfinished ones not resumed."""
+CHECKSUM = "sha256"
+"""Key of run.json: a checksum of all others, since a resumed run follows what they say."""
+STEP_TYPES: Mapping[str, Any] = {
+    "step": int,
+    "tokens": int,
+    "train_seconds": (int, float),
+    "loss": (int, float),
+}
+"""Keys that every record of metrics.jsonl has, and their types."""
 BEFORE_A_RUN = {".lock", ".run.json.writing"}
 """Files that a run may leave when it is killed before it begins."""
 
@@ -42,6 +53,10 @@ class RunDirectory:
         self.best = path / "best"
         self.plot = path / "loss.png"
         self.rl_plot = path / "rl.png"
+
+    def checkpoint(self, step: int) -> Path:
+        """Return the directory of a step's checkpoint."""
+        return self.checkpoints / f"step-{step}"
 
     @property
     def exists(self) -> bool:
@@ -109,14 +124,17 @@ class RunDirectory:
 
     def read_info(self) -> dict[str, Any]:
         """Return the contents of run.json. Raises UserError if it is damaged."""
-        try:
-            info = json.loads(self.info_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.info_file} is damaged ({error}); choose another directory.") from None
-        if isinstance(info, dict) and "format" not in info:
+        info = read_json(self.info_file, "It is damaged: choose another directory.")
+        checksum = info.pop(CHECKSUM, None)
+        if checksum not in (None, _checksum(info)):
+            raise UserError(
+                f"{self.info_file} has changed since it was written: it is damaged. Choose another directory, or remove "
+                f"its {CHECKSUM} if you changed it yourself."
+            )
+        if "format" not in info:
             info = {"format": 1, "data_sha256": info.get("text_sha256"), **info}
         for key, kind in INFO_TYPES.items():
-            if not isinstance(info, dict) or not isinstance(info.get(key), kind):
+            if not isinstance(info.get(key), kind):
                 raise UserError(f"{self.info_file} is damaged (no {key}); choose another directory.")
         return info
 
@@ -127,8 +145,51 @@ class RunDirectory:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace run.json in one step. Raises UserError if the disk is full or cannot be written."""
+        info = info | {CHECKSUM: _checksum(info)}
         write_file(self.info_file, (json.dumps(info, indent=2) + "\n").encode())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the records of metrics.jsonl: numbers by name, of which each record has those in STEP_TYPES.
+
+        Warns with FolioWarning of lines that are damaged, which are left out, and of steps that are missing.
+        """
+        records = read_lines(self.metrics_file, _is_step)
+        steps = sorted({record["step"] for record in records})
+        gaps = [range(a + 1, b) for a, b in zip((0, *steps), steps, strict=False) if b - a > 1]
+        if gaps:
+            warnings.warn(
+                f"{self.metrics_file} lacks {spans(gaps, 'step')}.",
+                FolioWarning,
+                stacklevel=1,  # one place for all callers: it is shown once
+            )
+        return records
 
     def set_status(self, status: str, **facts: Any) -> None:
         """Record the status (running, interrupted, failed or finished) and other facts in run.json."""
         self.write_info({**self.read_info(), "status": status, **facts})
+
+
+def run_around(model: Path) -> Path | None:
+    """Return the run that a model directory, best/ or checkpoints/step-N, belongs to, or None if it belongs to none."""
+    place = model.resolve()
+    run = place.parent.parent if place.parent.name == "checkpoints" else place.parent
+    is_inside = place.parent.name == "checkpoints" or place.name == "best"
+    return run if is_inside and RunDirectory(run).exists else None
+
+
+def is_metrics(value: object) -> bool:
+    """Return whether a value is a table of numbers by name."""
+    return isinstance(value, dict) and all(map(is_number, value.values()))
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number, which a bool is not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_step(record: Mapping[str, Any]) -> bool:
+    return is_metrics(record) and all(isinstance(record.get(key), kind) for key, kind in STEP_TYPES.items())
+
+
+def _checksum(info: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(info).encode()).hexdigest()

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from folio.checkpoint import saved_steps
 from folio.config import to_table
-from folio.files import append_line, write_directory
+from folio.files import append_line, sync, write_directory
 from folio.log import Progress, format_duration
 from folio.runs.directory import RunDirectory
 from folio.runs.samples import SampleSource
@@ -81,7 +81,9 @@ class Recorder:
             self.training.budget.pause_seconds = now[0] - self._saved[0] - (now[1] - self._saved[1])
         self._saved = now
         self.plan(report)
-        new = self.run.checkpoints / f"step-{report.step}"
+        if self.run.metrics_file.exists():
+            sync(self.run.metrics_file)  # a power cut must not leave a checkpoint with a shorter history
+        new = self.run.checkpoint(report.step)
         self.training.save(new, report)
         saved = saved_steps(self.run.checkpoints)
         # Newer ones, if there are any, are damaged, and will be written again.

@@ -12,7 +12,7 @@ from folio.errors import UserError
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
 from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum
-from folio.runs.load import find_model
+from folio.runs.load import read_model
 from folio.runs.recipes import find_recipe_file
 from folio.runs.worker import Worker
 from folio.tokenizer.directory import load_tokenizer
@@ -67,10 +67,11 @@ def is_function(name: str) -> bool:
 
 def load_model_reward(name: str, tokenizer: Tokenizer) -> RewardSource:
     """Load a reward model. Raises UserError if its tokenizer is not the policy's."""
-    directory = find_model(Path(name))
-    model = load_score_model(directory, dropout=0.0).eval().requires_grad_(False)
-    if load_tokenizer(directory) != tokenizer:
+    model, own = read_model(
+        Path(name), lambda directory: (load_score_model(directory, dropout=0.0), load_tokenizer(directory))
+    )
+    if own != tokenizer:
         raise UserError(
             f"{name} has another tokenizer than the policy; train the reward model from the same model."
         )
-    return ModelReward(model, tokenizer.special_ids["<|pad|>"])
+    return ModelReward(model.eval().requires_grad_(False), tokenizer.special_ids["<|pad|>"])

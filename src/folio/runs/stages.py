@@ -13,24 +13,33 @@ from typing import Any
 from folio.config import flatten
 from folio.runs.directory import RunDirectory
 
+CHAT = "folio chat {run}"
+CONVERSATIONS = {"shakespeare": "", "arithmetic": " --data arithmetic"}
+"""Flags for the conversations that go with a text of `folio pretrain`; a text of one's own asks for one's own."""
+
 
 @dataclass(frozen=True)
 class StageSummary:
     """What to show of a stage's runs.
 
     metrics: those that say how a run went, by their names in metrics.jsonl, in words. next: commands that may follow,
-    the usual one first; {run} is the run, {model} the model it started from. details: more metrics, for its own report.
+    the usual one first; {run} is the run, {model} the model it started from, {data} a flag for data like its own. details: more metrics, for its own report.
     """
 
     metrics: Mapping[str, str]
     next: Sequence[str]
     details: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def makes_assistant(self) -> bool:
+        """Whether one can talk with the models."""
+        return CHAT in self.next
+
 
 PREFERENCES = {"val_accuracy": "accuracy on held-out pairs"}
 POLICY = StageSummary(
     metrics={"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL per answer"},
-    next=("folio chat {run}", "folio rl-report {run}"),
+    next=(CHAT, "folio rl-report {run}"),
     details={
         "val_length": "tokens per answer",
         "val_stop_share": "answers that stop",
@@ -41,14 +50,14 @@ STAGES = {
     "pretrain": StageSummary(
         metrics={"val_loss": "validation loss", "val_bpb": "bits per byte"},
         next=(
-            "folio sft {run}",
+            "folio sft {run}{data}",
             'folio sample {run} --prompt "..." --num 3',
             "folio pretrain --data your-text.txt",
         ),
     ),
-    "sft": StageSummary(metrics={"val_loss": "loss of held-out answers"}, next=("folio chat {run}",)),
+    "sft": StageSummary(metrics={"val_loss": "loss of held-out answers"}, next=(CHAT,)),
     "reward": StageSummary(metrics=PREFERENCES, next=("folio ppo {model} --reward {run}",)),
-    "dpo": StageSummary(metrics=PREFERENCES, next=("folio chat {run}",)),
+    "dpo": StageSummary(metrics=PREFERENCES, next=(CHAT,)),
     "ppo": POLICY,
     "grpo": POLICY,
 }
@@ -57,10 +66,13 @@ STAGES = {
 def kept_record(records: Iterable[dict[str, Any]], metrics: Iterable[str]) -> dict[str, Any] | None:
     """Return the record of the model that a run keeps, or None if no record has one of these metrics.
 
-    Where there is a validation loss, the model with the lowest is kept; else the newest.
+    Where there is a validation loss, the model with the lowest is kept; else the newest. Records that lack metrics which
+    others have are damaged, and count only where there are no others.
     """
     names = set(metrics)
     evaluated = [record for record in records if names & record.keys()]
+    most = max((len(names & record.keys()) for record in evaluated), default=0)
+    evaluated = [record for record in evaluated if len(names & record.keys()) == most]
     with_loss = [record for record in evaluated if "val_loss" in record]
     if with_loss:
         return min(with_loss, key=lambda record: float(record["val_loss"]))
@@ -73,7 +85,7 @@ def next_commands(run: RunDirectory) -> list[str]:
     summary = STAGES.get(info["stage"])
     if summary is None:
         return []
-    path, model = (
-        shlex.quote(str(each)) for each in (run.path, flatten(info["config"]).get("model", "MODEL"))
-    )
-    return [command.format(run=path, model=model) for command in summary.next]
+    settings = flatten(info["config"])
+    path, model = (shlex.quote(str(each)) for each in (run.path, settings.get("model", "MODEL")))
+    data = CONVERSATIONS.get(str(settings.get("data")), " --data YOUR.jsonl")
+    return [command.format(run=path, model=model, data=data) for command in summary.next]

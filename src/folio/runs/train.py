@@ -12,15 +12,16 @@ from folio import __version__
 from folio.checkpoint import newest_valid, saved_steps
 from folio.config import to_table
 from folio.errors import UserError, is_out_of_memory
-from folio.files import WriteError, keep_before
+from folio.files import WriteError, damage, keep_before
 from folio.rl.rewards import RewardError
 from folio.runs.budget import EVALUATIONS
 from folio.runs.directory import FORMAT, RunDirectory
+from folio.runs.load import MODEL_FILES
 from folio.runs.recorder import Recorder
 from folio.runs.rehearsal import diverged
 from folio.runs.state import Training
 from folio.runtime import describe
-from folio.training.early_stopping import OverfittingError
+from folio.training.early_stopping import EarlyStopping, OverfittingError
 from folio.training.loop import Every, NonFiniteLossError, Spread, StepReport, fit
 
 
@@ -52,13 +53,34 @@ def resume(training: Training, run: RunDirectory, console: Console) -> StepRepor
     for problem in problems:
         console.print(problem, soft_wrap=True)
     report = training.load(checkpoint) if checkpoint else None
+    if report and training.best.step and (harm := damage(run.best, MODEL_FILES)):
+        report, instead = remake_best(training, run, report)
+        console.print(f"{run.best} is damaged ({harm}): {instead}.", soft_wrap=True)
     for path in (run.metrics_file, run.samples_file):
         keep_before(path, report.step if report else 0)
     if report:
-        console.print(f"Resuming after step {report.step:,}, from {checkpoint}.", soft_wrap=True)
+        console.print(
+            f"Resuming after step {report.step:,}, from {run.checkpoint(report.step)}.", soft_wrap=True
+        )
     elif problems:
         console.print("No valid checkpoint is left: starting again.")
     return report
+
+
+def remake_best(training: Training, run: RunDirectory, report: StepReport) -> tuple[StepReport, str]:
+    """Arrange that the next evaluation writes best/ again, and return where to go on, and what is done, in words.
+
+    The step that made it is evaluated again where its checkpoint is there, else the newest checkpoint takes its place.
+    """
+    step = training.best.step
+    own = run.checkpoint(step)
+    if own.exists() and damage(own, MODEL_FILES) is None:
+        return training.load(own), f"going back to step {step:,}, which made it"
+    training.best = EarlyStopping()
+    return (
+        report,
+        f"the checkpoint of step {step:,}, which made it, is gone, so the model of step {report.step:,} takes its place",
+    )
 
 
 def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | None) -> None:

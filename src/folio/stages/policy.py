@@ -10,11 +10,12 @@ import torch
 
 from folio.checkpoint import newest_valid
 from folio.config import Count, Positive, Settings, Source
+from folio.data.characters import require_known
 from folio.data.known import find_prompts
-from folio.data.prompts import PromptMessages, sample_questions
+from folio.data.prompts import PromptMessages, sample_questions, texts_of
 from folio.data.records import Parts, spread
 from folio.errors import UserError
-from folio.log import format_times
+from folio.log import format_count, format_times
 from folio.report.rl_figure import draw_history
 from folio.report.rl_history import History
 from folio.rl.evaluation import PolicyEvaluation
@@ -37,11 +38,10 @@ class PromptsConfig(Settings):
     """Where prompts are read from."""
 
     data: Source = "shakespeare"
-    """Prompts: a .jsonl, .json or .parquet file with `prompt` or `messages` in each row, a folder of .jsonl and
-    .parquet files, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left
-    out. shakespeare takes the plays' speeches, arithmetic sums, gsm8k word problems."""
+    """Prompts: a .jsonl, .json, .csv or .parquet file with `prompt` or `messages` in each row, a folder of them, or a
+    dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare takes the plays' speeches, arithmetic sums, gsm8k word problems."""
     validation: Source | None = None
-    """Held-out prompts, in the same form; by default the last tenth of the data."""
+    """Held-out prompts, in the same form; by default the files of a folder that are named so, or else a tenth of the data."""
     validation_prompts: Count = 64
     """Number of held-out prompts that are answered in each evaluation."""
 
@@ -82,8 +82,8 @@ class Policy:
         facts = {
             **self.facts,
             "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-            "training": f"{rollout.rollouts:,} rollouts of {rollout.rollout_size} answers, each learned from "
-            f"{format_times(rollout.epochs)}: {training.task.steps:,} steps",
+            "training": f"{format_count(rollout.rollouts, 'rollout')} of {format_count(rollout.rollout_size, 'answer')}, each learned from "
+            f"{format_times(rollout.epochs)}: {format_count(training.task.steps, 'step')}",
         }
         return Prepared(
             training=training,
@@ -105,6 +105,7 @@ def read_prompt_inputs(
     find_model(model)  # what is missing before what was not given
     if not rewards.reward:
         raise UserError("--reward is required: name a reward model or file.py:name.")
+    find_model(model)  # a name that was mistyped is told before any data are looked for
     parts = find_prompts(prompts.data, prompts.validation)
     names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
     models = [Path(name) for name in names if not is_function(name)]
@@ -132,6 +133,7 @@ def prepare_policy(
     policy, tokenizer = load_for_chat(checkpoint or start, dropout=0.0)
     reference, _ = load_for_chat(start, dropout=0.0)
     found = inputs.data
+    require_known(tokenizer, texts_of((*found.train, *found.validation)))
     room = policy.config.block_size - rollout.max_new_tokens
     encoded, held_out = (encode_prompts(part, tokenizer, room) for part in (found.train, found.validation))
     held_out = list(spread(held_out, prompts.validation_prompts))

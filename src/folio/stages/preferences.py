@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 from folio.batch import Completions
 from folio.config import Settings, Source
-from folio.data.preferences import Pair, Preference, fitting_pairs, pair_batch, read_preferences
+from folio.data.characters import require_known
+from folio.data.preferences import PREFERENCES, Pair, Preference, fitting_pairs, pair_batch, texts_of
 from folio.data.records import Parts, find_parts
 from folio.errors import UserError
 from folio.evaluation.preferences import HeldOutPairs, longer_wins
-from folio.log import format_times
+from folio.log import format_count, format_times
 from folio.model.transformer import Transformer
 from folio.runs.budget import Budget
+from folio.runs.load import find_model
 from folio.runs.state import Training
 from folio.runtime import Runtime, describe
 from folio.stages.stage import Inputs, digest_of
@@ -34,23 +36,25 @@ class PreferencesConfig(Settings):
     """Where preferences are read from."""
 
     data: Source | None = None
-    """Preferences: a .jsonl, .json or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
-    .jsonl and .parquet files, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split
-    may be left out."""
+    """Preferences: a .jsonl, .json, .csv or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
+    them, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out."""
     validation: Source | None = None
-    """Held-out preferences, in the same form; by default the last tenth of the data."""
+    """Held-out preferences, in the same form; by default the files of a folder that are named so, or else a tenth of the
+    data."""
 
 
 def read_preference_inputs(config: PreferencesConfig, model: Path) -> Inputs[Parts[Preference]]:
     """Read training and held-out preferences. Raises UserError where there are none."""
     if config.data is None:
         raise UserError("--data is required: name a file of preferences.")
-    parts = find_parts(read_preferences, {}, config.data, config.validation)
+    find_model(model)  # a name that was mistyped is told before any data are looked for
+    parts = find_parts(PREFERENCES, {}, config.data, config.validation)
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], model))
 
 
 def tokenize_parts(parts: Parts[Preference], tokenizer: Tokenizer, block_size: int) -> Parts[Pair]:
     """Return training and held-out preferences as ids (see `fitting_pairs`)."""
+    require_known(tokenizer, texts_of((*parts.train, *parts.validation)))
     train, validation = (
         fitting_pairs(part, tokenizer, block_size) for part in (parts.train, parts.validation)
     )
@@ -95,10 +99,11 @@ def pairs_training(
 
 def facts_of(pairs: Parts[Pair], epochs: float, training: Training) -> dict[str, str]:
     """Return what is shown before training."""
-    lengths = [(len(pair.chosen), len(pair.rejected)) for pair in pairs.validation]
+    longer = longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in pairs.validation])
+    rule, share = ("the longer answer", longer) if longer >= 0.5 else ("the shorter answer", 1 - longer)
     return {
         "preferences": f"{len(pairs.train):,} pairs for training, {len(pairs.validation):,} held out: {pairs.origin}",
-        "length alone": f"right about {longer_wins(lengths):.1%} of the held-out pairs: the baseline",
+        "length alone": f"{rule} is the better one in {share:.1%} of the held-out pairs: the baseline",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
-        "training": f"{training.task.steps:,} steps, each pair {format_times(epochs)}",
+        "training": f"{format_count(training.task.steps, 'step')}, each pair {format_times(epochs)}",
     }

@@ -20,7 +20,6 @@ from folio.config import Count, Many, Seed, Settings, Source, from_table
 from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, spread_windows, validation_windows
 from folio.evaluation.loss import HeldOut
-from folio.files import read_lines
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
@@ -60,7 +59,11 @@ class PretrainRunConfig(Settings):
     """Settings of `folio pretrain`."""
 
     data: Source = "shakespeare"
-    """A text: shakespeare, arithmetic, a .txt file, .jsonl or .parquet with a text in each row, or a folder of them."""
+    """A text: shakespeare, arithmetic, a .txt or .md file, .jsonl, .json, .csv or .parquet with a `text` in each row, or a
+    folder of them."""
+    validation: Source | None = None
+    """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
+    data."""
     tokenizer: Literal["char", "bpe"] = "char"
     """Tokens are characters, or pieces of words that are frequent in the text (byte-level BPE)."""
     vocab_size: Many = 4096
@@ -94,7 +97,7 @@ def output(config: PretrainRunConfig) -> Path:
 
 def read(config: PretrainRunConfig) -> Inputs[Corpus]:
     """Read the text."""
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, config.validation)
     return Inputs(corpus, corpus.origin, corpus.sha256)
 
 
@@ -304,7 +307,7 @@ def draw_losses(run: RunDirectory) -> None:
     if reference and reference.mismatch(info):
         reference = None
     plan = from_table(Plan, info["plan"], str(run.info_file))
-    plot_losses(read_lines(run.metrics_file), plan.total_tokens, run.plot, reference)
+    plot_losses(run.read_metrics(), plan.total_tokens, run.plot, reference)
 
 
 STAGE = Stage(

@@ -23,7 +23,7 @@ from folio.model.score import ScoreModel
 from folio.objectives.reward import completion_scores
 from folio.report.preferences import show_reward_result
 from folio.runs.directory import RunDirectory
-from folio.runs.load import find_model, load_to_teach_chat, save_model_and_tokenizer
+from folio.runs.load import load_to_teach_chat, read_model, save_model_and_tokenizer
 from folio.runs.settings import RunConfig
 from folio.runtime import Runtime, RuntimeConfig, for_varying_lengths
 from folio.stages.preferences import (
@@ -70,7 +70,7 @@ def prepare(
     """Tokenize the pairs, and give the model a scalar head."""
     settings = config.training.pairs
     # No dropout: two scores should differ by the texts, not by which units were left out.
-    base, tokenizer = load_to_teach_chat(find_model(config.model), dropout=0.0)
+    base, tokenizer = load_to_teach_chat(config.model, dropout=0.0)
     pairs = tokenize_parts(inputs.data, tokenizer, base.config.block_size)
     torch.manual_seed(settings.seed)  # of the head's weights
     checkpoint, _ = newest_valid(run.checkpoints)
@@ -126,7 +126,7 @@ def finish(
     A comparison fixes neither mean nor scale; reinforcement learning needs both to mean the same from one reward model
     to the next (Ziegler et al., 2019). The scale goes into the head, the mean is stored beside it.
     """
-    model = load_score_model(run.best).eval()
+    model = read_model(run.best, load_score_model).eval()
     if model.score_mean == 0:  # or the run was killed after this, and twice is not the same to the last bit
         runtime.place(model)
         standardize(model, [batch.to(runtime.device) for batch in batches])

@@ -11,16 +11,17 @@ from rich.console import Console
 
 from folio.checkpoint import newest_valid
 from folio.config import Settings, Source
-from folio.data.conversations import Conversation, Example, batch_of, fitting_examples, pack
+from folio.data.characters import require_known
+from folio.data.conversations import Conversation, Example, batch_of, fitting_examples, pack, texts_of
 from folio.data.known import find_conversations
 from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
 from folio.evaluation.loss import HeldOut
-from folio.log import format_duration, format_times
+from folio.log import format_count, format_duration, format_times
 from folio.report.sft import show_result
 from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
-from folio.runs.load import load_to_teach_chat
+from folio.runs.load import find_model, load_to_teach_chat
 from folio.runs.rehearsal import rehearse
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.settings import RunConfig
@@ -48,11 +49,12 @@ class SFTRunConfig(Settings):
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare")
     """Model to start from: a run, a checkpoint in it, or any model directory. Or a recipe."""
     data: Source = "shakespeare"
-    """Conversations: a .jsonl, .json or .parquet file, a folder of .jsonl and .parquet files, or a dataset of the
-    Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare makes them of the
-    plays' speeches, arithmetic of worked sums, gsm8k are word problems."""
+    """Conversations: a .jsonl, .json, .csv or .parquet file, a folder of them, or a dataset of the Hugging Face Hub as
+    OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare makes them of the plays' speeches,
+    arithmetic of worked sums, gsm8k are word problems."""
     validation: Source | None = None
-    """Held-out conversations, in the same form; by default the last tenth of the data."""
+    """Held-out conversations, in the same form; by default the files of a folder that are named so, or else a tenth of
+    the data."""
     output: RunConfig = field(default_factory=RunConfig)
     training: SFTConfig = field(default_factory=SFTConfig)
     samples: AnswersConfig = field(default_factory=AnswersConfig)
@@ -61,6 +63,7 @@ class SFTRunConfig(Settings):
 
 def read(config: SFTRunConfig) -> Inputs[Parts[Conversation]]:
     """Read the conversations."""
+    find_model(config.model)  # a name that was mistyped is told before any data are looked for
     parts = find_conversations(config.data, config.validation)
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], config.model))
 
@@ -74,6 +77,7 @@ def prepare(
     model, tokenizer = load_to_teach_chat(checkpoint or config.model)
     settings, pad_id = config.training, tokenizer.special_ids["<|pad|>"]
     block_size = settings.row_size(model)
+    require_known(tokenizer, texts_of((*conversations.train, *conversations.validation)))
     examples, held_out = (
         fitting_examples(part, tokenizer, block_size)
         for part in (conversations.train, conversations.validation)
@@ -105,7 +109,7 @@ def prepare(
             "conversations": f"{len(conversations.train):,} for training, {len(conversations.validation):,} held out: "
             f"{conversations.origin}",
             "machine": f"{describe(runtime.device)}; {training.runtime}",
-            "training": f"{plan.steps:,} steps, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
+            "training": f"{format_count(plan.steps, 'step')}, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
         },
         before=metrics_before(training, run),
     )

@@ -18,14 +18,14 @@ from rich.console import Console
 from folio.activity import activity
 from folio.config import from_table
 from folio.errors import UserError
-from folio.files import read_lines
+from folio.files import damage
 from folio.log import Progress, make_console
 from folio.model.directory import weights_digest
 from folio.report.loss_figure import plot_losses
 from folio.report.tables import show_table
-from folio.runs.directory import RunDirectory
+from folio.runs.directory import RunDirectory, run_around
 from folio.runs.flags import read_config
-from folio.runs.load import find_model, stage_of
+from folio.runs.load import MODEL_FILES, read_model, stage_of
 from folio.runs.recipes import known_recipes, take_recipe
 from folio.runs.recorder import Recorder
 from folio.runs.samples import SampleSource
@@ -136,7 +136,7 @@ class Stage(Generic[ConfigT, DataT]):
                 console.print(
                     f"{run.path}: there is no run to resume yet, so this begins one.", soft_wrap=True
                 )
-            if run.exists and run.read_info()["status"] == "finished":
+            if run.exists and is_done(run):
                 if not run.is_old(run.read_info()):  # older versions made other digests
                     require_same(self.read(config), run)
                 console.print(f"{run.path} is already finished:", soft_wrap=True)
@@ -183,6 +183,12 @@ def check_start(name: str, stage: str) -> None:
     raise UserError(f"{name}: no such run or model directory, and no such recipe. {hint}")
 
 
+def is_done(run: RunDirectory) -> bool:
+    """Return whether a run is finished and its model whole: one that is damaged is made again from a checkpoint."""
+    info = run.read_info()
+    return info["status"] == "finished" and (run.is_old(info) or damage(run.best, MODEL_FILES) is None)
+
+
 def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
     """Raise UserError where a run, finished or not, learned from something else than these inputs."""
     if run.read_info()["data_sha256"] != inputs.digest:
@@ -203,7 +209,7 @@ def digest_of(data: object, *models: Path) -> str:
     """Return a SHA-256 of data, as JSON holds them, and of the weights of the models that a run starts from."""
     digest = hashlib.sha256(json.dumps(data, default=_json_value).encode())
     for model in models:
-        digest.update(weights_digest(find_model(model)).encode())
+        digest.update(read_model(model, weights_digest).encode())
     return digest.hexdigest()
 
 
@@ -215,16 +221,13 @@ def _json_value(value: Any) -> object:
 
 def draw_losses(run: RunDirectory) -> None:
     """Draw loss.png."""
-    records = read_lines(run.metrics_file)
+    records = run.read_metrics()
     plot_losses(records, records[-1]["tokens"], run.plot, None)
 
 
 def default_run(model: Path, stage: str) -> Path:
     """Return runs/NAME-STAGE for a model in a run NAME, or NAME-ANOTHER if stage ANOTHER made that run."""
-    place = model.resolve()
-    if place.parent.name == "checkpoints":
-        place = place.parent.parent
-    place = place.parent if place.name == "best" else place
+    place = run_around(model) or model.resolve()
     return Path("runs") / f"{place.name.removesuffix(f'-{stage_of(place)}')}-{stage}"
 
 

@@ -7,9 +7,10 @@ The `tokenizers` library trains and applies the merges.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,9 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
+from folio.activity import interruptible
 from folio.errors import FolioWarning, UserError, parsing
-from folio.files import read_json
+from folio.files import read_json, write_file
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import (
     SETTINGS,
@@ -35,6 +37,8 @@ from folio.tokenizer.tokenizer_json import ADVICE, FILE, check_parts, check_text
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 """Files of GPT-2's vocabulary and merges, as once named by Hugging Face and by OpenAI."""
 GPT2_END = "<|endoftext|>"
+LONG_WORD = re.compile(r"\S{1001}")
+WORD_PART = re.compile(r"\s*\S{1,1000}|\s+")
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class BPETokenizer:
     def train(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
         """Train a tokenizer of vocab_size tokens, chat tokens included; of fewer where the texts have no more pairs.
 
-        Texts are split before merging as in GPT-2: a word takes the space before it. Raises UserError where vocab_size is
+        Texts are split before merging as in GPT-2: a word takes the space before it. Words of more than 1,000 characters
+        are learned from in parts, as the time for one grows with the square of its length. Raises UserError where vocab_size is
         too small for the bytes and the chat tokens.
         """
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -64,7 +69,8 @@ class BPETokenizer:
             vocab_size=vocab_size - len(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
         )
         library = _byte_level(models.BPE())
-        library.train_from_iterator(texts, trainer)
+        short = (part for text in texts for part in _without_long_words(text))
+        interruptible(lambda: library.train_from_iterator(short, trainer))
         return cls(library.to_str()).with_chat_tokens()
 
     @property
@@ -164,8 +170,7 @@ class BPETokenizer:
 
         block_size: the model's context, written as `model_max_length`.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / FILE).write_text(self.content, encoding="utf-8")
+        write_file(directory / FILE, self.content.encode())
         is_for_chat = has_chat_tokens(self.special_ids)
         pad = STANDARD_NAMES["pad"] if is_for_chat else None
         names = {"bos": self.bos, "eos": self.eos, "pad": pad}
@@ -249,3 +254,11 @@ def _own_token(directory: Path, library: tokenizers.Tokenizer, name: str) -> str
 def _settings(path: Path) -> dict[str, Any]:
     """Return a file's settings, or {} where there is none: they are optional."""
     return read_json(path, ADVICE) if path.exists() else {}
+
+
+def _without_long_words(text: str) -> Iterator[str]:
+    """Yield a text whole, or word by word where a word is long, such as DNA."""
+    if LONG_WORD.search(text):
+        yield from (match[0] for match in WORD_PART.finditer(text))
+    else:
+        yield text

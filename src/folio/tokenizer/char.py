@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folio.errors import UserError
+from folio.files import write_file
 from folio.tokenizer.chat_template import save_template
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS, STANDARD_NAMES, save_settings
 from folio.tokenizer.tokenizer_json import ADVICE, FILE, model_kind, read_content
@@ -126,8 +127,7 @@ class CharTokenizer:
         tokenizer.add_special_tokens(
             [AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS]
         )
-        directory.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(directory / FILE))
+        write_file(directory / FILE, tokenizer.to_str(pretty=True).encode())
         save_settings(directory, {**STANDARD_NAMES, "unk": unknown}, block_size)
         save_template(directory)
 

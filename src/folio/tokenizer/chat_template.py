@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folio.errors import UserError
+from folio.files import write_file
 from folio.tokenizer.protocol import Tokenizer
 
 ROLES = ("system", "user", "assistant")
@@ -80,4 +81,4 @@ def completion_ids(tokenizer: Tokenizer, content: str) -> list[int]:
 
 def save_template(directory: Path) -> None:
     """Write the template to a model directory, where `transformers` looks for it."""
-    (directory / FILE).write_text(TEMPLATE, encoding="utf-8")
+    write_file(directory / FILE, TEMPLATE.encode())

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from folio.files import write_file
+
 SPECIAL_TOKENS = ("<|bos|>", "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>")
 """The tokens of the chat template, and padding."""
 STANDARD_NAMES = {"bos": "<|bos|>", "eos": "<|end|>", "pad": "<|pad|>"}
@@ -28,4 +30,4 @@ def save_settings(directory: Path, names: Mapping[str, str], block_size: int | N
         **{f"{name}_token": token for name, token in names.items()},
         "clean_up_tokenization_spaces": False,
     } | ({"model_max_length": block_size} if block_size else {})
-    (directory / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_file(directory / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
