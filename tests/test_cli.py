@@ -1,5 +1,6 @@
 """The command line: its commands, exit codes, what is told to whom."""
 
+import errno
 import logging
 import os
 import subprocess
@@ -76,6 +77,22 @@ def test_an_interrupt_is_130(monkeypatch, capsys):
     command_that_raises(monkeypatch, KeyboardInterrupt())
     assert cli.main(["any"]) == 130
     assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "make room on the disk"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line_and_code_2(error, words, monkeypatch, capsys):
+    command_that_raises(monkeypatch, error)
+    assert cli.main(["any"]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
 
 
 def test_our_own_faults_keep_their_traceback(monkeypatch):

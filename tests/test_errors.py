@@ -1,12 +1,15 @@
 """Errors of parsers become one line; others stay what they are."""
 
+import errno
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tokenizers
+import torch
 
-from folio.errors import UserError, parsing, reason
+from folio.errors import UserError, exhausted, parsing, reason
 
 PATH = Path("some/file.json")
 
@@ -45,3 +48,25 @@ def test_a_long_reason_is_cut_and_is_one_line() -> None:
     assert len(reason(ValueError("a\nb " * 1_000))) < 310
     assert "\n" not in reason(ValueError("a\nb"))
     assert reason(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [lambda: torch.empty(2**45), lambda: torch.empty(2**62), lambda: np.empty(2**50), lambda: [0] * 2**58],
+)
+def test_an_allocation_that_is_too_large_is_told_as_such(allocate) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        allocate()
+    assert "not enough memory" in str(exhausted(caught.value))
+
+
+def test_of_a_full_disk_the_file_is_named() -> None:
+    words = exhausted(OSError(errno.ENOSPC, "No space left on device", "some/file"))
+    assert words == "some/file cannot be written (No space left on device): make room on the disk."
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), RuntimeError("shapes"), RecursionError(), OSError(2, "gone"), SystemExit(0)]
+)
+def test_what_is_no_lack_of_anything_is_not_called_one(error: BaseException) -> None:
+    assert exhausted(error) is None

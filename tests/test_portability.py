@@ -21,6 +21,12 @@ for name in ("SIGALRM", "setitimer", "ITIMER_REAL"):
 
 from folio import cli
 
+for name in cli.COMMANDS:
+    try:
+        cli.main([name, "--help"])
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{name} --help ends with {end.code}")
 for command in json.loads(sys.argv[1]):
     code = cli.main(command)
     if code:
@@ -36,6 +42,7 @@ def test_the_main_commands_work_without_posix(text_file, tmp_path):
     reward.write_text("def score(prompt, completion):\n    return float(len(completion))\n")
     rl = ("--rollouts", "1", "--rollout-size", "4", "--group-size", "2", "--minibatch-size", "4")
     commands = [
+        ["--version"],
         ["doctor", *ON_CPU],
         ["pretrain", "--data", text_file, "--run", "base", *TINY, "--block-size", "32"],
         ["sample", "base", "--tokens", "4"],

@@ -104,3 +104,12 @@ def test_lengths_that_vary_are_computed_in_float32_on_a_cpu_and_not_compiled():
     assert for_varying_lengths(RuntimeConfig(device="cpu", precision="bfloat16")).precision == "bfloat16"
     with pytest.raises(UserError, match="cannot be compiled"):
         for_varying_lengths(RuntimeConfig(compile="on"))
+
+
+def test_whoever_sets_omp_num_threads_means_it(speeds, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before))  # OpenMP itself has read it when the process began
+    assert start_runtime(replace(ON_CPU, threads=None)).threads == before
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert start_runtime(replace(ON_CPU, threads=None)).threads == available_cores()
+    torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from typing import Any
 from folio import __version__
 from folio.activity import activity
 from folio.commands import COMMANDS
-from folio.errors import FolioWarning, UserError
+from folio.errors import FolioWarning, UserError, exhausted
 from folio.notices import notify, printable
 from folio.runs.budget import clock
 
@@ -62,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python would try once more when it flushes at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except BaseException as error:
+        if (problem := exhausted(error)) is None:
+            raise
+        notify(problem)
+        return 2
     return 0
 
 

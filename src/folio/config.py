@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import operator
+import os
 import re
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types as bounds
 
-from folio.errors import UserError
+from folio.errors import LONGEST_REASON, UserError, parsing
 
 Config = TypeVar("Config")
 PACKAGED_RECIPES = Path(str(resources.files("folio"))) / "recipes"
@@ -29,24 +29,43 @@ PACKAGED_RECIPES = Path(str(resources.files("folio"))) / "recipes"
 FILE_SETTINGS = ("judge", "reward", "gold")
 """Settings of a recipe that may name a file beside it."""
 
-Count = Annotated[int, bounds.Ge(1)]
+Few = Annotated[int, bounds.Ge(1), bounds.Le(1024)]
+"""Blocks, heads, threads, passes: no model or machine has more."""
+Many = Annotated[int, bounds.Ge(1), bounds.Le(2**20)]
+"""Widths, contexts, batches: what is in memory at the same time, a million at most."""
+Count = Annotated[int, bounds.Ge(1), bounds.Le(10**9)]
+"""Steps, tokens, rows: what comes one after another. More would take one machine years."""
+Whole = Annotated[int, bounds.Ge(0), bounds.Le(10**9)]
+"""A `Count` or a place that may be 0."""
 Seed = Annotated[int, bounds.Ge(0), bounds.Lt(2**63)]
-Positive = Annotated[float, bounds.Gt(0), bounds.Lt(math.inf)]
-NonNegative = Annotated[float, bounds.Ge(0), bounds.Lt(math.inf)]
+Positive = Annotated[float, bounds.Ge(1e-20), bounds.Le(10**6)]
+"""Rates, coefficients, ranges, durations. Products of a few such values stay within the range of float32."""
+NonNegative = Annotated[float, bounds.Ge(0), bounds.Le(10**6)]
+"""A `Positive` that may be 0, which turns off what it weighs."""
+Factor = Annotated[float, bounds.Ge(0.001), bounds.Le(10**6)]
+"""What scores are divided by: beyond, one token is certain or all are equally likely."""
 Fraction = Annotated[float, bounds.Ge(0), bounds.Le(1)]
+Decay = Annotated[float, bounds.Ge(0), bounds.Lt(1)]
+"""What is left of something at each step, or is left out: at 1 nothing would ever change, or nothing be left."""
+EMPTY_PATH = "a path is empty: name a file or a folder"
+MAY_BE_PATH = "may be a path"
+Source = Annotated[str, MAY_BE_PATH]
+"""Data, a reward or a judge: a path, or a name that says where to look."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of all settings: on creation, raises UserError for a value outside the bounds that its type names."""
+    """Base of all settings.
+
+    On creation, `~` in paths becomes the home folder. Raises UserError for a value outside the bounds that its type
+    names, and for an empty path.
+    """
 
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)).items():
-            value = getattr(self, name)
-            limits = list(_limits(hint))
-            if isinstance(value, int | float) and not all(holds(value) for holds, _ in limits):
-                allowed = " and ".join(words for _, words in limits)
-                raise UserError(f"{name} is {value}: it must be {allowed}.")
+            value = _with_home(name, getattr(self, name), hint)
+            object.__setattr__(self, name, value)  # only during construction: afterwards settings are frozen
+            _check_bounds(name, value, hint)
 
 
 def read_recipe(cls: type[Config], path: Path) -> Config:
@@ -54,12 +73,10 @@ def read_recipe(cls: type[Config], path: Path) -> Config:
 
     Raises UserError, naming file and key, for broken TOML, unknown keys and values of the wrong type.
     """
-    try:
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such recipe.")
+    with parsing(path, "A recipe is a TOML file."):
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not a readable TOML file ({error}).") from None
     return from_table(cls, name_recipe_files(table, path.parent), str(path))
 
 
@@ -103,6 +120,18 @@ def from_table(
 def to_table(config: Any) -> dict[str, Any]:
     """Return a dataclass as JSON-ready nested dictionaries; `from_table` reads it back."""
     return dataclasses.asdict(config, dict_factory=_json_ready)
+
+
+def setting_types(cls: Any) -> dict[str, Any]:
+    """Return the type of each setting of a dataclass and its parts, with its bounds, by the setting's own name."""
+    return {name: hint for name, (_, hint) in _settings(cls).items()}
+
+
+def to_path(text: str) -> Path:
+    """Return the path that a text names, with `~` as the home folder. Raises ValueError for an empty one."""
+    if not text:
+        raise ValueError(EMPTY_PATH)
+    return Path(os.path.expanduser(text))
 
 
 def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,40 +227,90 @@ COMPARISONS = (
 )
 
 
-def _limits(hint: Any) -> Iterator[tuple[Any, str]]:
-    """Yield a check and its words for each bound in a type, also of one that may be None."""
-    for part in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
-        for bound in getattr(part, "__metadata__", ()):
-            for kind, attribute, compare, words in COMPARISONS:
-                if isinstance(bound, kind):
-                    limit = getattr(bound, attribute)
-                    text = "finite" if limit == math.inf else f"{words} {limit}"
-                    yield lambda value, compare=compare, limit=limit: compare(value, limit), text
+def _check_bounds(name: str, value: Any, hint: Any) -> None:
+    """Raise UserError where a number is outside the bounds of its type, also one of several."""
+    kind, metadata = _split(hint)
+    if isinstance(value, tuple) and get_origin(kind) is tuple:
+        for each in value:
+            _check_bounds(name, each, get_args(kind)[0])
+    limits = list(_limits(metadata))
+    if isinstance(value, int | float) and not all(holds(value) for holds, _ in limits):
+        allowed = " and ".join(words for _, words in limits)
+        raise UserError(f"{name} is {_words(value)}: it must be {allowed}.")
 
 
-def _checked(value: Any, kind: Any, where: str) -> Any:
-    """Return `value` as `kind`, where a whole number may stand for a float and a string for a path."""
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+def _limits(metadata: Iterable[Any]) -> Iterator[tuple[Any, str]]:
+    """Yield a check and its words for each bound of a type."""
+    for bound in metadata:
+        for kind, attribute, compare, words in COMPARISONS:
+            if isinstance(bound, kind):
+                limit = getattr(bound, attribute)
+                text = f"{words} {limit:{',' if isinstance(limit, int) else 'g'}}"
+                yield lambda value, compare=compare, limit=limit: compare(value, limit), text
+
+
+def _with_home(name: str, value: Any, hint: Any) -> Any:
+    """Return the value with `~` as the home folder where it is or may be a path. Raises UserError for an empty one."""
+    kind, metadata = _split(hint)
+    if isinstance(value, tuple) and get_origin(kind) is tuple:
+        return tuple(_with_home(name, each, get_args(kind)[0]) for each in value)
+    if isinstance(value, Path):
+        return to_path(str(value))
+    if isinstance(value, str) and MAY_BE_PATH in metadata:
+        if not value:
+            raise UserError(f"{name}: {EMPTY_PATH}.")
+        return os.path.expanduser(value)
+    return value
+
+
+def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the type of a setting without None and what annotates it, and that apart."""
+    if get_origin(hint) is Annotated:
+        kind, metadata = _split(get_args(hint)[0])
+        return kind, (*metadata, *hint.__metadata__)
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+        return _split(hint)
+    return hint, ()
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    """Return `value` as a type, where a whole number may stand for a float and a string for a path."""
+    if value is None and _may_be_none(hint):
+        return value
+    kind, _ = _split(hint)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise UserError(f"{where} is {value!r}; it can be {', '.join(map(repr, get_args(kind)))}.")
+            raise UserError(f"{where} is {_words(value)}; it can be {', '.join(map(repr, get_args(kind)))}.")
         return value
-    if get_origin(kind) in (Union, types.UnionType):
-        if value is None:
-            return value
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
-        return _checked(value, kind, where)
-    if get_origin(kind) is tuple:  # of any length; TOML and JSON call it a list
+    if get_origin(kind) is tuple:  # TOML and JSON call it a list
+        first, *others = get_args(kind)
         if not isinstance(value, list | tuple):
-            raise UserError(f"{where} is {value!r}; it must be a list.")
-        return tuple(
-            _checked(item, get_args(kind)[0], f"{where}, item {n}") for n, item in enumerate(value, 1)
-        )
+            raise UserError(f"{where} is {_words(value)}; it must be a list.")
+        if others != [...] and len(value) != len(get_args(kind)):
+            raise UserError(f"{where} is {_words(value)}; it must be a list of {len(get_args(kind))}.")
+        return tuple(_checked(item, first, f"{where}, item {n}") for n, item in enumerate(value, 1))
     accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
-    return kind(value)
+        raise UserError(f"{where} is {_words(value)}; it must be of type {kind.__name__}.")
+    try:
+        return to_path(value) if kind is Path else kind(value)
+    except (ValueError, OverflowError) as error:  # an empty path; a whole number beyond all floats
+        raise UserError(f"{where}: {error}.") from None
+
+
+def _may_be_none(hint: Any) -> bool:
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return type(None) in get_args(hint)
+
+
+def _words(value: Any) -> str:
+    """Return a value for a message: short, and on one line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write out such numbers
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
 
 def _json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,13 +1,25 @@
-"""The exception for mistakes that the user can fix, and what turns the errors of parsers into it."""
+"""The exception for mistakes that the user can fix, and what turns the errors of parsers and of the machine into it."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST_REASON = 300
 """Characters of a library's message that are shown: some quote the whole input."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a system that has no room left, on the disk or for this user."""
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+    "Invalid buffer size",
+)
+"""What PyTorch says, on one device or another, of tensors for which there is no memory, in errors of no type of their own."""
 
 
 class UserError(Exception):
@@ -40,6 +52,29 @@ def parsing(path: Path, then: str = "") -> Iterator[None]:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise UserError(f"{path} cannot be read ({reason(error)}). {then}".rstrip()) from error
+
+
+def exhausted(error: BaseException) -> str | None:
+    """Return what the machine has run out of, or how a library has broken down, and what to do; None for other errors."""
+    if is_out_of_memory(error):
+        return (
+            "there is not enough memory for this: make the batch, the context or the model smaller, or close other "
+            "programs."
+        )
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return f"{error.filename or 'a file'} cannot be written ({error.strerror}): make room on the disk."
+    if is_panic(error):
+        return f"a library gave up ({reason(error)}): most often on a file, such as tokenizer.json, that is damaged."
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is not enough memory, on whichever device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
 
 
 def is_panic(error: BaseException) -> bool:

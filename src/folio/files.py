@@ -7,7 +7,6 @@ damaged.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -22,14 +21,12 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from folio.errors import FolioWarning, UserError, parsing
+from folio.errors import NO_ROOM, FolioWarning, UserError, parsing
 
 T = TypeVar("T")
 CHECKSUMS = "checksums.json"
 READS = 100
 """How often a directory that is replaced while it is read is read again."""
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a system that has no room left, on the disk or for this user."""
 
 
 class WriteError(UserError):
@@ -41,7 +38,8 @@ class WriteError(UserError):
         number = int(found[1]) if found else getattr(error, "errno", None)
         self.error = error
         super().__init__(
-            f"{path}: cannot be written ({reason})." + (" Make room on the disk." if number in FULL else "")
+            f"{path}: cannot be written ({reason})."
+            + (" Make room on the disk." if number in NO_ROOM else "")
         )
 
 

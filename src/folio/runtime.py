@@ -15,7 +15,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from folio.config import Count, Settings
+from folio.config import Few, Settings
 from folio.errors import UserError
 
 SLOW_PRODUCT = 0.5
@@ -32,8 +32,8 @@ class RuntimeConfig(Settings):
     """Precision of matrix products; weights stay in float32. auto chooses the faster one."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model's blocks; auto does if a C++ compiler (CPU) or Triton (GPU) is installed."""
-    threads: Count | None = None
-    """CPU threads; by default one per available core."""
+    threads: Few | None = None
+    """CPU threads; by default OMP_NUM_THREADS, or one per available core."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ def for_varying_lengths(config: RuntimeConfig) -> RuntimeConfig:
 
 def start_runtime(config: RuntimeConfig) -> Runtime:
     """Set the number of threads and choose device and precision. Raises UserError for a missing device."""
-    threads = config.threads or available_cores()
+    # OpenMP has read OMP_NUM_THREADS by now: whoever sets it means it.
+    by_default = torch.get_num_threads if "OMP_NUM_THREADS" in os.environ else available_cores
+    threads = config.threads or by_default()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU; no change on a CPU
     device = choose_device(config.device)

@@ -171,7 +171,7 @@ def test_a_given_answer_that_is_too_long_for_the_context_is_left_out(label, tmp_
 
 
 MISTAKES = {
-    "no judge": (["--judge", ""], "--judge is required: name file.py:name or a reward model"),
+    "no judge": (["--judge", "None"], "--judge is required: name file.py:name or a reward model"),
     "no file": (["--judge", "absent.py:f"], "there is no Python file absent.py"),
     "no data": (["--data", "absent.jsonl"], "absent.jsonl cannot be read"),
     "no model": (["--judge", "absent"], "absent: no such run or model directory"),
@@ -179,7 +179,7 @@ MISTAKES = {
     "no tokens": (["--max-new-tokens", "0"], "max_new_tokens is 0"),
     "no prompts": (["--prompts", "0"], "prompts is 0"),
     "no prompts to measure on": (["--validation-prompts", "0"], "validation_prompts is 0"),
-    "temperature": (["--temperature", "-1", "1"], "temperature is (-1.0, 1.0)"),
+    "temperature": (["--temperature", "-1", "1"], "temperature is -1.0: it must be at least 0.001"),
     "tie": (["--tie", "nan"], "tie is nan"),
     "nothing differs": (["--tie", "100"], "the judge finds no answer better than another"),
 }  # fmt: skip

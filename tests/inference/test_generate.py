@@ -7,7 +7,7 @@ import torch
 from chatty import make_chatty
 from random_models import random_gpt
 
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
 from folio.inference.generate import chat, generate, stream
@@ -137,3 +137,23 @@ def test_rows_of_an_embedding_beyond_the_tokenizer_are_never_drawn(sampling):
         )
         expected = logits.log_softmax(-1).gather(1, torch.tensor(completion.ids)[:, None])[:, 0]
         torch.testing.assert_close(torch.tensor(completion.logprobs), expected.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_of_a_prompt_longer_than_the_context_is_told_what_is_not_read():
+    model, tokenizer = make_chatty()
+    context = model.config.block_size
+    long = "a" * (context + 5)
+    n_tokens = len(tokenizer.prompt(long))
+    told = rf"reads {context} tokens at once: it does not see the first {n_tokens - context} of the prompt's {n_tokens}"
+    with pytest.warns(FolioWarning, match=told):
+        generate(model, tokenizer, long, max_new_tokens=1)
+    with pytest.warns(FolioWarning, match=told):
+        list(stream(model, tokenizer, long, max_new_tokens=1))
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-40, 1e-10])
+def test_a_tiny_temperature_is_the_limit(temperature):
+    model, tokenizer = make_chatty()
+    greedy = generate(model, tokenizer, "a", max_new_tokens=20, temperature=0)
+    assert generate(model, tokenizer, "a", max_new_tokens=20, temperature=temperature) == greedy
+    assert generate(model, tokenizer, "a", max_new_tokens=20, temperature=1e-8) == greedy

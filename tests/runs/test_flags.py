@@ -34,10 +34,9 @@ def test_a_flags_value_is_checked_by_the_dataclass():
 @pytest.mark.parametrize(
     "arguments", [["--nmae", "x"], ["--count", "x"], ["--count"], ["--kind", "flat"], ["stray"]]
 )
-def test_wrong_usage_exits_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
+def test_wrong_usage_is_told_in_one_line(arguments, capsys):
+    with pytest.raises(UserError) as caught:
         read(arguments)
-    assert caught.value.code == 2
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    assert captured.err
+    assert "\n" not in str(caught.value)
+    assert "│" not in str(caught.value)
+    assert capsys.readouterr() == ("", "")

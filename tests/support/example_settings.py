@@ -2,27 +2,27 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from folio.errors import UserError
+from annotated_types import Ge, Le
+
+from folio.config import Fraction, Settings, Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Settings):
     steps: int | None = None
     rate: float = 0.5
     kind: Literal["round", "square"] = "round"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whole:
+class Whole(Settings):
     name: str = "anyone"
     place: Path | None = None
     fast: bool = False
-    count: int = 1
+    count: Annotated[int, Ge(0), Le(10**6)] = 1
     tags: tuple[str, ...] = ()
+    pair: tuple[Fraction, Fraction] = (0.0, 1.0)
+    data: Source = "known"
     part: Part = field(default_factory=Part)
-
-    def __post_init__(self) -> None:
-        if self.count < 0:
-            raise UserError(f"count is {self.count}: it must be at least 0.")

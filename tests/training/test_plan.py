@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from folio.errors import UserError
 from folio.model.architectures import ARCHITECTURES
-from folio.training.plan import MAX_EPOCHS, Plan, SizeConfig, choose_plan, most_steps
+from folio.training.plan import MAX_EPOCHS, Plan, SizeConfig, choose_plan, most_steps, require_memory
 
 n_texts = st.integers(100, 10**9)
 flops = st.floats(1e6, 1e21)
@@ -172,3 +172,13 @@ def test_the_measured_speed_is_the_one_that_was_planned_for():
 def test_totals():
     plan = replace(choose(SizeConfig(block_size=32, tokens_per_step=256, micro_batch_size=2)), steps=10)
     assert (plan.accumulation, plan.tokens_per_step, plan.total_tokens) == (4, 256, 2560)
+
+
+@pytest.mark.parametrize("size", [SizeConfig(n_layer=1000, n_embd=4096), SizeConfig(micro_batch_size=2**20)])
+def test_sizes_far_beyond_the_memory_are_refused_before_anything_is_built(size):
+    plan = choose(size)
+    with pytest.raises(
+        UserError, match=r"these sizes need about [\d,.]+ GB of memory, and 10\.0 GB are free"
+    ):
+        require_memory(plan, 1e10)
+    require_memory(plan, plan.memory())

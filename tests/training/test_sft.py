@@ -56,7 +56,7 @@ def test_steps_follow_from_rows_and_epochs():
     ("rows", "settings", "message"),
     [
         ([PAIR], {"epoch": 2}, r"sft: unknown key epoch\. Did you mean epochs\?"),
-        ([PAIR], {"epochs": 0.0}, r"epochs is 0\.0: it must be above 0"),
+        ([PAIR], {"epochs": 0.0}, r"epochs is 0\.0: it must be at least 1e-20"),
         ([PAIR], {"epochs": "2"}, "epochs is '2'; it must be of type float"),
         ([{"prompt": "a?", "completion": "xyz"}], {}, "'x' .*first in conversation 1"),
         ([{"prompt": "a?", "completion": "a" * 40}], {}, "none of 1 conversations"),
@@ -73,3 +73,13 @@ def test_what_does_not_fit_is_left_out_with_a_warning():
     rows = [PAIR, {"prompt": "a?", "completion": "a" * 40}]
     with pytest.warns(FolioWarning, match="0 conversations are cut after an answer, 1 left out"):
         sft(*make_chatty(), rows)
+
+
+def test_rows_longer_than_the_context_are_told_to_be_of_its_length():
+    model, _ = make_chatty()
+    context = model.config.block_size
+    assert SFTConfig(block_size=context).row_size(model) == context
+    with pytest.warns(
+        FolioWarning, match=rf"block_size is {context + 1}, and the model's context {context} tokens"
+    ):
+        assert SFTConfig(block_size=context + 1).row_size(model) == context

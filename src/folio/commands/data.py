@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from folio.config import Count, Seed, Settings
+from folio.config import Count, Seed, Settings, Source
 from folio.data.characters import require_known
 from folio.data.conversations import Conversation, Example, pack, texts_of, tokenize_all
 from folio.data.known import find_conversations
@@ -35,12 +35,12 @@ OPEN, CLOSE = "⟦", "⟧"
 class ShowConfig(Settings):
     """Settings of `folio data show`."""
 
-    data: tyro.conf.Positional[str]
+    data: tyro.conf.Positional[Source]
     """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
     arithmetic or gsm8k."""
     run: Path = Path("runs/shakespeare")
     """Model whose tokenizer and context are used: a run, a checkpoint in it, or any model directory."""
-    validation: str | None = None
+    validation: Source | None = None
     """Validation conversations; by default the files of a folder that are named so, or else a tenth of the data."""
     num: Count = 3
     """Number of conversations to show."""

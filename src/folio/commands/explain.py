@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import annotated_types as bounds
 import tyro
 
-from folio.config import Settings
+from folio.config import Settings, Whole
 from folio.errors import UserError
 from folio.log import make_console
 from folio.report.figure import check_picture_path
@@ -37,9 +37,9 @@ class ExplainConfig(Settings):
     chat: Chat = "auto"
     """Whether the text is a question, to be put into the chat template: auto where the model is of a run of sft, dpo, ppo
     or grpo."""
-    layer: int | None = None
+    layer: Whole | None = None
     """Layer whose attention is shown, counted from 0; by default the last."""
-    head: int = 0
+    head: Whole = 0
     """Head in that layer, counted from 0."""
     top: Annotated[int, bounds.Ge(1), bounds.Le(MAX_BARS)] = 10
     """Number of most likely next characters to show."""

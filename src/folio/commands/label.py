@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from folio.config import Count, NonNegative, Seed, Settings, to_table
+from folio.config import Count, Factor, NonNegative, Seed, Settings, Source, to_table
 from folio.data.conversations import Conversation
 from folio.data.known import find_conversations
 from folio.data.records import spread
@@ -47,13 +46,13 @@ class LabelConfig(Settings):
 
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
     """Model that answers: a run, a checkpoint, or any model directory. Or a recipe."""
-    judge: str = ""
+    judge: Source | None = None
     """Judge: a function, as file.py:name, or the run or directory of a reward model. A function gets prompt and
     completion, and returns a number; further parameters are columns of the data."""
-    data: str = "shakespeare"
+    data: Source = "shakespeare"
     """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
     arithmetic or gsm8k."""
-    validation: str | None = None
+    validation: Source | None = None
     """Conversations for validation pairs; by default the last tenth of the data."""
     out: Path | None = None
     """Output folder for train.jsonl and validation.jsonl; by default runs/, the model's name and -label."""
@@ -65,16 +64,11 @@ class LabelConfig(Settings):
     """Answers whose scores differ by at most this form no pair."""
     max_new_tokens: Count = 120
     """Maximum tokens per answer."""
-    temperature: tuple[float, float] = (0.7, 1.1)
+    temperature: tuple[Factor, Factor] = (0.7, 1.1)
     """Sampling temperatures of the two answers; different ones make the answers differ more."""
     seed: Seed = 1
     """Random seed."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not all(0 < temperature < math.inf for temperature in self.temperature):
-            raise UserError(f"temperature is {self.temperature}: both must be above 0.")
 
 
 def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:

@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
-import annotated_types as bounds
 import torch
 from rich.console import Console
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from folio import __version__
-from folio.config import Count, Positive, Settings, to_table
+from folio.config import Count, Decay, Few, Many, Positive, Settings, Source, to_table
 from folio.data.corpora import Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, validation_windows
 from folio.errors import UserError
@@ -67,13 +66,13 @@ class LadderConfig(Settings):
 
     rungs: str = ""
     """Rungs to train, separated by commas, as in bigram,single_head; by default all."""
-    seeds: Count = 1
+    seeds: Few = 1
     """Train each rung with this many seeds, and show mean and standard deviation."""
     full: bool = False
     """Train the upper rungs at the lecture's size (10.8 million parameters), for a GPU."""
-    data: str = "shakespeare"
+    data: Source = "shakespeare"
     """Text, as for folio pretrain: shakespeare, a file or a folder."""
-    validation: str | None = None
+    validation: Source | None = None
     """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
     data."""
     run: Path | None = None
@@ -84,17 +83,17 @@ class LadderConfig(Settings):
     """Device."""
     steps: Count | None = None
     """Optimizer steps."""
-    batch_size: Count | None = None
+    batch_size: Many | None = None
     """Windows per step."""
-    block_size: Count | None = None
+    block_size: Many | None = None
     """Context length in tokens."""
-    n_embd: Count | None = None
+    n_embd: Many | None = None
     """Width of the residual stream."""
-    n_head: Count | None = None
+    n_head: Few | None = None
     """Attention heads of each block."""
-    n_layer: Count | None = None
+    n_layer: Few | None = None
     """Transformer blocks."""
-    dropout: Annotated[float, bounds.Ge(0), bounds.Lt(1)] | None = None
+    dropout: Decay | None = None
     """Dropout probability."""
     learning_rate: Positive | None = None
     """AdamW's learning rate; Muon keeps its own."""

@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from folio.config import Settings
 from folio.errors import UserError
 from folio.files import read_lines
 from folio.log import format_number, make_console
@@ -44,7 +45,7 @@ COMPARISON_FIGURE = Path("overoptimization.png")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportConfig:
+class ReportConfig(Settings):
     """Settings of `folio rl-report`."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
@@ -53,6 +54,7 @@ class ReportConfig:
     """File for the figure; by default rl.png in the run, or ./overoptimization.png for several runs."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.runs:
             raise UserError("name a run of ppo or grpo, as in `folio rl-report runs/shakespeare-ppo`.")
         if self.png is not None:

@@ -86,7 +86,8 @@ def run_chain(config: ChainConfig, console: Console) -> None:
         for number, (name, step) in enumerate(steps.items(), start=1):
             heading(f"{number} of {len(steps)}: {name}", console)
             with clock():
-                step.main([str(recipes[name]), *step.resume_flags, *share.flags(name)])
+                resume = step.resume_flags if os.path.exists(outputs[name]) else ()
+                step.main([str(recipes[name]), *resume, *share.flags(name)])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Resume with `folio run {config.recipes}`: what is done is kept.") from None
     heading("Results", console)

@@ -16,6 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from folio.config import Settings
 from folio.errors import UserError
 from folio.log import format_number, format_size, make_console
 from folio.runs.directory import RunDirectory
@@ -24,7 +25,7 @@ from folio.runs.stages import STAGES, kept_record, next_commands
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunsConfig:
+class RunsConfig(Settings):
     """Settings of `folio runs`."""
 
     folder: tyro.conf.Positional[Path] = Path("runs")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from folio.config import Count, Seed, Settings
+from folio.config import Count, Many, Seed, Settings
 from folio.errors import UserError
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
@@ -40,7 +40,7 @@ class SampleConfig(Settings):
     ppo or grpo."""
     tokens: Count = 500
     """Maximum tokens in each answer."""
-    num: Count = 1
+    num: Many = 1
     """How many answers to the prompt."""
     stop: tuple[str, ...] = ()
     """An answer ends before any of these strings."""

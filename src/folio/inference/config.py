@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from annotated_types import Ge
-
-from folio.config import Settings
+from folio.config import Count, Seed, Settings, Whole
 from folio.inference.sampling import SamplingConfig
 
 
@@ -15,13 +12,13 @@ from folio.inference.sampling import SamplingConfig
 class GenerationConfig(Settings):
     """Settings of a generation."""
 
-    max_new_tokens: Annotated[int, Ge(0)]
+    max_new_tokens: Whole
     """Maximum number of tokens to write after each prompt."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How to draw each token."""
-    seed: Annotated[int, Ge(0)] = 1
+    seed: Seed = 1
     """The same seed gives the same tokens."""
     stop_ids: tuple[int, ...] = ()
     """A row ends with the first of these tokens."""
-    vocab_size: Annotated[int, Ge(1)] | None = None
+    vocab_size: Count | None = None
     """Draw ids below it only: embeddings may have more rows than the tokenizer has tokens. None: any of the model's."""

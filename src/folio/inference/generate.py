@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Unpack, overload
 
 from folio.config import from_table
-from folio.errors import UserError
+from folio.errors import FolioWarning, UserError
 from folio.inference.chat import check_chat_tokens
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
@@ -65,14 +66,15 @@ def generate(
             `repetition_penalty`.
 
     Returns:
-        The continuation without the prompt, or a list of continuations.
+        The continuation without the prompt, or a list of continuations. Of a prompt longer than the model's context the
+        last tokens are read, with a warning.
 
     Raises:
         UserError: for a character that the tokenizer does not know, an unknown setting, or one out of range.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     config = _generation("generate", max_new_tokens, seed, tokenizer.end_ids, sampling)
-    ids = [tokenizer.prompt(each) for each in prompts]
+    ids = [_read(each, model, tokenizer) for each in prompts]
     texts = [""] * len(prompts)
     for pieces in stream_text(Engine(model), tokenizer, ids, config, _strings(stop)):
         texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
@@ -91,7 +93,7 @@ def stream(
 ) -> Iterator[str]:
     """Continue a text, yielding it in pieces as they become readable. Arguments and errors are those of `generate`."""
     config = _generation("stream", max_new_tokens, seed, tokenizer.end_ids, sampling)
-    steps = stream_text(Engine(model), tokenizer, [tokenizer.prompt(prompt)], config, _strings(stop))
+    steps = stream_text(Engine(model), tokenizer, [_read(prompt, model, tokenizer)], config, _strings(stop))
     return (piece for (piece,) in steps if piece)
 
 
@@ -132,6 +134,19 @@ def chat(
     config = _generation("chat", min(max_new_tokens, room), seed, [end], {"temperature": 0.8, **sampling})
     steps = stream_text(Engine(model), tokenizer, [ids], config, _strings(stop))
     return "".join(piece for (piece,) in steps)
+
+
+def _read(prompt: str, model: GPT, tokenizer: Tokenizer) -> list[int]:
+    """Return the ids of a prompt. Warns where the model cannot read all of them at once."""
+    ids, block_size = tokenizer.prompt(prompt), model.config.block_size
+    if len(ids) > block_size:
+        warnings.warn(
+            f"the model reads {block_size:,} tokens at once: it does not see the first {len(ids) - block_size:,} of the "
+            f"prompt's {len(ids):,}.",
+            FolioWarning,
+            stacklevel=3,
+        )
+    return ids
 
 
 def _generation(

@@ -9,28 +9,37 @@ from typing import Annotated, TypedDict
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from torch import Tensor
 
-from folio.config import Count, NonNegative, Positive, Settings
+from folio.config import Count, Decay, Factor, Settings
 from folio.hashing import hash64, uniform
+
+GREEDY = 1e-9
+"""At temperatures below, all other tokens have probability 0: two scores of float32 that differ at all do so by more than
+a million times this, or neither is the highest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(Settings):
     """How to draw each token from the model's scores."""
 
-    temperature: NonNegative = 1.0
+    temperature: Annotated[float, Ge(0), Le(10**6)] = 1.0
     """Divides the scores: below 1 likely tokens get likelier, above 1 less so; 0 always takes the likeliest."""
     top_k: Count | None = None
     """Draw from the k likeliest tokens only."""
     top_p: Annotated[float, Gt(0), Le(1)] = 1.0
     """Draw from the fewest tokens that together have this probability (nucleus; Holtzman et al., 2020)."""
-    min_p: Annotated[float, Ge(0), Lt(1)] = 0.0
+    min_p: Decay = 0.0
     """Draw from tokens at least this fraction as likely as the likeliest (Nguyen et al., 2024)."""
-    repetition_penalty: Positive = 1.0
+    repetition_penalty: Factor = 1.0
     """Above 1, tokens that the row has already seen become less likely (CTRL; Keskar et al., 2019)."""
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.temperature < GREEDY
 
 
 class SamplingKeywords(TypedDict, total=False):
@@ -67,7 +76,7 @@ class Sampler:
         vocab_size: int,
         device: torch.device,
     ) -> None:
-        self._temperature = config.temperature or 1.0
+        self._temperature = 1.0 if config.is_greedy else config.temperature
         self._penalty = config.repetition_penalty
         self._vocab_size = vocab_size
         self._seen = _seen(prompts, vocab_size, device) if config.repetition_penalty != 1 else None
@@ -79,7 +88,7 @@ class Sampler:
         """Draw a token for each row.
 
         logits: (B, V) of any precision. Returns tokens (B) int64 and logprobs (B) float32. A token's log-probability
-        is that under the model at the given temperature (1 if that is 0), before penalty, top_k, top_p and min_p:
+        is that under the model at the given temperature (1 if greedy), before penalty, top_k, top_p and min_p:
         log pi(token) of the policy that reinforcement learning improves.
         """
         logits = logits.float()
@@ -155,7 +164,7 @@ Candidates = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 def _candidates(config: SamplingConfig, vocab_size: int) -> Candidates:
     """Return what chooses the tokens to look at: the likeliest first where a filter needs that order."""
-    if config.temperature == 0:
+    if config.is_greedy:
         return lambda logits: _pair(logits.max(-1, keepdim=True))
     if config.top_k is None and config.top_p == 1 and config.min_p == 0:
         return lambda logits: (logits, None)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from folio.config import Count, NonNegative, Positive, Seed, Settings
+from folio.config import Count, Factor, Few, Many, NonNegative, Seed, Settings
 from folio.errors import UserError
 from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
@@ -27,19 +27,19 @@ class RolloutConfig(Settings):
 
     rollouts: Count = 40
     """Number of rollouts."""
-    rollout_size: Count = 64
+    rollout_size: Many = 64
     """Answers in a rollout."""
-    group_size: Count = 1
+    group_size: Many = 1
     """Answers to the same prompt, which is then read only once; must divide rollout_size."""
-    minibatch_size: Count = 64
+    minibatch_size: Many = 64
     """Answers per optimizer step."""
-    micro_batch_size: Count = 8
+    micro_batch_size: Many = 8
     """Answers per forward pass; fewer need less memory and change nothing else."""
-    epochs: Count = 1
+    epochs: Few = 1
     """Passes over each rollout."""
     max_new_tokens: Count = 120
     """Maximum number of tokens in an answer."""
-    temperature: Positive = 1.0
+    temperature: Factor = 1.0
     """Temperature of the sampling, and so of the distribution that is improved."""
     missing_stop_penalty: NonNegative = 1.0
     """Subtracted from the reward of an answer that did not end by itself."""

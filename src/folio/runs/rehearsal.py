@@ -6,14 +6,13 @@ import copy
 import time
 from dataclasses import dataclass, replace
 
-import torch
 from rich.console import Console
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from folio.activity import activity
 from folio.checkpoint import random_state, restore_random_state
-from folio.errors import UserError
+from folio.errors import UserError, is_out_of_memory
 from folio.evaluation.loss import HeldOut
 from folio.runs.budget import EVALUATIONS
 from folio.runs.state import Training
@@ -76,8 +75,8 @@ def _timed_step(training: Training) -> float:
         seconds = [report.seconds for report in twin.reports()]
     except NonFiniteLossError as error:
         raise diverged(error, "nothing has been written yet") from None
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
             raise UserError(
                 f"A step of {training.plan.micro_batch_size} sequences does not fit into memory: "
                 "make --micro-batch-size smaller, or the model."

@@ -11,7 +11,7 @@ from rich.console import Console
 from folio import __version__
 from folio.checkpoint import newest_valid, saved_steps
 from folio.config import to_table
-from folio.errors import UserError
+from folio.errors import UserError, is_out_of_memory
 from folio.files import WriteError, damage, keep_before
 from folio.rl.rewards import RewardError
 from folio.runs.budget import EVALUATIONS
@@ -135,3 +135,13 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         checkpoint, _ = newest_valid(run.checkpoints)
         kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
         raise diverged(error, kept) from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        run.set_status("interrupted")
+        checkpoint, _ = newest_valid(run.checkpoints)
+        kept = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
+        raise UserError(
+            f"Memory ran out. {kept}: close other programs and resume with --resume, or begin another --run with a "
+            "smaller --micro-batch-size."
+        ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from folio.checkpoint import newest_valid
-from folio.config import Count, Positive, Settings
+from folio.config import Count, Positive, Settings, Source
 from folio.data.characters import require_known
 from folio.data.known import find_prompts
 from folio.data.prompts import PromptMessages, sample_questions, texts_of
@@ -37,10 +37,10 @@ from folio.training.plan import Plan
 class PromptsConfig(Settings):
     """Where prompts are read from."""
 
-    data: str = "shakespeare"
+    data: Source = "shakespeare"
     """Prompts: a .jsonl, .json, .csv or .parquet file with `prompt` or `messages` in each row, a folder of them, or a
     dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare takes the plays' speeches, arithmetic sums, gsm8k word problems."""
-    validation: str | None = None
+    validation: Source | None = None
     """Held-out prompts, in the same form; by default the files of a folder that are named so, or else a tenth of the data."""
     validation_prompts: Count = 64
     """Number of held-out prompts that are answered in each evaluation."""
@@ -50,11 +50,11 @@ class PromptsConfig(Settings):
 class RewardsConfig(Settings):
     """Where rewards come from."""
 
-    reward: tuple[str, ...] = ()
+    reward: tuple[Source, ...] = ()
     """Reward sources: runs or directories of reward models, and functions, as file.py:name; each may have a weight, as
     in file.py:name=0.5. A function gets prompt and completion, and returns a number; further parameters are columns of
     the prompts."""
-    gold: tuple[str, ...] = ()
+    gold: tuple[Source, ...] = ()
     """Gold reward sources, in the same form: evaluated, never learned from."""
     reward_seconds: Positive = 10.0
     """Time limit of a reward function for one completion. Each runs in a process of its own."""

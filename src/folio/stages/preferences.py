@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from folio.batch import Completions
-from folio.config import Settings
+from folio.config import Settings, Source
 from folio.data.characters import require_known
 from folio.data.preferences import PREFERENCES, Pair, Preference, fitting_pairs, pair_batch, texts_of
 from folio.data.records import Parts, find_parts
@@ -35,10 +35,10 @@ VALIDATION_PAIRS = 32
 class PreferencesConfig(Settings):
     """Where preferences are read from."""
 
-    data: str | None = None
+    data: Source | None = None
     """Preferences: a .jsonl, .json, .csv or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
     them, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out."""
-    validation: str | None = None
+    validation: Source | None = None
     """Held-out preferences, in the same form; by default the files of a folder that are named so, or else a tenth of the
     data."""
 

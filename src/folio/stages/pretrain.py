@@ -16,7 +16,7 @@ from torch import Tensor
 
 from folio.activity import activity
 from folio.checkpoint import newest_valid
-from folio.config import Count, Seed, Settings, from_table
+from folio.config import Count, Many, Seed, Settings, Source, from_table
 from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, spread_windows, validation_windows
 from folio.evaluation.loss import HeldOut
@@ -40,7 +40,7 @@ from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import Accumulated
 from folio.training.optimizer import OptimizerConfig, build_optimizers
-from folio.training.plan import Plan, SizeConfig, choose_plan, explain_plan, most_steps
+from folio.training.plan import Plan, SizeConfig, choose_plan, explain_plan, most_steps, require_memory
 from folio.training.schedule import ScheduleConfig
 from folio.training.task import Task
 
@@ -58,15 +58,15 @@ WORTH_COMPILING = 150.0
 class PretrainRunConfig(Settings):
     """Settings of `folio pretrain`."""
 
-    data: str = "shakespeare"
+    data: Source = "shakespeare"
     """A text: shakespeare, arithmetic, a .txt or .md file, .jsonl, .json, .csv or .parquet with a `text` in each row, or a
     folder of them."""
-    validation: str | None = None
+    validation: Source | None = None
     """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
     data."""
     tokenizer: Literal["char", "bpe"] = "char"
     """Tokens are characters, or pieces of words that are frequent in the text (byte-level BPE)."""
-    vocab_size: Count = 4096
+    vocab_size: Many = 4096
     """Maximum vocabulary size of bpe. With char it is the number of characters in the text."""
     output: RunConfig = field(default_factory=RunConfig)
     seed: Seed = 1
@@ -225,6 +225,7 @@ def new_plan(config: PretrainRunConfig, runtime: Runtime, text: TokenizedText, e
         free_memory=0.8 * available_memory(runtime.device),
         device_type=runtime.device.type,
     )
+    require_memory(plan, available_memory(runtime.device))
     architecture.write(plan.model, {})  # raises now, not at the first save, if it cannot be saved
     return plan
 

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from folio.checkpoint import newest_valid
-from folio.config import Settings
+from folio.config import Settings, Source
 from folio.data.characters import require_known
 from folio.data.conversations import Conversation, Example, batch_of, fitting_examples, pack, texts_of
 from folio.data.known import find_conversations
@@ -48,11 +48,11 @@ class SFTRunConfig(Settings):
 
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare")
     """Model to start from: a run, a checkpoint in it, or any model directory. Or a recipe."""
-    data: str = "shakespeare"
+    data: Source = "shakespeare"
     """Conversations: a .jsonl, .json, .csv or .parquet file, a folder of them, or a dataset of the Hugging Face Hub as
     OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare makes them of the plays' speeches,
     arithmetic of worked sums, gsm8k are word problems."""
-    validation: str | None = None
+    validation: Source | None = None
     """Held-out conversations, in the same form; by default the files of a folder that are named so, or else a tenth of
     the data."""
     output: RunConfig = field(default_factory=RunConfig)

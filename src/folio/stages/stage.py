@@ -132,6 +132,10 @@ class Stage(Generic[ConfigT, DataT]):
         with run.owned():
             if run.exists:
                 config = stored_config(run, config, stage=self.name, resume=config.output.resume)
+            elif config.output.resume:
+                console.print(
+                    f"{run.path}: there is no run to resume yet, so this begins one.", soft_wrap=True
+                )
             if run.exists and is_done(run):
                 if not run.is_old(run.read_info()):  # older versions made other digests
                     require_same(self.read(config), run)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge, Lt
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from folio.config import NonNegative, Positive, Settings
+from folio.config import Decay, NonNegative, Positive, Settings
 from folio.model.transformer import Transformer
 from folio.training.muon import Muon
-
-Momentum = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +28,11 @@ class OptimizerConfig(Settings):
     """Learning rate of the output head and the norms."""
     weight_decay: NonNegative = 0.0
     """Decoupled weight decay of the matrices inside the blocks."""
-    momentum: Momentum = 0.95
+    momentum: Decay = 0.95
     """Momentum of Muon."""
-    beta1: Momentum = 0.8
+    beta1: Decay = 0.8
     """Decay of AdamW's first moment."""
-    beta2: Momentum = 0.95
+    beta2: Decay = 0.95
     """Decay of AdamW's second moment."""
     eps: Positive = 1e-8
     """AdamW epsilon."""

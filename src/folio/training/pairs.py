@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from folio.config import Count, Positive, Seed, Settings
+from folio.config import Many, Positive, Seed, Settings
 from folio.data.preferences import Pair, PairBatches
 from folio.model.transformer import Transformer
 from folio.training.loop import Accumulated, LossFunction
@@ -21,7 +21,7 @@ class PairsConfig(Settings):
 
     epochs: Positive = 1.0
     """Passes over the pairs; more than one, and they are memorized."""
-    micro_batch_size: Count = 8
+    micro_batch_size: Many = 8
     """Pairs per forward pass; each optimizer step is one of them."""
     seed: Seed = 1
     """Seed of the order of the pairs; in `folio reward` also of the new head's weights."""

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Ge, Lt
-
-from folio.config import Count, Settings
+from folio.config import Count, Decay, Few, Many, Settings
 from folio.errors import UserError
 from folio.model.config import GPTConfig
 
@@ -24,6 +21,8 @@ TOKENS_PER_STEP = {"cpu": 2048, "mps": 8192, "cuda": 32768}
 """By device: small steps learn more per token, large ones keep a GPU busy. Only the value for the CPU was measured."""
 MLP_WIDTHS = {"swiglu": 8 / 3, "gelu": 4.0, "gelu_exact": 4.0}
 """Hidden size of a feed-forward layer as a multiple of the width C; both give 8 C^2 parameters."""
+DOUBT = 2
+"""How many times too high the estimate of the memory may be: sizes that need more than this are refused."""
 MAX_BLOCK_SIZE = 256
 MAX_EPOCHS = 40
 """Maximum number of epochs, whatever the time limit; more would memorize the text."""
@@ -33,21 +32,21 @@ MAX_EPOCHS = 40
 class SizeConfig(Settings):
     """Sizes of model and batch; those not given are chosen from the text, the machine and the time limit."""
 
-    n_layer: Count | None = None
+    n_layer: Few | None = None
     """Transformer blocks."""
-    n_head: Count | None = None
+    n_head: Few | None = None
     """Query heads of each block."""
-    n_kv_head: Count | None = None
+    n_kv_head: Few | None = None
     """Key and value heads of each block; fewer than n_head is grouped-query attention."""
-    n_embd: Count | None = None
+    n_embd: Many | None = None
     """Width of the residual stream."""
-    mlp_size: Count | None = None
+    mlp_size: Many | None = None
     """Width inside the feed-forward layers."""
-    block_size: Count | None = None
+    block_size: Many | None = None
     """Context length in tokens."""
-    dropout: Annotated[float, Ge(0), Lt(1)] | None = None
+    dropout: Decay | None = None
     """Dropout on the residual stream."""
-    micro_batch_size: Count | None = None
+    micro_batch_size: Many | None = None
     """Sequences per forward pass; fewer need less memory."""
     tokens_per_step: Count | None = None
     """Tokens per optimizer step, in several micro-batches if necessary."""
@@ -143,6 +142,17 @@ def choose_plan(
     while size.micro_batch_size is None and plan().memory() > free_memory and micro_batch_size > 1:
         micro_batch_size = math.ceil(micro_batch_size / 2)
     return plan()
+
+
+def require_memory(plan: Plan, free_memory: float) -> None:
+    """Raise UserError for sizes that need far more memory than is free, in bytes."""
+    if plan.memory() > DOUBT * free_memory:
+        model = plan.model
+        raise UserError(
+            f"these sizes need about {plan.memory() / 1e9:,.1f} GB of memory, and {free_memory / 1e9:,.1f} GB are free: make "
+            f"the model (n_layer {model.n_layer:,}, n_embd {model.n_embd:,}, vocab_size {model.vocab_size:,}) smaller, or "
+            f"micro_batch_size ({plan.micro_batch_size:,}) or block_size ({model.block_size:,})."
+        )
 
 
 def explain_plan(size: SizeConfig, plan: Plan, n_train: int, seconds: float) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Ge
-
-from folio.config import Fraction, Settings
+from folio.config import Fraction, Settings, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(Settings):
     """Linear warmup, constant rate, linear decay: a trapezoid (Hägele et al., 2024)."""
 
-    warmup_steps: Annotated[int, Ge(0)] = 10
+    warmup_steps: Whole = 10
     """Steps over which the learning rate rises from near 0, at most a tenth of the run."""
     decay_fraction: Fraction = 0.6
     """Share of the run, at its end, over which the learning rate falls linearly."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
-from folio.config import Count, Positive, Seed, Settings, from_table
+from folio.config import Many, Positive, Seed, Settings, from_table
 from folio.data.conversations import PackedConversations, PackedRow, packed_rows
+from folio.errors import FolioWarning
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.tokenizer.protocol import Tokenizer
@@ -26,9 +28,9 @@ class SFTConfig(Settings):
 
     epochs: Positive = 1.0
     """Passes over the conversations."""
-    block_size: Annotated[int, Ge(2)] | None = None
+    block_size: Annotated[int, Ge(2), Le(2**20)] | None = None
     """Tokens at most in a row, and so in a conversation; by default the model's context. Fewer need less memory."""
-    micro_batch_size: Count = 8
+    micro_batch_size: Many = 8
     """Rows per forward pass; each optimizer step is one of them."""
     seed: Seed = 1
     """Seed of the order of the conversations, and of dropout."""
@@ -40,8 +42,15 @@ class SFTConfig(Settings):
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(decay_fraction=1.0))
 
     def row_size(self, model: GPT) -> int:
-        """Return the tokens in a row for this model, at most its context."""
-        return min(self.block_size or model.config.block_size, model.config.block_size)
+        """Return the tokens in a row for this model, at most its context. Warns where more are asked for."""
+        context = model.config.block_size
+        if self.block_size is not None and self.block_size > context:
+            warnings.warn(
+                f"block_size is {self.block_size:,}, and the model's context {context:,} tokens: that is what a row gets.",
+                FolioWarning,
+                stacklevel=2,
+            )
+        return min(self.block_size or context, context)
 
     def steps(self, n_rows: int) -> int:
         """Return the optimizer steps for so many rows."""
