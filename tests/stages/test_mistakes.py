@@ -140,7 +140,7 @@ def test_a_recipe_that_is_not_there(folio: Folio, texts):
 def test_a_broken_reference(folio: Folio, texts):
     Path("mine.toml").write_text("")
     Path("mine.reference.json").write_text("{")
-    assert "mine.reference.json is not a reference" in folio("pretrain", "mine.toml").mistake
+    assert "It is not a reference" in folio("pretrain", "mine.toml").mistake
 
 
 HOLD = """
