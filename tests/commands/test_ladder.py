@@ -11,6 +11,7 @@ from folio.commands.ladder import FULL, LECTURE_LOSSES, LadderConfig, size_of
 from folio.files import read_lines
 from folio.lecture.ladder import LADDER, LAPTOP, LECTURE
 from folio.report.ladder import TABLE_WIDTH, Result, Row, show_ladder
+from folio.runs.directory import RunDirectory
 
 FIELDS = ["rung", "added", "parameters", "val_loss", "seconds", "lecture_loss"]
 SMALL = ("--n-embd", "8", "--n-head", "2", "--n-layer", "1", "--block-size", "4", "--batch-size", "2")
@@ -164,8 +165,7 @@ def test_results_cut_off_by_a_kill_are_measured_again(climb, run, table):
     results = run / "results.jsonl"
     whole = results.read_bytes()
     results.write_bytes(whole[:-40])
-    info = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**info, "status": "running"}))
+    RunDirectory(run).set_status("running")
     assert climb("--resume").code == 0
     assert [row["rung"] for row in table()] == ["bigram", "position"]
     assert [line["rung"] for line in read_lines(results)] == ["bigram", "position"]
@@ -179,9 +179,9 @@ def test_results_that_are_gone_are_told(climb, run):
 
 def test_losses_of_other_sizes_do_not_mix(climb, run):
     climb("--rungs", "bigram")
-    info = json.loads((run / "run.json").read_text())
-    info["plan"]["bigram"]["steps"] += 1
-    (run / "run.json").write_text(json.dumps({**info, "status": "interrupted"}))
+    plan = RunDirectory(run).read_info()["plan"]
+    plan["bigram"]["steps"] += 1
+    RunDirectory(run).set_status("interrupted", plan=plan)
     assert "other sizes" in climb("--rungs", "bigram", "--resume").mistake
 
 

@@ -163,7 +163,7 @@ def test_a_mistyped_recipe_is_told(folio: Folio, texts):
 def test_a_broken_reference(folio: Folio, texts):
     Path("mine.toml").write_text("")
     Path("mine.reference.json").write_text("{")
-    assert "mine.reference.json is not a reference" in folio("pretrain", "mine.toml").mistake
+    assert "It is not a reference" in folio("pretrain", "mine.toml").mistake
 
 
 HOLD = """
