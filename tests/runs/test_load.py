@@ -110,7 +110,7 @@ def test_it_is_taught_and_what_comes_out_is_open_to_all(tune, folio, run, monkey
     monkeypatch.setattr("sys.stdin", io.StringIO("the cat\n"))
     chat = folio("chat", run, "--tokens", 4)
     assert (chat.code, chat.err) == (0, "")
-    assert folio("sample", run, "--tokens", 4).code == 0
+    assert folio("sample", run, "--prompt", "the cat", "--tokens", 4).code == 0
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_tokens_it_has(tune, foreign, run):

@@ -1,11 +1,12 @@
 """Sizes, a text and an outcome, for tiny runs through the command line."""
 
-import json
 import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from folio.runs.directory import RunDirectory
 
 STEPS = 20
 TINY = (
@@ -47,6 +48,6 @@ Folio = Callable[..., Outcome]
 def answering(run: Path, copy: Path) -> Path:
     """Copy a run, as one whose model was taught to answer; the weights stay."""
     shutil.copytree(run, copy)
-    info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
-    (copy / "run.json").write_text(json.dumps({**info, "stage": "sft"}), encoding="utf-8")
+    made = RunDirectory(copy)
+    made.write_info({**made.read_info(), "stage": "sft"})
     return copy

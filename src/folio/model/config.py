@@ -73,7 +73,7 @@ class GPTConfig(Settings):
     norm: Literal["rms_norm", "layer_norm"] = "rms_norm"
     norm_eps: Positive = 1e-6
     position: Literal["rotary", "learned"] = "rotary"
-    rope_theta: Positive = 10_000.0
+    rope_theta: Annotated[float, bounds.Ge(1), bounds.Le(10**12)] = 10_000.0
     """Base of the rotary wavelengths (Su et al., 2021)."""
     rope_scaling: RopeScaling | None = None
     """Rotary positions for a context that was made longer after training."""
