@@ -71,7 +71,7 @@ def test_nothing_happens_before_the_first_report_is_asked_for():
         ({"rolouts": 2}, "grpo: unknown key rolouts. Did you mean rollouts?"),
         ({"group_size": 1}, "group_size is 1: it must be at least 2"),
         ({"group_size": 3}, "rollout_size .8. must be a multiple of group_size .3."),
-        ({"temperature": 0.0}, "temperature is 0.0: it must be above 0"),
+        ({"temperature": 0.0}, "temperature is 0.0: it must be at least 0.001"),
         ({"max_new_tokens": 32}, "none of 3 prompts leaves room"),
         ({"prompts": ["xyz"]}, "the prompt 'xyz'.*does not know 'x'"),
     ],
