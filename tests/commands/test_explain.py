@@ -285,7 +285,7 @@ def test_formulas_and_missing_letters_are_only_letters(folio, finished, tmp_path
         (["--text", ""], "--text is required"),
         (["--text", "☃☃"], "has never seen any of these characters"),
         (["--text", "the", "--layer", "2"], "layer is 2"),
-        (["--text", "the", "--layer", "-1"], "has layers 0 to 1"),
+        (["--text", "the", "--layer", "-1"], "layer is -1: it must be at least 0"),
         (["--text", "the", "--head", "2"], "head is 2"),
         (["--text", "the", "--top", "0"], "top is 0: it must be at least 1 and at most 100"),
         (["--text", "the", "--png", "look.jpg"], "must end in .png"),

@@ -230,7 +230,7 @@ def test_another_text_is_no_continuation(climb, run, text_file, monkeypatch):
 
 
 def test_a_diverging_rung_is_told(climb, run):
-    outcome = climb("--rungs", "residual", "--learning-rate", "1e30", "--steps", 50)
+    outcome = climb("--rungs", "residual", "--learning-rate", "1e6", "--steps", 50)
     assert "lower --learning-rate" in outcome.mistake
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
 

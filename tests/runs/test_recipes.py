@@ -93,3 +93,12 @@ def test_the_known_recipes_are_packaged_and_ones_own():
     make_recipe(Path("recipes/one"), stage="pretrain")
     assert set(packaged_recipes("*")) == {"arithmetic", "english", "english/gold", "math", "shakespeare"}
     assert known_recipes("pretrain") == f"arithmetic, english, shakespeare, {Path('recipes/one')}"
+
+
+def test_a_recipe_is_found_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    recipe = tmp_path / "mine" / "sft.toml"
+    recipe.write_text("")
+    assert take_recipe("sft", ["~/mine", "--epochs", "1"]) == (recipe, ["--epochs", "1"])

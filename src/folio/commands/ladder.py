@@ -73,8 +73,7 @@ class LadderConfig(Settings):
     data: Source = "shakespeare"
     """Text, as for folio pretrain: shakespeare, a file or a folder."""
     validation: Source | None = None
-    """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
-    data."""
+    """Validation text, in the same form; by default a folder's files of that name, or else a tenth of the data."""
     run: Path | None = None
     """Directory for the results; by default the first free one of runs/ladder, runs/ladder-2, ..."""
     resume: bool = False

@@ -24,7 +24,8 @@ def take_recipe(stage: str, arguments: Sequence[str]) -> tuple[Path | None, Sequ
 
 
 def find_recipes(path: Path) -> Path:
-    """Return `path` if it exists, else the packaged folder of that name if there is one, else `path`."""
+    """Return `path`, with `~` as the home folder, if it exists, else the packaged folder of that name if there is one, else `path`."""
+    path = Path(os.path.expanduser(path))
     if os.path.exists(path):
         return path
     return packaged_recipes("*").get(path.as_posix(), path)
