@@ -74,7 +74,7 @@ def test_the_better_answer_is_chosen(label, tmp_path):
     assert min(sides["chosen"], sides["rejected"]) > 0, (
         "the conversation's own answer is among those compared"
     )
-    assert len({record["rejected"] for record in records}) > 10, "the model's own answers differ"
+    assert len({record["rejected"] for record in records}) > 5, "the model's own answers differ"
 
 
 def test_what_it_makes_is_what_the_other_stages_read(label, folio, finished, tmp_path, run):

@@ -26,7 +26,7 @@ def test_a_gate_costs_no_weights(n_embd):
     [
         ({"n_layer": 0}, "n_layer is 0: it must be at least 1"),
         ({"vocab_size": -5}, "vocab_size is -5"),
-        ({"n_layer": 1_000_000}, "n_layer is 1000000: it must be at least 1 and at most 1000"),
+        ({"n_layer": 1_000_000}, "n_layer is 1000000: it must be at least 1 and at most 1,000"),
         ({"n_embd": 2**21}, "n_embd is 2097152"),
         ({"block_size": 2**25}, "block_size is 33554432"),
         ({"norm_eps": float("nan")}, "norm_eps is nan"),

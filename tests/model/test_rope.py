@@ -65,7 +65,7 @@ def test_what_is_written_is_read():
         (llama3(factor=float("nan")), "factor in rope_scaling is nan: it must be a number"),
         (llama3(factor=10**400), "factor in rope_scaling is 1000"),
         (llama3(factor=None), "factor in rope_scaling is None: it must be a number"),
-        (llama3(high_freq_factor=1), "the low one below the high one"),
+        (llama3(high_freq_factor=1), "must be below high_freq_factor"),
     ],
 )
 def test_what_folio_does_not_have_is_named(scaling, message):

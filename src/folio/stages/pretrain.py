@@ -192,6 +192,8 @@ def rehearsed(
     config: PretrainRunConfig, plan: Plan, runtime: Runtime, text: TokenizedText, console: Console
 ) -> tuple[Training, Rehearsal]:
     """Return a training of the planned sizes, and how long its steps and evaluations take."""
+    require_length(text.train, plan.model.block_size + 1, "The training text", text.tokenizer.unit)
+    require_length(text.validation, plan.model.block_size + 1, "The validation text", text.tokenizer.unit)
     evaluation = text.held_out(plan.model.block_size, plan.validation_windows)
     training = build(config, plan, runtime, text, evaluation)
     return training, rehearse(training, evaluation, console)
@@ -235,8 +237,6 @@ def build(
 ) -> Training:
     """Return a model of the planned sizes and the task of training it on a text."""
     tokenizer, block_size = text.tokenizer, plan.model.block_size
-    require_length(text.train, block_size + 1, "The training text", tokenizer.unit)
-    require_length(text.validation, block_size + 1, "The validation text", tokenizer.unit)
     torch.manual_seed(config.seed)
     model = GPT(plan.model)
     runtime.place(model)

@@ -179,13 +179,13 @@ class Every:
 
 @dataclass(frozen=True)
 class Spread:
-    """Run an action `times` times in a run, evenly spread, the last time after the last step."""
+    """Run an action at most `times` times in a run, at equal intervals, and after the last step."""
 
     times: int
     action: Action
 
     def is_due(self, step: int, last_step: int) -> bool:
-        return step * self.times // last_step > (step - 1) * self.times // last_step
+        return step % math.ceil(last_step / self.times) == 0 or step == last_step
 
 
 def fit(
