@@ -150,7 +150,7 @@ def test_a_reward_function_that_fails_can_be_mended(
     code, output = start(stage, "never", run, *flags)
     assert code == 2, output
     last = output.strip().splitlines()[-1]
-    assert last.startswith(f"folio: {function}:f raised AssertionError (no more) for the prompt ")
+    assert last.startswith(f"folio: {function}:f raised AssertionError (no more), for the prompt ")
     assert last.endswith("Fix it and resume with --resume: all that was learned is saved.")
     assert RunDirectory(run).read_info()["status"] == "interrupted"
     saved = [int(path.name[5:]) for path in saved_steps(run / "checkpoints")]
