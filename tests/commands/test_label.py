@@ -121,6 +121,21 @@ def test_a_longer_conversation_is_asked_up_to_its_first_answer(label, tmp_path):
     assert all(record["prompt"] == [SYSTEM, *turns("on")] for record in records)
 
 
+def test_a_judge_gets_the_columns_that_it_asks_for(label, tmp_path):
+    rows = [{"question": PROMPTS[i % 8], "answer": "mat", "wanted": "a"} for i in range(60)]
+    (tmp_path / "talk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judge = tmp_path / "judge.py"
+    judge.write_text("def f(prompt, completion, wanted):\n    return completion.count(wanted)\n")
+    assert label().code == 0
+    for record in made(tmp_path):
+        assert record["chosen"].count("a") > record["rejected"].count("a")
+    judge.write_text("def f(prompt, completion, unwanted):\n    return 1\n")
+    assert (
+        "asks for 'unwanted', a column that 60 of 60 prompts do not have"
+        in label("--out", tmp_path / "other").mistake
+    )
+
+
 def test_ties_are_left_out(label, tmp_path):
     make_function(tmp_path / "judge.py", "return len(completion)")
     label("--tie", 0.5)

@@ -223,6 +223,10 @@ MISTAKES = {
     "too slow": (["{folder}/slow.py:f"], "took more than 0.2 seconds"),
     "deaf": (["{folder}/deaf.py:f"], "took more than 0.2 seconds"),
     "leaves": (["{folder}/leaves.py:f"], "raised SystemExit"),
+    "in C": (["{folder}/in_c.py:f"], "took more than 0.2 seconds"),
+    "ends": (["{folder}/ends.py:f"], "ends.py:f ended its process (exit code 0), for the prompt"),
+    "no exception": (["{folder}/base.py:f"], "raised BaseException (odd), for the prompt"),
+    "asks for more": (["{folder}/asks.py:f"], "asks.py:f asks for 'answer', a column that 24 of 24 prompts do not have. Columns: prompt."),
 }  # fmt: skip
 BODIES = {
     "raises": "return 1 / 0",
@@ -231,6 +235,9 @@ BODIES = {
     "slow": "import time; time.sleep(60)",
     "deaf": "\n    try:\n        while True: pass\n    except Exception:\n        return 1",
     "leaves": "raise SystemExit",
+    "in_c": "return sum(range(2 * 10**12))",
+    "ends": "import os; os._exit(0)",
+    "base": "raise BaseException('odd')",
 }
 
 
@@ -241,6 +248,7 @@ def test_what_is_wrong_with_a_reward_is_told_in_one_line(
     for name, body in BODIES.items():
         make_function(tmp_path / f"{name}.py", body)
     (tmp_path / "value.py").write_text("f = 3\n")
+    (tmp_path / "asks.py").write_text("def f(prompt, completion, answer):\n    return 1\n")
     (tmp_path / "broken.py").write_text("def f(:\n")
     make_function(tmp_path / "share.py")
     make_prompts(tmp_path / "prompts.jsonl")
@@ -252,9 +260,30 @@ def test_what_is_wrong_with_a_reward_is_told_in_one_line(
     assert not run.exists()
 
 
-def test_a_reward_function_may_print(learn, tmp_path):
-    loud = f"{make_function(tmp_path / 'loud.py', 'print(chr(33)); return 1')}:f"
-    assert learn("grpo", "--reward", loud, "--rollouts", 1).code == 0
+def test_a_reward_function_may_print_and_fork(learn, run, tmp_path):
+    """Its child comes back from the function, too, and must not train."""
+    body = "print(chr(33), flush=True); os.fork() if hasattr(os, 'fork') else 0; return 1"
+    loud = make_function(tmp_path / "loud.py", body)
+    loud.write_text("import os\n" + loud.read_text())
+    outcome = learn("grpo", "--reward", f"{loud}:f", "--rollouts", 2)
+    assert outcome.code == 0, outcome.err
+    assert "!" not in outcome.out
+    steps = [record["step"] for record in read_lines(run / "metrics.jsonl")]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_reward_function_gets_the_columns_that_it_asks_for(learn, run, tmp_path):
+    """In training and in evaluation. Other answers in the data are other data."""
+    data = tmp_path / "problems.jsonl"
+    data.write_text('{"prompt": "cat", "answer": 3}\n{"prompt": "mat", "answer": 3}\n' * 8)
+    function = tmp_path / "asks.py"
+    function.write_text("def f(prompt, completion, answer, **columns):\n    return answer + len(columns)\n")
+    flags = ("--data", data, "--reward", f"{function}:f", "--rollouts", 1, "--missing-stop-penalty", 0)
+    assert learn("grpo", *flags).code == 0
+    record = read_lines(run / "metrics.jsonl")[-1]
+    assert (record["reward"], record["val_reward"]) == (3.0, 3.0)
+    data.write_text(data.read_text().replace("3", "4"))
+    assert "learned from other data" in learn("grpo", *flags).mistake
 
 
 def test_a_reward_model_is_no_policy_and_a_stranger_no_reward_model(
