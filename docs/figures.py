@@ -177,10 +177,19 @@ def sums() -> None:
         ]
         seconds = [f"{seed[stage]['processor']:.0f} s" for stage in ("pretrain", "sft", "grpo")]
         rows.append([str(seed["seed"]), *accuracies, *seconds])
-    after = ["after"]
     _table(
-        ["seed", "sampled", *after, "with the settings of `folio chat`", *after, "greedy", *after]
-        + ["pretrain", "sft", "grpo"],
+        [
+            "seed",
+            "sampled",
+            "after",
+            "with the settings of `folio chat`",
+            "after",
+            "greedy",
+            "after",
+            "pretrain",
+            "sft",
+            "grpo",
+        ],
         rows,
         numbers=9,
     )
@@ -207,8 +216,18 @@ def people() -> None:
             ]
         )
     _table(
-        ["set", "pairs: training, validation, test", "left out (over 512 tokens)", "test accuracy", "chance"]
-        + ["longer answer", "bag of tokens", "margin", "calibration error", "training"],
+        [
+            "set",
+            "pairs: training, validation, test",
+            "left out (over 512 tokens)",
+            "test accuracy",
+            "chance",
+            "longer answer",
+            "bag of tokens",
+            "margin",
+            "calibration error",
+            "training",
+        ],
         rows,
     )
 
