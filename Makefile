@@ -1,7 +1,7 @@
 # make demo    from Tiny Shakespeare to an assistant that you can talk with
 # make test    every test
 # make check   format, lint, types, import floors
-# make docs    fill in what the pages of the lecture take from the code and the benchmarks
+# make docs    fill in what pages take from the code and the benchmarks
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -20,7 +20,7 @@ check: .venv/installed-dev
 	$(BIN)/lint-imports
 
 docs: .venv/installed-dev
-	$(BIN)/cog -r -P -I docs -p "from fill import *" src/folio/lecture/pages/*.md benchmarks/ladder.md
+	$(BIN)/cog -r -P -I docs -p "from fill import *" $$(grep -rl --include='*.md' "\[\[\[cog" src docs benchmarks)
 
 format: .venv/installed-dev
 	$(BIN)/ruff format .

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -26,6 +27,7 @@ from folio.model.config import GPTConfig
 from folio.model.directory import save_model
 from folio.model.gpt import GPT
 from folio.runtime import choose_device, describe
+from support.measurements import add_measurement
 
 BATCH_SIZES = (1, 16)
 PROMPT_TOKENS = 20
@@ -38,6 +40,8 @@ class Arguments:
     """What to measure."""
 
     repeats: int = 5
+    write: bool = False
+    """Add the figures to decode_speed.json, from which `make docs` fills in benchmarks/README.md."""
 
 
 Writer = Callable[[Tensor], object]
@@ -96,12 +100,17 @@ def seconds(write: Writer, ids: Tensor) -> float:
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     model = random_model()
-    writers = {"folio": folio(model), "transformers": transformers(model), "no cache": without_cache(model)}
+    writers = {
+        "folio": folio(model),
+        "transformers": transformers(model),
+        "folio without a cache": without_cache(model),
+    }
     print(f"{describe(choose_device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(
         f"{model.n_parameters / 1e6:.1f}M parameters, {PROMPT_TOKENS}+{NEW_TOKENS} tokens, median of {arguments.repeats}"
     )
-    print(f"{'batch':>5}  {'writer':<12} {'ms/step':>8} {'tokens/s':>9} {'folio is faster by':>19}")
+    print(f"{'batch':>5}  {'writer':<22} {'ms/step':>8} {'tokens/s':>9} {'folio is faster by':>19}")
+    rows: list[dict[str, Any]] = []
     for batch_size in BATCH_SIZES:
         ids = torch.randint(model.config.vocab_size, (batch_size, PROMPT_TOKENS))
         times: dict[str, list[float]] = {name: [] for name in writers}
@@ -110,14 +119,25 @@ def main() -> None:
         for repeat in range(arguments.repeats):
             for name, write in writers.items():
                 # A batch without a cache takes half a minute; once shows what there is to see.
-                if name != "no cache" or batch_size == 1 or repeat == 0:
+                if name != "folio without a cache" or batch_size == 1 or repeat == 0:
                     times[name].append(seconds(write, ids))
         medians = {name: statistics.median(of) for name, of in times.items()}
         for name, median in medians.items():
             rate, ratio = batch_size * NEW_TOKENS / median, median / medians["folio"]
             print(
-                f"{batch_size:>5}  {name:<12} {1e3 * median / NEW_TOKENS:>8.2f} {rate:>9.0f} {ratio:>18.1f}x"
+                f"{batch_size:>5}  {name:<22} {1e3 * median / NEW_TOKENS:>8.2f} {rate:>9.0f} {ratio:>18.1f}x"
             )
+            rows.append(
+                {
+                    "batch_size": batch_size,
+                    "engine": name,
+                    "ms_per_step": round(1e3 * median / NEW_TOKENS, 2),
+                    "tokens_per_second": round(rate),
+                    "speedup": round(ratio, 2),
+                }
+            )
+    if arguments.write:
+        add_measurement(Path(__file__), rows, packages=("transformers",))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from folio.runs.load import find_model
 from folio.runtime import choose_device, describe
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.task import Task
+from support.measurements import add_measurement
 
 WARM_UP = 1
 """Steps of each, after the check, that are not counted."""
@@ -61,6 +62,8 @@ class Arguments:
     group_size: int = 8
     micro_batch_size: int = 8
     max_new_tokens: int = 120
+    write: bool = False
+    """Add the figures to grpo_speed.json, from which `make docs` fills in benchmarks/README.md."""
 
 
 @dataclass(frozen=True)
@@ -298,11 +301,32 @@ def measured(path: Path, settings: folio.GRPOConfig) -> dict[str, list[Step]]:
     return {name: steps[WARM_UP:] for name, steps in turns.steps.items()}
 
 
+def median_of(steps: Sequence[Step], of: str, part: str) -> float:
+    return statistics.median(getattr(step, of)[part] for step in steps)
+
+
+def rows_of(kl_coef: float, steps: Mapping[str, Sequence[Step]]) -> list[dict[str, Any]]:
+    """Return what is kept of a KL coefficient: the median speeds of each part, and their ratio."""
+    rows = []
+    for part in PARTS:
+        ours, theirs = (median_of(steps[name], "speeds", part) for name in ("folio", "TRL"))
+        rows.append(
+            {
+                "kl_coef": kl_coef,
+                "part": part,
+                "folio_tokens_per_second": round(ours),
+                "trl_tokens_per_second": round(theirs),
+                "speedup": round(ours / theirs, 2),
+            }
+        )
+    return rows
+
+
 def show(steps: Mapping[str, Sequence[Step]]) -> None:
     """Medians."""
 
     def median(name: str, of: str, part: str) -> float:
-        return statistics.median(getattr(step, of)[part] for step in steps[name])
+        return median_of(steps[name], of, part)
 
     print(
         f"{'':<18}"
@@ -339,9 +363,14 @@ def main() -> None:
         f"{arguments.rollout_size} answers, {arguments.group_size} to a prompt, at most {arguments.max_new_tokens} "
         f"tokens, micro-batches of {arguments.micro_batch_size}, medians of {arguments.rounds}"
     )
+    rows: list[dict[str, Any]] = []
     for kl_coef in arguments.kl_coefs:
         print(f"\nkl_coef {kl_coef:g}")
-        show(measured(arguments.model, folio_settings(arguments, kl_coef)))
+        steps = measured(arguments.model, folio_settings(arguments, kl_coef))
+        show(steps)
+        rows += rows_of(kl_coef, steps)
+    if arguments.write:
+        add_measurement(Path(__file__), rows, packages=("transformers", "trl"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -19,6 +21,7 @@ from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 from folio.runtime import choose_device, describe
 from folio.training.muon import Muon
+from support.measurements import add_measurement
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Arguments:
     """What to measure."""
 
     rounds: int = 15
+    write: bool = False
+    """Add the figures to muon_speed.json, from which `make docs` fills in benchmarks/README.md."""
 
 
 def matrices() -> list[torch.nn.Parameter]:
@@ -55,9 +60,15 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
     print(f"{describe(choose_device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     theirs = statistics.median(seconds["torch.optim.Muon"])
+    rows: list[dict[str, Any]] = []
     for name, measured in seconds.items():
         median = statistics.median(measured)
         print(f"{name:<18}{1e3 * median:7.1f} ms   {theirs / median:.2f}x")
+        rows.append(
+            {"optimizer": name, "ms_per_step": round(1e3 * median, 1), "speedup": round(theirs / median, 2)}
+        )
+    if arguments.write:
+        add_measurement(Path(__file__), rows)
 
 
 if __name__ == "__main__":

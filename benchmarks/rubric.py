@@ -3,25 +3,31 @@
     python benchmarks/rubric.py --model runs/shakespeare-sft
 
 The model answers every held-out prompt of the plays twice, at temperature 1 and with at most 120 tokens; each of its
-two answers meets the real reply, and the two meet each other.
+two answers meets the real reply, and the two meet each other. Writes benchmarks/rubric.json, from which `make docs` fills in
+the page.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from runpy import run_path
 from statistics import mean, pstdev
 
+import torch
 import tyro
 
+import folio
 from folio.config import PACKAGED_RECIPES
 from folio.data.known import find_conversations
 from folio.evaluation.preferences import longer_wins
 from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.load import load_for_chat
+from folio.runtime import choose_device, describe
 from folio.tokenizer.chat_template import Message, prompt_ids
 
 RUBRIC = run_path(str(PACKAGED_RECIPES / "shakespeare" / "rubric.py"))
@@ -48,21 +54,22 @@ BROKEN: dict[str, Callable[[str, str, random.Random], str]] = {
 
 
 def main(model: Path = Path("runs/shakespeare-sft"), seed: int = 1) -> None:
-    """Write, judge, and print."""
+    """Sample, judge, print, and write the figures of the page."""
     asked = held_out()
     real = [(prompt[-1]["content"], reply) for prompt, reply in asked]
     own, ends = answers(model, [prompt for prompt, _ in asked for _ in range(2)], seed)
     everything, whole = own + real, ends + [True] * len(real)
     scores = [RUBRIC["score"](*each) for each in everything]
     twos = [(i, i + 1) for i in range(0, len(own), 2)]
-    print("| | mean | sd |" + "".join(f" `{name}` |" for name in RUBRIC["CRITERIA"]))
-    print("|---|" + "---:|" * (2 + len(RUBRIC["CRITERIA"])))
-    print(row("real replies", real))
-    print(row("better of the model's two", [own[max(two, key=scores.__getitem__)] for two in twos]))
-    print(row("the model's", own))
-    print(row("the model's, truncated", [each for each, ended in zip(own, ends, strict=True) if not ended]))
-    for name in BROKEN:
-        print(row(name, broken(name, real)))
+    rows = [
+        row("real replies", real),
+        row("better of the model's two", [own[max(two, key=scores.__getitem__)] for two in twos]),
+        row("the model's", own),
+        row("the model's, truncated", [each for each, ended in zip(own, ends, strict=True) if not ended]),
+        *(row(name, broken(name, real)) for name in BROKEN),
+    ]
+    for each in rows:
+        print(each)
     real_wins = [scores[len(own) + i // 2] > scores[i] for i in range(len(own))]
     ties = [abs(scores[a] - scores[b]) <= TIE for a, b in twos]
     print(f"\nreal beats the model's to the same prompt: {mean(real_wins):.0%}")
@@ -71,13 +78,25 @@ def main(model: Path = Path("runs/shakespeare-sft"), seed: int = 1) -> None:
     both_whole = [(a, b) for a, b in twos if whole[a] and whole[b]]
     pairs = both_whole + [(a, b) for a, b in against if whole[b]]
     kinds = {"the model's two": twos, "both whole": both_whole, "and real with the model's, whole": pairs}
+    longer: dict[str, float] = {}
     for name, of in kinds.items():
         ordered = [sorted(pair, key=scores.__getitem__, reverse=True) for pair in of]
         apart = [(good, bad) for good, bad in ordered if scores[good] - scores[bad] > TIE]
         lengths = [(len(everything[good][1]), len(everything[bad][1])) for good, bad in apart]
-        print(
-            f"the longer wins where they are further apart, {name}: {longer_wins(lengths):.0%} of {len(apart)}"
-        )
+        longer[name] = round(longer_wins(lengths), 4)
+        print(f"the longer wins where they are further apart, {name}: {longer[name]:.0%} of {len(apart)}")
+    report = {
+        "folio": folio.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": describe(choose_device("cpu")),
+        "torch": torch.__version__,
+        "command": f"python benchmarks/rubric.py --model {model} --seed {seed}",
+        "rows": rows,
+        "real_wins": round(mean(real_wins), 4),
+        "ties": round(mean(ties), 4),
+        "longer_wins": longer,
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def held_out() -> list[tuple[list[Message], str]]:
@@ -112,12 +131,16 @@ def shuffled_in_place(text: str, dice: random.Random) -> str:
     return re.sub(WORD, lambda _: next(new), text)
 
 
-def row(name: str, judged: Sequence[tuple[str, str]]) -> str:
+def row(name: str, judged: Sequence[tuple[str, str]]) -> dict[str, str | float]:
     """Mean and standard deviation of the score, and the mean of each criterion where there is a word to judge."""
     scores = [RUBRIC["score"](*each) for each in judged]
     said = [each for each in judged if RUBRIC["words"](each[1])]
-    parts = [mean(criterion(*each) for each in said) for _, criterion in RUBRIC["CRITERIA"].values()]
-    return f"| {name} |" + "".join(f" {value:.2f} |" for value in (mean(scores), pstdev(scores), *parts))
+    means = {
+        criterion: mean(measure(*each) for each in said)
+        for criterion, (_, measure) in RUBRIC["CRITERIA"].items()
+    }
+    figures = {"mean": mean(scores), "sd": pstdev(scores)} | means
+    return {"answers": name} | {key: round(value, 4) for key, value in figures.items()}
 
 
 if __name__ == "__main__":

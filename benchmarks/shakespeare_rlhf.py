@@ -16,15 +16,19 @@ import json
 import math
 import statistics
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from folio import cli
+from folio import __version__, cli
 from folio.data.known import find_prompts
 from folio.evaluation.diversity import distinct_n
 from folio.files import read_lines
 from folio.model.gpt import GPT
+from folio.report.overoptimization import reward_curves
+from folio.report.rl_history import History
 from folio.rl.rewards import Sample, WeightedSum
 from folio.rl.rollouts import Prompt, RolloutSampler, sample_completions
 from folio.runs.directory import RunDirectory
@@ -54,19 +58,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-rlhf"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
-    results = {f"seed {seed}": one_seed(arguments.model, arguments.out, seed) for seed in arguments.seeds}
+    results: dict[str, Any] = {
+        "folio": __version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": "python benchmarks/shakespeare_rlhf.py",
+    }
+    results |= {f"seed {seed}": one_seed(arguments.model, arguments.out, seed) for seed in arguments.seeds}
     runtime = start_runtime(RuntimeConfig(compile="off"))
     results["hardware"] = {"machine": describe(runtime.device), "torch": torch.__version__}
+    results["kl_coefs"] = follow_kl(arguments.out, arguments.seeds[0])
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show([results[f"seed {seed}"] for seed in arguments.seeds])
-    follow_kl(arguments.out, arguments.seeds[0])
     if len(arguments.seeds) > 1:
         runs = [arguments.out / f"ppo-{seed}" for seed in arguments.seeds]
         draw(runs, DOCS / "ppo-seeds.png")
 
 
-def follow_kl(out: Path, seed: int) -> None:
-    """Run the same PPO with other prices for distance, and a picture of reward and gold reward against that distance."""
+def follow_kl(out: Path, seed: int) -> list[dict[str, float]]:
+    """Run the same PPO with other prices for distance, draw reward and gold reward against that distance, and return the
+    last evaluation of each run: gains in standard deviations of the answers at the start."""
     sft, reward = (out / f"{name}-{seed}" for name in ("sft", "reward"))
     runs = [out / f"ppo-{seed}"]
     for kl_coef in KL_COEFS:
@@ -74,6 +84,17 @@ def follow_kl(out: Path, seed: int) -> None:
         common = ("--kl-coef", str(kl_coef), "--seed", str(seed), "--resume")
         folio("ppo", RECIPES, sft, "--reward", reward, "--run", runs[-1], *common)
     folio("rl-report", *runs, "--png", DOCS / "ppo-kl.png")
+    curves = reward_curves([(run.name, History.from_run(RunDirectory(run))) for run in runs])
+    return [
+        {
+            "kl_coef": curve.history.setting("kl_coef", math.nan),
+            "kl": curve.kl[-1],
+            "reward_gain": curve.gains["val_reward"][-1],
+            "gold_gain": curve.gains["val_gold"][-1],
+            "distinct_2_of_64": curve.history.evaluations[-1]["val_distinct_2"],
+        }
+        for curve in curves
+    ]
 
 
 def folio(*words: str | Path) -> None:
@@ -178,14 +199,16 @@ class Measure:
         return samples
 
     def judged_by_rubric(self, samples: list[Sample], tokenizer: Tokenizer) -> dict[str, float]:
-        """Return the gold reward, and how much is said twice (of 64 answers, for it falls with their number)."""
+        """Return the gold reward, and how much is said twice: in all answers, and in the first 64, for it falls with their
+        number, and best of N has no more."""
         rubric: WeightedSum = load_rewards([RUBRIC], tokenizer, seconds=10)
         gold = rubric(samples)
-        texts = [sample.completion for sample in samples[:BEST_OF_PROMPTS]]
+        texts = [sample.completion for sample in samples]
         return {
             "gold": statistics.mean(gold),
             "gold_sd": statistics.pstdev(gold),
             "distinct_2": distinct_n(texts),
+            f"distinct_2_of_{BEST_OF_PROMPTS}": distinct_n(texts[:BEST_OF_PROMPTS]),
         }
 
 

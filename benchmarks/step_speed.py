@@ -11,12 +11,15 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
 
 import folio
 from folio.runtime import DTYPES, RuntimeConfig, describe, matmul_speed, start_runtime
+from support.measurements import add_measurement
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Arguments:
     rounds: int = 7
     steps_per_round: int = 5
     warmup: int = 3
+    write: bool = False
+    """Add the figures to step_speed.json, from which `make docs` fills in benchmarks/README.md."""
 
 
 def main() -> None:
@@ -63,9 +68,21 @@ def main() -> None:
     print(f"{describe(runtime.device)}; torch {torch.__version__}; {runtime}")
     print(f"{model.n_parameters:,} weights, {8 * 256:,} tokens a step")
     print(f"training step   {tokens_per_second:10,.0f} tokens/s   {flops / 1e9:8,.0f} GFLOP/s")
+    rows: list[dict[str, Any]] = [
+        {"what": "training step", "tokens_per_second": round(tokens_per_second), "gflops": round(flops / 1e9)}
+    ]
     for name, speeds in products.items():
         speed = statistics.median(speeds)
         print(f"{name:<16}{'':19}   {speed / 1e9:8,.0f} GFLOP/s   step at {flops / speed:.0%} of it")
+        rows.append(
+            {
+                "what": f"plain product, {name}",
+                "gflops": round(speed / 1e9),
+                "step_share": round(flops / speed, 3),
+            }
+        )
+    if arguments.write:
+        add_measurement(Path(__file__), rows)
 
 
 if __name__ == "__main__":

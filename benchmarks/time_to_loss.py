@@ -1,6 +1,6 @@
 """Measure the seconds of training until the validation loss of nanoGPT's GPU recipe is reached: val <= 1.4697.
 
-    python benchmarks/time_to_loss.py [--seeds 3] [--recipe shakespeare] [--write-reference]
+    python benchmarks/time_to_loss.py [--seeds 3] [--recipe shakespeare] [--write] [--write-reference]
 
 Each seed is one run of `folio pretrain` in a process of its own. Training seconds are those inside optimizer
 steps; compiling comes before the first of them, and evaluating, saving and sampling between them. The wall clock
@@ -17,12 +17,14 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from folio.files import read_lines
 from folio.runs.directory import RunDirectory
 from folio.runs.recipes import find_recipes
+from support.measurements import add_measurement
 
 TARGET = 1.4697
 LANDMARKS = {"the lecture, on a data-center GPU": 1.48, "nanoGPT, on a data-center GPU": 1.4697}
@@ -34,13 +36,17 @@ class Arguments:
 
     seeds: int = 3
     recipe: Path = Path("shakespeare")
+    write: bool = False
+    """Add the figures to time_to_loss.json, from which `make docs` fills in benchmarks/README.md."""
     write_reference: bool = False
+    """Keep the curves beside the recipe; later runs are compared with them."""
 
 
 def main() -> None:
     """Run, print a table, and keep the reference curves if asked to."""
     arguments = tyro.cli(Arguments, description=__doc__)
     curves, infos = [], []
+    rows: list[dict[str, Any]] = []
     print(
         f"{'seed':>4} {'to target':>10} {'training':>9} {'wall':>7} {'best val':>9} {'tokens/s':>9} {'memory':>8}"
     )
@@ -63,6 +69,17 @@ def main() -> None:
             f"{info['peak_memory'] / 1e9:5.2f} GB",
             flush=True,
         )
+        rows.append(
+            {
+                "seed": seed,
+                "seconds_to_target": round(reached[0]) if reached else None,
+                "training_seconds": round(last["train_seconds"]),
+                "wall_seconds": round(wall),
+                "best_val_loss": round(min(record["val_loss"] for record in evaluated), 4),
+                "tokens_per_second": round(last["tokens"] / last["train_seconds"]),
+                "memory_gb": round(info["peak_memory"] / 1e9, 2),
+            }
+        )
         curves.append([(record["step"] / info["plan"]["steps"], record["val_loss"]) for record in evaluated])
         infos.append(info)
     finals = [min(loss for _, loss in curve) for curve in curves]
@@ -70,6 +87,8 @@ def main() -> None:
     print(
         f"best val: mean {statistics.mean(finals):.4f}, standard deviation {spread:.4f}; {infos[0]['hardware']}"
     )
+    if arguments.write:
+        add_measurement(Path(__file__), rows)
     if arguments.write_reference:
         path = find_recipes(arguments.recipe) / "pretrain.reference.json"
         reference = {

@@ -1,4 +1,4 @@
-"""Fill in code and measured figures on the lecture's pages, from the source and from benchmarks/ladder.json.
+"""Fill in code and measured figures on pages, from the source and from the JSON files of benchmarks/ (figures.py).
 
 `make docs` runs cog (https://cog.readthedocs.io), which replaces each marked block with the output of the function that it
 names. A test fails if a page is out of date.
@@ -7,6 +7,8 @@ names. A test fails if a page is out of date.
 import ast
 import json
 from pathlib import Path
+
+from figures import *  # noqa: F403  (names for cog, which takes one import)
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "folio" / "lecture"

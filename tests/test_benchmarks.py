@@ -1,6 +1,9 @@
 """The benchmarks: they import, explain themselves, and use no private name of folio."""
 
 import ast
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py"))
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
 NEEDS = {"grpo_speed": "trl"}
 """Peers that are no development dependency."""
 
@@ -69,6 +73,28 @@ def test_what_a_private_name_is(source, found):
     assert private_names(source) == found
 
 
+def test_every_script_has_its_figures_and_all_figures_have_a_script():
+    assert [path.stem for path in sorted(BENCHMARKS.glob("*.json"))] == [script.stem for script in SCRIPTS]
+
+
+def test_measurements_say_where_and_how_they_were_made():
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in BENCHMARKS.glob("*_speed.json")]
+    for measurement in (each for measurements in found for each in measurements):
+        assert {"folio", "date", "machine", "threads", "command", "rows"} <= measurement.keys()
+
+
+def test_a_measurement_is_added_to_those_before(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("measurements", BENCHMARKS / "support" / "measurements.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["x.py", "--write", "--rounds", "2"])
+    for speed in (1, 2):
+        module.add_measurement(tmp_path / "x.py", [{"speed": speed}])
+    first, second = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    assert [first["rows"], second["rows"]] == [[{"speed": 1}], [{"speed": 2}]]
+    assert second["command"] == "python benchmarks/x.py --rounds 2"
+
+
 def test_every_script_has_help():
     """In one process: each would import torch anew."""
     scripts = [str(path) for path in SCRIPTS if find_spec(NEEDS.get(path.stem, "folio"))]
@@ -84,7 +110,15 @@ def test_every_script_has_help():
         "        raise AssertionError(f'{script} ran')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *scripts], check=False, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, *scripts],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(BENCHMARKS), os.environ.get("PYTHONPATH", ""))),
+        },
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("usage:") == len(scripts)

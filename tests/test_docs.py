@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cogapp import Cog
 
 from folio.cli import COMMANDS, find_command
 from folio.data.corpora import KNOWN_CORPORA, data_folders
@@ -93,6 +94,13 @@ def is_written(part: str) -> bool:
 def test_files_exist(page):
     named = [span.partition(": ")[0] for span in spans(page)]
     assert [name for name in named if is_file_name(name) and not is_known(name)] == []
+
+
+@each_page
+def test_code_and_figures_are_those_of_now(page):
+    """Where this fails, `make docs` fills them in again."""
+    given = ["cog", "--check", "-P", "-I", str(ROOT / "docs"), "-p", "from fill import *", str(page)]
+    assert Cog().main(given) == 0
 
 
 @each_page

@@ -1,4 +1,4 @@
-"""The pages of the lecture: complete, filled in, and every command on them runs."""
+"""The pages of the lecture: complete, and every command on them runs."""
 
 import re
 import shlex
@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cogapp import Cog
 
 from folio.lecture.ladder import LADDER
 
@@ -39,15 +38,6 @@ def test_every_rung_has_a_page_in_order():
     names.remove("averaging")  # what comes between position and single_head, and is no model by itself
     assert names == list(LADDER)
     assert [int(page.name[:2]) for page in PAGES] == list(range(1, len(PAGES) + 1))
-
-
-@pytest.mark.parametrize("page", FILLED, ids=lambda page: page.name)
-def test_code_and_figures_are_those_of_now(page):
-    """Where this fails, `make docs` fills them in again."""
-    assert (
-        Cog().main(["cog", "--check", "-P", "-I", str(ROOT / "docs"), "-p", "from fill import *", str(page)])
-        == 0
-    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
