@@ -20,15 +20,28 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "tests" / "support"))  # the tests kill processes and make tiny data in the same way
+sys.path.append(
+    str(ROOT / "tests" / "support")
+)  # the tests kill processes and make tiny data in the same way
 os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}  # before folio is imported, here or in the forks
 
 import tyro  # noqa: E402
-from commands import Workshop  # noqa: E402
+from damage import damage  # noqa: E402
+from disk import disk  # noqa: E402
+from flags import flags  # noqa: E402
 from kills import kills  # noqa: E402
+from readers import readers  # noqa: E402
 from trial import FAULTS, Part, Trial  # noqa: E402
 
-PARTS: dict[str, Part] = {"kills": kills}
+from commands import Workshop  # noqa: E402
+
+PARTS: dict[str, Part] = {
+    "damage": damage,
+    "flags": flags,
+    "kills": kills,
+    "disk": disk,
+    "readers": readers,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

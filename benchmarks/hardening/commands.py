@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processes import Outcome, run
 from killing import without_times
+from processes import Outcome, run
 from tiny import TINY, make_text
 from tiny_rl import PAIRS, POLICY, QUICK, make_function, make_pairs, make_prompts, make_talk
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from commands import STAGES, Workshop
 from file_operations import before_each, from_number
 from killing import die
 from processes import Outcome, run
 from trial import Fault, Trial, crash, trial
+
+from commands import STAGES, Workshop
 
 CHAINS = {False: 13, True: 2}
 """Runs of a stage, each killed up to three times; quick or not."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from commands import Workshop
 from processes import HANGS, Outcome
+
+from commands import Workshop
 
 Fault = Literal["traceback", "silent", "lost", "hang", "wrong"]
 FAULTS: dict[Fault, str] = {
