@@ -29,6 +29,7 @@ import tyro  # noqa: E402
 from damage import damage  # noqa: E402
 from disk import disk  # noqa: E402
 from flags import flags  # noqa: E402
+from inputs import inputs  # noqa: E402
 from kills import kills  # noqa: E402
 from readers import readers  # noqa: E402
 from trial import FAULTS, Part, Trial  # noqa: E402
@@ -36,6 +37,7 @@ from trial import FAULTS, Part, Trial  # noqa: E402
 from commands import Workshop  # noqa: E402
 
 PARTS: dict[str, Part] = {
+    "inputs": inputs,
     "damage": damage,
     "flags": flags,
     "kills": kills,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +16,18 @@ from commands import Workshop
 from folio.errors import UserError
 from folio.runs.load import find_model, load, load_for_inference, save
 
+PAUSE = 0.1
+"""Mean seconds between two replacements. Where none are left between them, a reader finds no version that stays."""
 READS = {False: 1000, True: 50}
 """Quick or not."""
 
 
 def replace(best: Path) -> None:
-    """Replace a model by itself, without end."""
+    """Replace a model by itself, without end, and at any moment of a read."""
     model, tokenizer = load(best)
+    chance = random.Random(1)
     while True:
+        time.sleep(chance.uniform(0, 2 * PAUSE))
         save(model, tokenizer, best)
 
 
