@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py"))
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SOURCES = sorted(FOLDER.rglob("*.py"))
+SCRIPTS = sorted([*FOLDER.glob("*.py"), *(path.parent for path in FOLDER.glob("*/__main__.py"))])
 NEEDS = {"grpo_speed": "trl"}
 """Peers that are no development dependency."""
 
@@ -46,7 +48,7 @@ def private_names(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SOURCES, ids=lambda script: script.stem)
 def test_no_private_names(script):
     assert private_names(script.read_text(encoding="utf-8")) == set()
 

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.util import Finalize
@@ -44,8 +45,11 @@ def limit_files(size: int) -> None:
     writer.stdin.close()
 
     def finish() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        null = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
-            os.close(stream)
+            os.dup2(null, stream)
         writer.wait()
 
     Finalize(None, finish, exitpriority=0)
