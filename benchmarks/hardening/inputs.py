@@ -38,6 +38,7 @@ RL = (
     "4",
     "--minibatch-size",
     "4",
+    *("--max-new-tokens", "4", "--validation-prompts", "2"),
     *QUICK,
 )
 
@@ -59,7 +60,8 @@ def case(kind: str, command: str, code: int, says: str = "", never: str = "Trace
 
 
 def with_flags(each: Case, flags: tuple[str, ...]) -> Case:
-    return Case(each.kind, (*each.command, *flags), each.code, each.says, each.never)
+    verb, *rest = each.command
+    return Case(each.kind, (verb, *flags, *rest), each.code, each.says, each.never)  # a later flag wins
 
 
 def grouped(flags: tuple[str, ...], *cases: Case) -> list[Case]:
@@ -84,7 +86,7 @@ CASES = [
         case("B10 a tokenizer of another library", "sample panic", 2, "tokenizer"),
         case("D a model that is not there", "sample nosuch", 2, "no such run"),
     ),
-    case("A8 a prompt beyond the context", f"sample base --tokens 4 --prompt {'a' * 60}", 0, "context|last"),
+    case("A8 a prompt beyond the context", f"sample base --tokens 4 --prompt {'a' * 60}", 0, "does not see the first 44"),
     *grouped(
         TRAIN,
         case("A3 a folder that is split", "pretrain --data split", 0, "valid"),
@@ -95,7 +97,6 @@ CASES = [
         case("B7 layers without end", "pretrain --data words.txt --n-layer 1000000", 2, "n_layer|n-layer"),
         case("B7 tokens per step without end", "pretrain --data words.txt --micro-batch-size 1" + "0" * 22, 2),
         case("B7 threads without end", "pretrain --data words.txt --threads 100000", 2, "threads"),
-        case("B9 a nested recipe", "pretrain nested.toml --data words.txt", 2, "nested"),
         case("C3 a text without spaces", "pretrain --data dna.txt --tokenizer bpe --vocab-size 300", 0),
         case("C6 a device", "pretrain --data /dev/zero", 2, "/dev/zero"),
         case("D escape sequences in a text", "pretrain --data escape.txt", 0, "", "\x1b]0;"),
@@ -105,8 +106,8 @@ CASES = [
         case("A1 a flipped base", "sft flipped/best --data talk.jsonl", 2, "best is damaged"),
         case("A6 NaN as an answer", "sft base --data nan.jsonl", 2, r"nan\.jsonl.*(line|row) 2"),
         case("A7 a system prompt beside the turns", "sft base --data system.jsonl", 2, "character"),
-        case("A7 a field that is not known", "sft base --data fields.jsonl", 2, "tools"),
-        case("A8 a context above the model's", "sft base --data talk.jsonl --block-size 4096", 2, "block_size|context"),
+        case("A7 a field that is not known", "sft base --data fields.jsonl", 0, "tools"),
+        case("A8 a context above the model's", "sft base --data talk.jsonl --block-size 4096", 0, "block_size|context|reads"),
         case("B1 a folder of everything", "sft base --data .", 2),
         case("B3 a base of NaN", "sft nan --data talk.jsonl", 2, "not finite|NaN"),
         case("B6 a folder of nothing", "sft base --data empty", 2, "empty"),
@@ -122,6 +123,7 @@ CASES = [
         case("B12 a hang at import", "ppo base --reward hangs.py:f --reward-seconds 2", 2, "hangs.py"),
         case("D a policy that is not there", "ppo nosuch --reward share.py:f", 2, "nosuch", "strive"),
     ),
+    case("B9 a nested recipe", "pretrain nested.toml --data words.txt", 2, "nested"),
     case("B1 what a base model is shown", "data show talk.jsonl --run base", 0),
     case("A11 lines of metrics that are damaged", "runs damaged", 0, "left out"),
     case("D an unknown command", "pretrian", 2, "Did you mean pretrain"),

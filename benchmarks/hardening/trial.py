@@ -18,8 +18,8 @@ FAULTS: dict[Fault, str] = {
     "hang": "no end within the time limit",
     "wrong": "another exit code, or other words, than are right",
 }
-WORDS = 600
-"""Characters of an output that are kept as evidence."""
+WORDS = 400
+"""Characters of the beginning and of the end of an output that are kept as evidence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +45,14 @@ def crash(outcome: Outcome) -> Fault | None:
 
 def trial(what: str, fault: Fault | None, outcome: Outcome, count: int = 1) -> Trial:
     """Return a trial with the end of its output as evidence, where it has a fault."""
-    return Trial(what=what, fault=fault, evidence=outcome.output[-WORDS:] if fault else "", count=count)
+    return Trial(
+        what=what,
+        fault=fault,
+        evidence=f"(exit code {outcome.code}) {shortened(outcome.output)}" if fault else "",
+        count=count,
+    )
+
+
+def shortened(text: str) -> str:
+    """Return the beginning and the end of a text."""
+    return text if len(text) <= 2 * WORDS else f"{text[:WORDS]} ... {text[-WORDS:]}"
