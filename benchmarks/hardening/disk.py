@@ -43,7 +43,7 @@ def limit_files(size: int) -> None:
     for stream in (1, 2):
         os.dup2(writer.stdin.fileno(), stream)
     writer.stdin.close()
-    sys.stdout, sys.stderr = (open(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))
+    sys.stdout, sys.stderr = (open(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))  # noqa: SIM115
 
     def finish() -> None:
         sys.stdout.flush()
