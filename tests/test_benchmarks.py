@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
+SOURCES = sorted(BENCHMARKS.rglob("*.py"))
+SCRIPTS = sorted([*BENCHMARKS.glob("*.py"), *(path.parent for path in BENCHMARKS.glob("*/__main__.py"))])
 NEEDS = {"grpo_speed": "trl"}
 """Peers that are no development dependency."""
 
@@ -50,7 +51,7 @@ def private_names(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SOURCES, ids=lambda script: script.stem)
 def test_no_private_names(script):
     assert private_names(script.read_text(encoding="utf-8")) == set()
 
