@@ -1,6 +1,6 @@
 """Measure what it costs to run a reward function in a process of its own: the Shakespeare rubric, here and in a worker.
 
-    python benchmarks/reward_worker.py
+    python benchmarks/reward_worker.py --write
 
 Batches of 64 replies, as in a rollout of folio ppo; both take turns. The rubric reads the plays before, in the first call.
 """
@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
@@ -18,6 +19,7 @@ from folio.data.known import speeches_and_replies
 from folio.rl.functions import LocalFunction, Row, load_function
 from folio.runs.recipes import find_recipe_file
 from folio.runs.worker import Worker
+from support.measurements import add_measurement
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class Arguments:
 
     batches: int = 50
     batch_size: int = 64
+    write: bool = False
+    """Add the figures to reward_worker.json, from which `make docs` fills in benchmarks/README.md."""
 
 
 def main(arguments: Arguments) -> None:
     """Print milliseconds per batch, and per start of a worker."""
     talks = speeches_and_replies().train
-    rows = [Row(talk[0]["content"], talk[1]["content"], {}) for talk in talks]
+    replies = [Row(talk[0]["content"], talk[1]["content"], {}) for talk in talks]
     spec = find_recipe_file("shakespeare/rubric.py:score")
     start = time.perf_counter()
     worker = Worker(spec, seconds=60.0)
@@ -42,7 +46,9 @@ def main(arguments: Arguments) -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(arguments.batches + 1):
-        batch = [rows[(number * arguments.batch_size + i) % len(rows)] for i in range(arguments.batch_size)]
+        batch = [
+            replies[(number * arguments.batch_size + i) % len(replies)] for i in range(arguments.batch_size)
+        ]
         rewards = []
         for name, function in functions.items():
             start = time.perf_counter()
@@ -50,8 +56,13 @@ def main(arguments: Arguments) -> None:
             times[name].append(1000 * (time.perf_counter() - start))
         assert rewards[0] == rewards[1]
     print(f"start of the worker, with its imports: {1000 * started:.0f} ms")
+    rows = [{"what": "start of the worker, once", "ms": round(1000 * started)}]
     for name, found in times.items():
-        print(f"{name}: {statistics.median(found[1:]):.2f} ms for {arguments.batch_size} replies")
+        median = statistics.median(found[1:])
+        print(f"{name}: {median:.2f} ms for {arguments.batch_size} replies")
+        rows.append({"what": f"{arguments.batch_size} replies {name}", "ms": round(median, 2)})
+    if arguments.write:
+        add_measurement(Path(__file__), rows)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "wall_seconds": ("wall", "{} s".format),
     "best_val_loss": ("best validation loss", "{:.4f}".format),
     "ms_per_step": ("ms per step", "{:g}".format),
+    "ms": ("ms", "{:g}".format),
     "tokens_per_second": ("tokens/s", "{:,}".format),
     "folio_tokens_per_second": ("folio, tokens/s", "{:,}".format),
     "trl_tokens_per_second": ("TRL, tokens/s", "{:,}".format),

@@ -80,9 +80,8 @@ def find_command(arguments: Sequence[str]) -> Callable[[Sequence[str]], None]:
         close = get_close_matches(arguments[0], COMMANDS, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Commands: {', '.join(COMMANDS)}."
         raise UserError(f"unknown command {arguments[0]!r}. {hint}")
-    with (
-        activity("Starting") if sys.stderr.isatty() else nullcontext()
-    ):  # PyTorch alone takes seconds to import
+    # PyTorch alone takes seconds to import.
+    with activity("Starting") if sys.stderr.isatty() else nullcontext():
         command: Callable[[Sequence[str]], None] = import_module(COMMANDS[arguments[0]][0]).main
     return command
 

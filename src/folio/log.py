@@ -13,11 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.segment import Segment
 from rich.text import Text
 
-from folio.activity import repeated
+from folio.activity import PLAIN_SECONDS, TERMINAL_SECONDS, repeated
 from folio.notices import printable
 
-PLAIN_SECONDS = 4.0
-"""Seconds between progress lines where there is no terminal."""
 LIVE_SECONDS = 0.1
 """Minimum seconds between redraws in a terminal; steps may be much shorter."""
 
@@ -101,7 +99,11 @@ class Progress:
     @contextmanager
     def shown(self) -> Iterator[Progress]:
         """Show the progress within the context."""
-        with self._live or nullcontext(), repeated(self._show_activity, 1.0), self.activity("working"):
+        with (
+            self._live or nullcontext(),
+            repeated(self._show_activity, TERMINAL_SECONDS),
+            self.activity("working"),
+        ):
             yield self
 
     @contextmanager
@@ -125,7 +127,7 @@ class Progress:
 
     def _show_activity(self) -> None:
         """Say what is being done if nothing was shown for some time."""
-        pause = PLAIN_SECONDS if self._live is None else 1.0
+        pause = PLAIN_SECONDS if self._live is None else TERMINAL_SECONDS
         if time.monotonic() - max(self._last_shown, self._since) >= pause:
             self._show(f"{self._doing} ... {time.monotonic() - self._since:.0f} s")
 

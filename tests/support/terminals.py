@@ -75,13 +75,15 @@ def in_terminal(*arguments: str, columns: int = 80, **environment: str) -> Itera
     termios = pytest.importorskip("termios")
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, columns))
+    # The workers of pytest-xdist have a COLUMNS, which would be taken for the width.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-c", OWN_TERMINAL, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        env={**os.environ, "TERM": "xterm", "PYTHONUTF8": "1", **environment},
+        env={**inherited, "TERM": "xterm", "PYTHONUTF8": "1", **environment},
     )
     os.close(slave)
     try:

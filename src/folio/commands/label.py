@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from folio.config import Count, Factor, NonNegative, Seed, Settings, Source, to_table
-from folio.data.conversations import Conversation
+from folio.data.conversations import JUDGED_CONVERSATIONS, Conversation
 from folio.data.known import find_conversations
 from folio.data.records import spread
 from folio.errors import UserError
@@ -81,7 +81,7 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         check_origin(out, origin)
         console.print(f"{out} already has these preferences.", soft_wrap=True)
         return
-    conversations = find_conversations(config.data, config.validation)
+    conversations = find_conversations(config.data, config.validation, JUDGED_CONVERSATIONS)
     parts = [
         spread(conversations.train, config.prompts),
         spread(conversations.validation, config.validation_prompts),
@@ -227,15 +227,10 @@ class Label:
     name = "label"
     config = LabelConfig
     makes_assistant = False
-    resume_flags = ()
 
     def output(self, config: LabelConfig) -> Path:
         """Return the folder for the preferences."""
         return config.out or default_run(config.model, "label")
-
-    def is_made(self, config: LabelConfig) -> bool:
-        """Return whether the folder has preferences."""
-        return all(os.path.exists(self.output(config) / name) for name in (TRAIN, VALIDATION))
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.config import Positive, Settings, flatten, read_recipe, to_table
 from folio.errors import UserError
@@ -24,11 +24,9 @@ from folio.runs.budget import Budget, clock
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat
-from folio.runs.pace import ChainTimes, measure_pace
 from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.samples import Answers
 from folio.runs.stages import STAGES
-from folio.runtime import RuntimeConfig, describe, start_runtime
 
 END_SECONDS = 10.0
 """Reserved for comparing the models of all stages at the end."""
@@ -41,10 +39,7 @@ class Step(Protocol):
     config: type[Any]
     makes_assistant: bool
 
-    resume_flags: Sequence[str]
-
     def output(self, config: Any) -> Path: ...
-    def is_made(self, config: Any) -> bool: ...
     def main(self, arguments: Sequence[str]) -> None: ...
 
 
@@ -55,7 +50,7 @@ class ChainConfig(Settings):
     recipes: tyro.conf.Positional[Path] = Path("shakespeare")
     """A recipe by name, or a folder of your own: pretrain.toml, sft.toml, ..."""
     minutes: Positive | None = None
-    """Time for all stages together: each makes as many steps as fit into its share."""
+    """Time for all recipes together: each stage makes as many steps as fit into its share. `folio label` has no limit."""
     chat: bool = True
     """At the end, start a chat with the model if there is a terminal."""
 
@@ -77,17 +72,13 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     # All are read before the first begins: a mistake in the last one should not show after an hour.
     settings = {name: read_recipe(step.config, recipes[name]) for name, step in steps.items()}
     outputs = {name: step.output(settings[name]) for name, step in steps.items()}
-    left = [name for name, step in steps.items() if not step.is_made(settings[name])]
-    times = ChainTimes.beside(folder)
-    if times and left:
-        show_times(times, left, config.minutes, console)
-    share = Shares(times.stages if times else {}, left, config.minutes)
+    budget = Budget.of_minutes(config.minutes, len(steps))
     try:
         for number, (name, step) in enumerate(steps.items(), start=1):
             heading(f"{number} of {len(steps)}: {name}", console)
+            flags = stage_flags(outputs[name], budget, len(steps) - number + 1) if name in STAGES else []
             with clock():
-                resume = step.resume_flags if os.path.exists(outputs[name]) else ()
-                step.main([str(recipes[name]), *resume, *share.flags(name)])
+                step.main([str(recipes[name]), *flags])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Resume with `folio run {config.recipes}`: what is done is kept.") from None
     heading("Results", console)
@@ -105,46 +96,17 @@ def run_chain(config: ChainConfig, console: Console) -> None:
         show_next([f"folio chat {outputs[last]}"], console)
 
 
-def show_times(times: ChainTimes, stages: Sequence[str], minutes: float | None, console: Console) -> None:
-    """Print how long stages take on this machine and, where that is longer than the time there is, what that means."""
-    with activity("Measuring this machine"):
-        runtime = start_runtime(RuntimeConfig(compile="off"))
-        seconds = times.seconds(stages, measure_pace(runtime))
-    lines = {
-        "machine": f"{describe(runtime.device)}; {runtime}",
-        "time": f"about {format_duration(seconds)} for {', '.join(stages)}",
-    }
-    if minutes is None:
-        lines["time"] += "; with --minutes N, as much as fits into N minutes"
-    elif 60 * minutes < seconds:
-        part = 60 * minutes / seconds
-        lines["time"] += f"; {minutes:g} minutes allow about {part:.0%} of the steps"
-        if "pretrain" in stages:
-            lines["quality"] = (
-                f"expect a validation loss of about {times.expected_loss(part):.2f}, instead of "
-                f"{times.expected_loss(1.0):.2f}, and answers to match; without --minutes, all steps are made"
-            )
-    show_table(lines, console)
+def stage_flags(output: Path, budget: Budget, n_left: int) -> list[str]:
+    """Return the flags that resume a stage's run, if there is one, and limit its time.
 
-
-class Shares:
-    """Divides the time among stages, by the times that they take without a limit.
-
-    What a stage leaves over is for those after it. weights: seconds by stage; alike where there are none.
+    n_left: the steps of the chain that are left, this one too, among which what is left of the budget is divided evenly:
+    what a step does not need is for those after it.
     """
-
-    def __init__(self, weights: Mapping[str, float], stages: Sequence[str], minutes: float | None) -> None:
-        self._weights = {name: weights.get(name, 1.0) for name in stages}
-        self._budget = None if minutes is None else Budget.of_minutes(minutes - END_SECONDS / 60, 1)
-
-    def flags(self, stage: str) -> list[str]:
-        """Return the flags that limit a stage, which is the next one, to its share."""
-        if self._budget is None or stage not in self._weights:
-            return []
-        share = self._weights[stage] / sum(self._weights.values())
-        del self._weights[stage]
-        seconds = max(1.0, share * (self._budget.seconds - self._budget.spent))
-        return ["--minutes", f"{seconds / 60:.3f}"]
+    flags = ["--resume"] if os.path.exists(output) else []
+    if math.isinf(budget.seconds):
+        return flags
+    seconds = max(1.0, (budget.seconds - END_SECONDS - budget.spent) / n_left)
+    return [*flags, "--minutes", f"{seconds / 60:.3f}"]
 
 
 def heading(words: str, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,6 +80,15 @@ CONVERSATIONS = Kind(
     parse=parse_conversation,
 )
 """Conversations in files."""
+
+
+def parse_judged(record: Record, where: str) -> Conversation:
+    """Return the conversation of a row, as `parse_conversation`; a judge may ask for any other field, so all are read."""
+    return parse_conversation(dict(record), where)
+
+
+JUDGED_CONVERSATIONS = replace(CONVERSATIONS, parse=parse_judged)
+"""Conversations whose other fields are for a judge."""
 
 
 def tokenize(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens: int) -> Example | None:

@@ -11,16 +11,18 @@ from folio.data.conversations import CONVERSATIONS, Conversation, read_conversat
 from folio.data.corpora import find_data, load_corpus
 from folio.data.plays import dialogues
 from folio.data.prompts import PROMPTS, PromptMessages, read_prompts, up_to_the_user
-from folio.data.records import Parts, Record, Records, find_parts
+from folio.data.records import Kind, Parts, Record, Records, find_parts
 from folio.errors import UserError
 
 LONGEST_SPEECH = 120
 """Characters. Longer speeches are monologues, not answers, and two would not fit into a context."""
 
 
-def find_conversations(data: str, validation: str | None = None) -> Parts[Conversation]:
+def find_conversations(
+    data: str, validation: str | None = None, kind: Kind[Conversation] = CONVERSATIONS
+) -> Parts[Conversation]:
     """Return training and validation conversations (see `find_parts`). Raises UserError where there are none."""
-    return find_parts(CONVERSATIONS, KNOWN_CONVERSATIONS, data, validation)
+    return find_parts(kind, KNOWN_CONVERSATIONS, data, validation)
 
 
 def find_prompts(data: str, validation: str | None = None) -> Parts[PromptMessages]:

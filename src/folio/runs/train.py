@@ -127,9 +127,7 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         raise
     except KeyboardInterrupt:
         run.set_status("interrupted")
-        checkpoint, _ = newest_valid(run.checkpoints)
-        saved = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
-        raise KeyboardInterrupt(f"{saved}: resume with --resume.") from None
+        raise KeyboardInterrupt(f"{what_is_saved(run)}: resume with --resume.") from None
     except NonFiniteLossError as error:
         run.set_status("failed")
         checkpoint, _ = newest_valid(run.checkpoints)
@@ -139,9 +137,13 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         if not is_out_of_memory(error):
             raise
         run.set_status("interrupted")
-        checkpoint, _ = newest_valid(run.checkpoints)
-        kept = f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"
         raise UserError(
-            f"Memory ran out. {kept}: close other programs and resume with --resume, or begin another --run with a "
+            f"Memory ran out. {what_is_saved(run)}: close other programs and resume with --resume, or begin another --run with a "
             "smaller --micro-batch-size."
         ) from error
+
+
+def what_is_saved(run: RunDirectory) -> str:
+    """Return which checkpoint a run would be resumed from, in words."""
+    checkpoint, _ = newest_valid(run.checkpoints)
+    return f"{checkpoint} is saved" if checkpoint else "Nothing was saved yet"

@@ -164,7 +164,7 @@ def seconds_of(config: PretrainRunConfig) -> float:
 
 def sizing_seconds(config: PretrainRunConfig) -> float:
     """Return the seconds for which the sizes that are not given are chosen."""
-    return min(seconds_of(config), 60 * (config.output.minutes or DEFAULT_MINUTES))
+    return 60 * (config.output.minutes or DEFAULT_MINUTES)
 
 
 def run_length(config: PretrainRunConfig) -> tuple[str, float]:

@@ -97,16 +97,6 @@ class Stage(Generic[ConfigT, DataT]):
     makes_assistant: bool = False
     check_recipe: Callable[[Path], object] | None = None
 
-    @property
-    def resume_flags(self) -> Sequence[str]:
-        """Flags with which the command continues what it has begun."""
-        return ("--resume",)
-
-    def is_made(self, config: ConfigT) -> bool:
-        """Return whether these settings' run is finished."""
-        run = RunDirectory(self.output(config))
-        return run.exists and bool(run.read_info()["status"] == "finished")
-
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
         recipe, flags = take_recipe(self.name, arguments)

@@ -28,9 +28,8 @@ class Source(Protocol):
 class Task:
     """Everything that `optimizer_steps` needs.
 
-    model: all modules that learn. steps: may change on the way.
-    schedule: of the learning rate, which ends at the last of `steps`. metrics: further
-    ones of the step just made, such as those of the rollout that it learned from.
+    model: all modules that learn. steps: may change on the way. schedule: of the learning rate, which ends at the last of
+    `steps`. metrics: further ones of the step just made, such as those of the rollout that it learned from.
     """
 
     model: nn.Module
