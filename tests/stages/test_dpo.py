@@ -33,7 +33,7 @@ def test_it_learns_what_is_preferred_and_begins_as_its_reference(dpo, run):
     assert records[0]["margin"] == 0
     assert records[0]["loss"] == pytest.approx(math.log(2))
     assert after["val_margin"] > 0.1
-    assert after["val_accuracy"] > 0.8
+    assert after["val_accuracy"] > 0.9
     assert records[-1]["chosen_reward"] > records[-1]["rejected_reward"]
 
 

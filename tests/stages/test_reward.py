@@ -100,7 +100,7 @@ def test_the_learning_rate_is_annealed_and_each_pair_seen_once(reward, run):
     assert len(records) == 36 / 4
     rates = [record["learning_rate"] for record in records]
     assert rates == sorted(rates, reverse=True)
-    assert rates[-1] < 0.15 * rates[0]
+    assert rates[-1] < 0.03 * rates[0]
 
 
 def test_dropout_is_off(reward, folio, text_file, tmp_path, run):
