@@ -55,6 +55,20 @@ def measurements(name: str) -> None:
     _table(["folio", "machine", *(COLUMNS[key][0] for key in keys)], rows)
 
 
+def hardening() -> None:
+    """Print the counts of benchmarks/hardening.json."""
+    found = json.loads((BENCHMARKS / "hardening.json").read_text(encoding="utf-8"))
+    form = "quick" if found["quick"] else "long"
+    print(f"Folio {found['folio']}, {found['date']}, {found['machine']}, the {form} form:\n")
+    _table(
+        ["part", "trials", "faults", "seconds"],
+        [
+            [name, f"{part['trials']:,}", str(len(part["faults"])), str(part["seconds"])]
+            for name, part in found["parts"].items()
+        ],
+    )
+
+
 def best_losses() -> None:
     """Print mean and standard deviation over seeds of the losses of benchmarks/time_to_loss.json."""
     rows = [

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ from kills import kills  # noqa: E402
 from readers import readers  # noqa: E402
 from trial import FAULTS, Part, Trial  # noqa: E402
 
+import folio  # noqa: E402
 from commands import Workshop  # noqa: E402
+from folio.runtime import choose_device, describe  # noqa: E402
 
 PARTS: dict[str, Part] = {
     "inputs": inputs,
@@ -75,7 +78,13 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     print(table(report))
     if config.write:
-        text = json.dumps({"quick": config.quick, "parts": report}, indent=1)
+        facts = {
+            "folio": folio.__version__,
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": describe(choose_device("cpu")),
+            "quick": config.quick,
+        }
+        text = json.dumps({**facts, "parts": report}, indent=1)
         (ROOT / "benchmarks" / "hardening.json").write_text(text + "\n", encoding="utf-8")
     sys.exit(any(part["faults"] for part in report.values()))
 
