@@ -1,6 +1,7 @@
 """The rubric that plays the people who compare answers: each criterion alone, and on what the plays really say."""
 
 import importlib.util
+import json
 import math
 import re
 from itertools import pairwise
@@ -156,13 +157,19 @@ def test_one_phrase_over_and_over_earns_less_the_longer_it_is():
 # Real replies, and what is left of them when they are spoiled
 
 
-def test_the_table_of_the_page_is_what_its_command_prints(full, replies):
+def test_the_figures_of_the_page_are_what_its_command_finds(full, replies):
+    """The page is filled from them: see tests/test_docs.py."""
     calibration = load("benchmarks/rubric.py")
-    page = (ROOT / "docs" / "rubric.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks" / "rubric.json").read_text(encoding="utf-8"))["rows"]
+    rows = {row.pop("answers"): row for row in found}
     assert len(replies) == 519
-    assert calibration.row("real replies", replies) in page
-    for name in calibration.BROKEN:
-        assert calibration.row(name, calibration.broken(name, replies)) in page
+    judged = {"real replies": replies} | {
+        name: calibration.broken(name, replies) for name in calibration.BROKEN
+    }
+    for name, pairs in judged.items():
+        row = calibration.row(name, pairs)
+        assert row.pop("answers") == name
+        assert row == pytest.approx(rows[name], abs=0.005001), "to the two decimals that are shown"
 
 
 @pytest.mark.parametrize(
