@@ -17,6 +17,7 @@ import torch
 
 from folio.config import Few, Settings
 from folio.errors import UserError
+from folio.log import format_speed
 
 SLOW_PRODUCT = 0.5
 """Seconds above which a matrix product is timed only once."""
@@ -50,7 +51,7 @@ class Runtime:
     def __str__(self) -> str:
         compiled = "compiled" if self.compiles else "not compiled"
         precision = str(self.compute_dtype).removeprefix("torch.")
-        return f"{self.device.type}, {precision} at {self.flops_per_second / 1e9:,.0f} GFLOP/s, {compiled}"
+        return f"{self.device.type}, {precision} at {format_speed(self.flops_per_second)}, {compiled}"
 
     def place(self, *models: Any) -> None:
         """Move models to the device and set their compute precision."""

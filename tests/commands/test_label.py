@@ -1,6 +1,7 @@
 """folio label: a judge compares answers, and preferences come of it."""
 
 import json
+import re
 from collections import Counter
 
 import pyarrow as pa
@@ -75,6 +76,31 @@ def test_the_better_answer_is_chosen(label, tmp_path):
         "the conversation's own answer is among those compared"
     )
     assert len({record["rejected"] for record in records}) > 5, "the model's own answers differ"
+
+
+def test_a_time_limit_uses_fewer_prompts_from_all_of_the_data(label, tmp_path, monkeypatch):
+    monkeypatch.setattr("folio.commands.label.BATCH", 16)
+    done = label("--minutes", "0.0001")
+    assert done.code == 0, done.err
+    told = " ".join(done.out.split())
+    assert "of 100, as many as fit into 0.0001 minutes" in told
+    # Of the 90 in 6 batches, those up to the first with a prompt that leaves room; and the 10 in one batch.
+    n_used = int(re.search(r"(\d+) of 100", told)[1])
+    assert n_used in {15 * n + 10 for n in range(1, 5)}
+    assert label().out.count("already has these preferences") == 1
+
+
+def test_a_damaged_origin_is_a_mistake(label, tmp_path):
+    assert label().code == 0
+    (tmp_path / "out" / "label.json").write_text("[" * 100_000)
+    assert "label.json" in label().mistake
+
+
+def test_unknown_characters_are_told_together(label, tmp_path):
+    talk = write(tmp_path / "odd.jsonl", *(turns("a {~", "mat") for _ in range(20)))
+    told = label("--data", talk).mistake
+    assert "{" in told
+    assert "~" in told
 
 
 def test_what_it_makes_is_what_the_other_stages_read(label, folio, finished, tmp_path, run):
@@ -211,7 +237,7 @@ def test_a_judge_that_fails_is_told_and_an_unknown_character_too(label, tmp_path
     assert "returned NoneType, not a number, for the prompt" in label().mistake
     make_function(tmp_path / "judge.py")
     write(tmp_path / "talk.jsonl", *(turns("cat", "mat") for _ in range(10)), turns("ξ", "mat"))
-    assert "The tokenizer does not know 'ξ'" in label().mistake
+    assert "does not know: 'ξ' (1 time" in label().mistake
 
 
 def test_models_without_chat_tokens_are_sent_to_sft(folio, tmp_path, run, label):

@@ -1,11 +1,14 @@
 """`folio run`: from a text to an assistant in one command."""
 
 import json
+import math
 
 import pytest
 from tiny import make_text
 from tiny_rl import make_talk
 
+from folio.commands.run import END_SECONDS, Shares
+from folio.runs.pace import FILE
 from folio.stages import stage
 
 RUNTIME = 'device = "cpu"\nprecision = "float32"\ncompile = "off"\nthreads = 1\n'
@@ -79,3 +82,70 @@ def test_a_step_that_trains_nothing_is_run_in_its_place(folio, recipes, tmp_path
     assert done.code == 0, done.err
     assert "3 of 3: label" in done.out
     assert "already has these preferences" in done.out
+
+
+def minutes_of(flags):
+    name, minutes = flags
+    assert name == "--minutes"
+    return float(minutes)
+
+
+def test_the_time_is_divided_by_how_long_stages_take():
+    shares = Shares({"pretrain": 300.0, "sft": 100.0}, ["pretrain", "sft"], minutes=4 + END_SECONDS / 60)
+    assert minutes_of(shares.flags("pretrain")) == pytest.approx(3, abs=0.1)
+    # Nothing was used of it: all is left for the other.
+    assert minutes_of(shares.flags("sft")) == pytest.approx(4, abs=0.1)
+
+
+def test_without_times_stages_share_alike_and_finished_ones_take_nothing():
+    shares = Shares({}, ["sft", "ppo"], minutes=2 + END_SECONDS / 60)
+    assert shares.flags("pretrain") == []
+    assert minutes_of(shares.flags("sft")) == pytest.approx(1, abs=0.1)
+    assert Shares({}, ["sft"], minutes=None).flags("sft") == []
+
+
+def test_a_recipe_that_was_not_timed_says_so(folio, recipes):
+    assert "this recipe was not timed" in " ".join(folio("run", recipes).out.split())
+
+
+def write_times(recipes, seconds):
+    times = {
+        "hardware": "a fast machine",
+        "folio": "0.2",
+        "date": "2026-11-26",
+        "command": "python benchmarks/recipe_times.py",
+        "pace": 1.0,
+        "stages": {"pretrain": seconds, "sft": seconds, "grpo": seconds},
+        "losses": {"0.0001": 3.5, "1": 1.25},
+    }
+    (recipes / FILE).write_text(json.dumps(times))
+
+
+def test_the_time_and_the_quality_to_expect_are_told_first(folio, recipes, tmp_path):
+    write_times(recipes, 1e6)
+    done = folio("run", recipes, "--minutes", "1.5")
+    assert done.code == 0, done.err
+    told, _ = " ".join(done.out.split()).split("1 of 3")
+    for words in (
+        "for pretrain, sft, grpo",
+        "a fast machine",
+        "1.5 minutes: about 0%",
+        "near 3.50",
+        "reach 1.25",
+    ):
+        assert words in told
+    minutes = [
+        json.loads((tmp_path / name / "run.json").read_text())["config"]["output"]["minutes"]
+        for name in ("base", "sft", "grpo")
+    ]
+    assert all(0.1 < each < 1.5 for each in minutes)
+    assert math.fsum(minutes) > 1.0
+    # All are finished: there is no time to tell.
+    assert "a fast machine" not in folio("run", recipes).out
+
+
+def test_a_time_that_is_long_enough_limits_nothing(folio, recipes):
+    write_times(recipes, 1e-3)
+    told = " ".join(folio("run", recipes, "--minutes", "9").out.split())
+    assert "a fast machine" in told
+    assert "expect a validation loss" not in told

@@ -171,6 +171,10 @@ MISTAKES = {
     "messages of another kind": ({"messages": ["hi"]}, "line 2: messages must be objects"),
     "no answer": ({"messages": talk("hi")}, "line 2: no turn is the assistant's"),
     "two users": ({"messages": [talk("hi")[0]] * 2}, "line 2: turn 2 is the user's"),
+    "content in parts": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}, *talk("hi", "hi")[1:]]},
+        "line 2: turn 1 \\(user\\) has a list as its content: it must be a string",
+    ),
     "empty content": ({"messages": talk("hi", "")}, "line 2: turn 2 \\(assistant\\) has no content"),
     "a weighted question": (
         {"messages": [{"weight": 1, **talk("a")[0]}]},

@@ -2,11 +2,16 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from folio.config import from_table, read_recipe, to_table
 from folio.errors import UserError
 from folio.report.reference import MARGIN, Reference
+from folio.runs.recipes import find_recipes
+from folio.stages.pretrain import PretrainRunConfig
+from folio.training.plan import Plan
 
 REFERENCE = Reference(
     hardware="two cores",
@@ -73,3 +78,12 @@ def test_only_runs_of_the_same_text_and_sizes_are_compared():
     assert REFERENCE.mismatch({"data_sha256": "abc", "plan": {"steps": 3}}) is None
     assert REFERENCE.mismatch({"data_sha256": "abd", "plan": {"steps": 3}}) == "another text"
     assert "number of steps" in REFERENCE.mismatch({"data_sha256": "abc", "plan": {"steps": 4}})
+
+
+@pytest.mark.parametrize("name", ["shakespeare"])
+def test_a_recipes_reference_is_of_plans_as_runs_write_them(name):
+    recipe = find_recipes(Path(name)) / "pretrain.toml"
+    reference = Reference.beside(recipe)
+    plan = from_table(Plan, reference.plan, "reference")
+    assert to_table(plan) == reference.plan
+    assert plan.steps == read_recipe(PretrainRunConfig, recipe).size.steps

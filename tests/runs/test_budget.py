@@ -39,6 +39,10 @@ def test_evaluations_that_are_left_take_their_time():
     assert late - early == pytest.approx(9 * 4, abs=1)
 
 
+def test_the_duration_is_that_of_all_steps_and_all_evaluations():
+    assert Budget(math.inf, 50, pause_seconds=3.0).duration(50, 2.0) == 50 * 2 + EVALUATIONS * 3
+
+
 def test_steps_end_with_a_rollout():
     assert budget(40, multiple=4).steps(4, 1.0, planned=100) % 4 == 0
 

@@ -59,6 +59,16 @@ def test_optimizers_that_cannot_step_are_refused_at_once(optimizers, message):
         train(model, make_windows(), next_token_loss, steps=1, optimizers=optimizers(model.parameters()))
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("steps", 0), ("steps", 1.5), ("learning_rate", -1.0), ("accumulation", 0), ("max_norm", float("nan"))],
+)
+def test_a_number_that_makes_no_sense_is_refused_at_once(setting, value):
+    model, _ = make_chatty()
+    with pytest.raises(UserError, match=rf"folio\.train: {setting}"):
+        train(model, make_windows(), next_token_loss, **{"steps": 1, setting: value})
+
+
 def test_accumulated_micro_batches_are_one_step():
     model, _ = make_chatty()
     (report,) = train(model, make_windows(), next_token_loss, steps=1, accumulation=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -12,18 +13,20 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from folio.config import Count, Factor, NonNegative, Seed, Settings, Source, to_table
+from folio.config import Count, Factor, NonNegative, Positive, Seed, Settings, Source, to_table
+from folio.data.characters import require_known
 from folio.data.conversations import JUDGED_CONVERSATIONS, Conversation
 from folio.data.known import find_conversations
 from folio.data.records import spread
 from folio.errors import UserError
-from folio.files import write_file
+from folio.files import read_json, write_file
 from folio.log import Progress, format_duration, make_console
 from folio.model.directory import weights_digest
 from folio.model.gpt import GPT
 from folio.report.tables import show_next, show_table
 from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, sample_completions
+from folio.runs.budget import Budget
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, read_model
 from folio.runs.recipes import take_recipe
@@ -37,7 +40,7 @@ TRAIN, VALIDATION, ORIGIN = "train.jsonl", "validation.jsonl", "label.json"
 JUDGE_SECONDS = 10.0
 """Time limit of a judge that is a function, for one answer."""
 BATCH = 128
-"""Prompts per batch of generated answers."""
+"""Maximum prompts per batch of generated answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ class LabelConfig(Settings):
     """Maximum tokens per answer."""
     temperature: tuple[Factor, Factor] = (0.7, 1.1)
     """Sampling temperatures of the two answers; different ones make the answers differ more."""
+    minutes: Positive | None = None
+    """Time for all of it: as many prompts are used as fit into it, evenly spaced. By default there is no limit."""
     seed: Seed = 1
     """Random seed."""
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(compile="off"))
@@ -81,21 +86,36 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         check_origin(out, origin)
         console.print(f"{out} already has these preferences.", soft_wrap=True)
         return
+    budget = Budget.of_minutes(config.minutes, most_steps=1)
     conversations = find_conversations(config.data, config.validation, JUDGED_CONVERSATIONS)
     parts = [
         spread(conversations.train, config.prompts),
         spread(conversations.validation, config.validation_prompts),
     ]
     model, tokenizer = load_for_chat(config.model)
+    require_known(
+        tokenizer,
+        (
+            (each.where, message["content"])
+            for part in parts
+            for each in part
+            for message in each[: first_answer(each) + 1]
+        ),
+    )
     judge = load_rewards([config.judge], tokenizer, seconds=JUDGE_SECONDS)
     judge.check_columns([each.columns for part in parts for each in part])
     runtime = start_runtime(for_varying_lengths(config.runtime))
     runtime.place(model, *models_in(judge))
     start = time.perf_counter()
-    progress = Progress(console, sum(map(len, parts)))
+    n_prompts = sum(map(len, parts))
+    progress = Progress(console, n_prompts)
     sampler = AnswerSampler(config, model, tokenizer, progress)
+    left, deadline = budget.seconds - budget.spent, time.monotonic()
+    pairs = []
     with progress.shown():
-        pairs = [list(judged_pairs(sampler.answers(part), judge, config.tie)) for part in parts]
+        for part in parts:
+            deadline += left * len(part) / n_prompts
+            pairs.append(list(judged_pairs(sampler.answers(part, deadline), judge, config.tie)))
     if not sampler.n_prompts:
         raise UserError(
             f"no prompt leaves room for {config.max_new_tokens} tokens in the model's context of "
@@ -107,7 +127,8 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
             "answers."
         )
     out.mkdir(parents=True, exist_ok=True)
-    write_file(out / ORIGIN, (json.dumps(origin, indent=2) + "\n").encode())
+    used = {"prompts_used": sampler.n_done, "prompts_there": n_prompts}
+    write_file(out / ORIGIN, (json.dumps(origin | used, indent=2) + "\n").encode())
     for path, found in zip(made, pairs, strict=True):
         lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
         write_file(path, "".join(lines).encode())
@@ -115,6 +136,8 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         {
             "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} for validation in {made[1]}",
             "conversations": conversations.origin,
+            "prompts": f"{sampler.n_done:,} of {n_prompts:,}"
+            + (f", as many as fit into {config.minutes:g} minutes" if sampler.n_done < n_prompts else ""),
             "answers": f"{sampler.n_answers:,} generated and judged in {format_duration(time.perf_counter() - start)}",
         },
         console,
@@ -124,7 +147,7 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
 
 def origin_of(config: LabelConfig) -> dict[str, object]:
     """Return the settings and the digest of the weights on which the preferences depend."""
-    irrelevant = ("model", "out", "runtime")
+    irrelevant = ("model", "out", "runtime", "minutes")
     found: dict[str, object] = {
         **{key: value for key, value in to_table(config).items() if key not in irrelevant},
         "weights": read_model(config.model, weights_digest),
@@ -139,7 +162,7 @@ def check_origin(out: Path, origin: dict[str, object]) -> None:
     """
     if not os.path.exists(out / ORIGIN):
         return
-    stored = json.loads((out / ORIGIN).read_text(encoding="utf-8"))
+    stored = read_json(out / ORIGIN, "Choose another --out.")
     for key, value in origin.items():
         if stored.get(key) != value:
             raise UserError(
@@ -155,15 +178,29 @@ class AnswerSampler:
         self.model = model
         self.tokenizer = tokenizer
         self.progress = progress
+        self.n_done = 0
+        """Prompts that were looked at."""
         self.n_prompts = 0
+        """Those that leave room for an answer."""
         self.n_answers = 0
 
     def answers(
-        self, conversations: Sequence[Conversation]
+        self, conversations: Sequence[Conversation], deadline: float = math.inf
     ) -> Iterator[tuple[Sequence[Message], list[Sample]]]:
-        """Yield each prompt that leaves room for an answer, the model's two answers, and the conversation's own."""
-        for first in range(0, len(conversations), BATCH):
-            split = [self._split(each) for each in conversations[first : first + BATCH]]
+        """Yield each prompt that leaves room for an answer, the model's two answers, and the conversation's own.
+
+        deadline: as `time.monotonic` counts. A batch that is not expected to be done by then is not begun, unless none yet had
+        a prompt that leaves room.
+        Batches are spread evenly over the conversations, so that any number of them represents all.
+        """
+        n_batches = math.ceil(len(conversations) / BATCH)
+        batch_seconds, n_before = 0.0, self.n_prompts
+        for number in range(n_batches):
+            start = time.monotonic()
+            if start + batch_seconds > deadline and self.n_prompts > n_before:
+                break
+            batch = conversations[number::n_batches]
+            split = [self._split(each) for each in batch]
             part = [each for each in split if self._fits(*each[1:])]
             first_answers, second_answers = (
                 sample_completions(
@@ -190,10 +227,12 @@ class AnswerSampler:
                     columns=prompt.columns,
                 )
                 yield messages, [*own, given]
+            self.n_done += len(batch)
+            batch_seconds = time.monotonic() - start
 
     def _split(self, conversation: Conversation) -> tuple[Sequence[Message], str, Prompt]:
         """Return the messages before the first answer, the answer, and the messages as a prompt."""
-        at = next(n for n, message in enumerate(conversation) if message["role"] == "assistant")
+        at = first_answer(conversation)
         messages = conversation[:at]
         prompt = Prompt(messages[-1]["content"], prompt_ids(self.tokenizer, messages), conversation.columns)
         return messages, conversation[at]["content"], prompt
@@ -201,6 +240,11 @@ class AnswerSampler:
     def _fits(self, reply: str, prompt: Prompt) -> bool:
         longest = max(self.config.max_new_tokens, len(completion_ids(self.tokenizer, reply)))
         return len(prompt.ids) + longest <= self.model.config.block_size
+
+
+def first_answer(conversation: Conversation) -> int:
+    """Return the number of the assistant's first message."""
+    return next(n for n, message in enumerate(conversation) if message["role"] == "assistant")
 
 
 def judged_pairs(
@@ -231,6 +275,10 @@ class Label:
     def output(self, config: LabelConfig) -> Path:
         """Return the folder for the preferences."""
         return config.out or default_run(config.model, "label")
+
+    def is_made(self, config: LabelConfig) -> bool:
+        """Return whether the folder has preferences."""
+        return all(os.path.exists(self.output(config) / name) for name in (TRAIN, VALIDATION))
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""

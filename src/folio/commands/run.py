@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.config import Positive, Settings, flatten, read_recipe, to_table
 from folio.errors import UserError
@@ -24,9 +25,11 @@ from folio.runs.budget import Budget, clock
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat
+from folio.runs.pace import RecipeTimes, measure_pace
 from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.samples import Answers
 from folio.runs.stages import STAGES
+from folio.runtime import RuntimeConfig, describe, start_runtime
 
 END_SECONDS = 10.0
 """Reserved for comparing the models of all stages at the end."""
@@ -40,6 +43,7 @@ class Step(Protocol):
     makes_assistant: bool
 
     def output(self, config: Any) -> Path: ...
+    def is_made(self, config: Any) -> bool: ...
     def main(self, arguments: Sequence[str]) -> None: ...
 
 
@@ -50,7 +54,7 @@ class ChainConfig(Settings):
     recipes: tyro.conf.Positional[Path] = Path("shakespeare")
     """A recipe by name, or a folder of your own: pretrain.toml, sft.toml, ..."""
     minutes: Positive | None = None
-    """Time for all recipes together: each stage makes as many steps as fit into its share. `folio label` has no limit."""
+    """Time for all recipes together: each makes as many steps, or preferences, as fit into its share."""
     chat: bool = True
     """At the end, start a chat with the model if there is a terminal."""
 
@@ -72,15 +76,22 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     # All are read before the first begins: a mistake in the last one should not show after an hour.
     settings = {name: read_recipe(step.config, recipes[name]) for name, step in steps.items()}
     outputs = {name: step.output(settings[name]) for name, step in steps.items()}
-    budget = Budget.of_minutes(config.minutes, len(steps))
+    left = [name for name, step in steps.items() if not step.is_made(settings[name])]
+    times = RecipeTimes.beside(folder)
+    if left:
+        show_times(times, left, config.minutes, console)
+    shares = Shares(times.stages if times else {}, left, config.minutes)
     try:
         for number, (name, step) in enumerate(steps.items(), start=1):
             heading(f"{number} of {len(steps)}: {name}", console)
-            flags = stage_flags(outputs[name], budget, len(steps) - number + 1) if name in STAGES else []
+            resume = ["--resume"] if name in STAGES and os.path.exists(outputs[name]) else []
             with clock():
-                step.main([str(recipes[name]), *flags])
+                step.main([str(recipes[name]), *resume, *shares.flags(name)])
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"Resume with `folio run {config.recipes}`: what is done is kept.") from None
+        limit = "" if config.minutes is None else f" --minutes {config.minutes:g}"
+        raise KeyboardInterrupt(
+            f"Resume with `folio run {config.recipes}{limit}`: what is done is kept."
+        ) from None
     heading("Results", console)
     show_table({name: result(path) for name, path in outputs.items() if name in STAGES}, console)
     assistants = {name: outputs[name] for name, step in steps.items() if step.makes_assistant}
@@ -96,17 +107,57 @@ def run_chain(config: ChainConfig, console: Console) -> None:
         show_next([f"folio chat {outputs[last]}"], console)
 
 
-def stage_flags(output: Path, budget: Budget, n_left: int) -> list[str]:
-    """Return the flags that resume a stage's run, if there is one, and limit its time.
+def show_times(
+    times: RecipeTimes | None, stages: Sequence[str], minutes: float | None, console: Console
+) -> None:
+    """Print how long stages take on this machine and, where there is less time, what quality to expect."""
+    names = ", ".join(stages)
+    if times is None:
+        show_table(
+            {"time": f"not known for {names}: this recipe was not timed; --minutes N limits it"}, console
+        )
+        return
+    with activity("Measuring this machine"):
+        runtime = start_runtime(RuntimeConfig(compile="off"))
+        seconds = times.seconds(stages, measure_pace(runtime))
+    lines = {
+        "machine": describe(runtime.device),
+        "time": f"about {format_duration(seconds)} for {names}; {format_duration(times.seconds(stages, times.pace))} on "
+        f"{times.hardware}",
+    }
+    if minutes is None:
+        lines["shorter"] = "--minutes N makes as much of it as fits into N minutes"
+    elif 60 * minutes < seconds:
+        share = 60 * minutes / seconds
+        lines["limit"] = (
+            f"{minutes:g} minutes: about {share:.0%} of the steps of each; without --minutes, all of them"
+        )
+        if "pretrain" in stages:
+            lines["quality"] = (
+                f"expect a validation loss near {times.expected_loss(share):.2f}, where all steps reach "
+                f"{times.expected_loss(1.0):.2f}, and answers to match"
+            )
+    show_table(lines, console)
 
-    n_left: the steps of the chain that are left, this one too, among which what is left of the budget is divided evenly:
-    what a step does not need is for those after it.
+
+class Shares:
+    """Divides the time among the stages that are left, by how long they take without a limit.
+
+    What a stage leaves over is for those after it. seconds: of each stage where they are known; else all count alike.
     """
-    flags = ["--resume"] if os.path.exists(output) else []
-    if math.isinf(budget.seconds):
-        return flags
-    seconds = max(1.0, (budget.seconds - END_SECONDS - budget.spent) / n_left)
-    return [*flags, "--minutes", f"{seconds / 60:.3f}"]
+
+    def __init__(self, seconds: Mapping[str, float], stages: Iterable[str], minutes: float | None) -> None:
+        self._weights = {name: seconds.get(name, 1.0) for name in stages}
+        self._budget = Budget.of_minutes(minutes, most_steps=1)
+
+    def flags(self, stage: str) -> list[str]:
+        """Return the flags that limit a stage, which is the next one, to its share."""
+        if math.isinf(self._budget.seconds) or stage not in self._weights:
+            return []
+        share = self._weights[stage] / sum(self._weights.values())
+        del self._weights[stage]
+        seconds = max(1.0, share * (self._budget.seconds - END_SECONDS - self._budget.spent))
+        return ["--minutes", f"{seconds / 60:.3f}"]
 
 
 def heading(words: str, console: Console) -> None:

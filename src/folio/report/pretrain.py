@@ -8,7 +8,7 @@ from rich.console import Console
 
 from folio.config import flatten
 from folio.data.corpora import Corpus
-from folio.log import format_duration, format_size
+from folio.log import format_count, format_duration, format_size
 from folio.model.architectures import architecture_of
 from folio.report.reference import Reference
 from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
@@ -30,7 +30,8 @@ def show_choices(corpus: Corpus, training: Training, n_tokens: int, why: str, co
     dropout = f", dropout {model.dropout}" if model.dropout else ""
     lines = {
         "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} distinct: {corpus.origin}",
-        "tokens": f"vocabulary of {training.tokenizer.vocab_size:,}, {n_tokens:,} for training, "
+        "tokens": f"vocabulary of {training.tokenizer.vocab_size:,}, {len(training.tokenizer.special_ids)} of them special; "
+        f"{n_tokens:,} for training, "
         f"{len(corpus.split()[0].encode()) / n_tokens:.2f} bytes each",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
         "model": f"{architecture_of(model).model_type}, {model.n_layer} layers, width {model.n_embd}, "
@@ -42,11 +43,12 @@ def show_choices(corpus: Corpus, training: Training, n_tokens: int, why: str, co
     show_table(lines, console)
 
 
-def show_estimate(training: Training, n_tokens: int, seconds: float, console: Console) -> None:
+def show_estimate(training: Training, n_tokens: int, step_seconds: float, console: Console) -> None:
     """Print the amount of training, its estimated time and memory. n_tokens: tokens of the training text."""
     plan = training.plan
+    seconds = training.budget.duration(plan.steps, step_seconds)
     lines = {
-        "training": f"{plan.steps:,} steps of {plan.micro_batch_size * plan.accumulation} x {plan.model.block_size} "
+        "training": f"{format_count(plan.steps, 'step')} of {plan.micro_batch_size * plan.accumulation} x {plan.model.block_size} "
         f"{training.tokenizer.unit}s, {plan.total_tokens / n_tokens:.1f} epochs",
         "estimate": f"{format_duration(seconds)} and {format_size(peak_memory(training.runtime.device))}",
     }

@@ -53,6 +53,10 @@ class Budget:
         """Seconds since the run began, without those between its sessions."""
         return self.spent_before + time.monotonic() - self.started
 
+    def duration(self, steps: int, step_seconds: float) -> float:
+        """Return the estimated seconds of so many steps, with the evaluations between them."""
+        return steps * step_seconds + EVALUATIONS * self.pause_seconds
+
     def steps(self, done: int, step_seconds: float, planned: int | None = None) -> int:
         """Return how many steps the run can make in all, at least one more than none.
 

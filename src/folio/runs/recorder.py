@@ -12,7 +12,7 @@ from rich.text import Text
 from folio.checkpoint import saved_steps
 from folio.config import to_table
 from folio.files import append_line, sync, write_directory
-from folio.log import Progress, format_duration
+from folio.log import Progress, format_duration, format_number
 from folio.runs.directory import RunDirectory
 from folio.runs.samples import SampleSource
 from folio.runs.state import Training
@@ -134,7 +134,7 @@ class Recorder:
         left = (self.progress.total - report.step) * seconds / len(self._recent)
         newest = list(self._evaluations.values())[-1] if self._evaluations else {}
         known = {"loss": report.loss, **report.metrics, **newest}
-        metrics = {name: f"{known[name]:.3f}" for name in self.shown if name in known}
+        metrics = {name: format_number(known[name]) for name in self.shown if name in known}
         metrics |= {
             f"{self.training.tokenizer.unit}s/s": f"{tokens_per_second:,.0f}",
             "left": format_duration(left),

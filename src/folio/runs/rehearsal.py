@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rich.console import Console
 from torch import nn
@@ -14,7 +14,6 @@ from folio.activity import activity
 from folio.checkpoint import random_state, restore_random_state
 from folio.errors import UserError, is_out_of_memory
 from folio.evaluation.loss import HeldOut
-from folio.runs.budget import EVALUATIONS
 from folio.runs.state import Training
 from folio.training.loop import NonFiniteLossError
 
@@ -22,25 +21,12 @@ REHEARSAL_STEPS = 4
 """Steps on a copy of the model before the start: the first compiles, the others are timed."""
 
 
-@dataclass(frozen=True)
-class Rehearsal:
-    """How long a step and an evaluation take."""
+def rehearse(training: Training, held_out: HeldOut, console: Console) -> float:
+    """Return the seconds of a step; compile the model where its runtime says so.
 
-    step_seconds: float
-    evaluation_seconds: float
-
-    def seconds(self, steps: int) -> float:
-        """Return the estimated duration of a run of so many steps, with its evaluations."""
-        return steps * self.step_seconds + EVALUATIONS * self.evaluation_seconds
-
-
-def rehearse(training: Training, held_out: HeldOut, console: Console) -> Rehearsal:
-    """Time a step and an evaluation, and compile the model where its runtime says so.
-
-    The state of `training` is afterwards what it was, but for its budget's `pause_seconds`, that of the random generators
-    too; where the compiler does not
-    work, its runtime is changed to one that does not compile. Raises UserError for a step that does not fit into memory
-    or whose loss is not finite.
+    The state of `training` and of the random generators is afterwards what it was, but for the budget's `pause_seconds`,
+    which is that of an evaluation; and where the compiler does not work, its runtime is changed to one that does not
+    compile. Raises UserError for a step that does not fit into memory or whose loss is not finite.
     """
     before, source = random_state(), training.task.source.state_dict()
     try:
@@ -62,7 +48,7 @@ def rehearse(training: Training, held_out: HeldOut, console: Console) -> Rehears
     training.task.source.load_state_dict(source)
     restore_random_state(before)
     training.budget.pause_seconds = min(batch_seconds) * len(held_out.batches)
-    return Rehearsal(step_seconds, training.budget.pause_seconds)
+    return step_seconds
 
 
 def _timed_step(training: Training) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def begin_run(
             "config": to_table(config),
             "runtime": training.runtime.to_table(),
             "plan": to_table(training.plan),
+            "most_steps": training.budget.most_steps,
             "peak_memory": 0,
             **data,
         }
@@ -120,6 +122,8 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         kept = (
             "What was saved before is untouched" if saved_steps(run.checkpoints) else "Nothing was saved yet"
         )
+        with suppress(WriteError):
+            run.set_status("interrupted")
         raise UserError(f"{error} {kept}: resume with --resume.") from error
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         recorder.save_last()
@@ -128,6 +132,9 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
     except KeyboardInterrupt:
         run.set_status("interrupted")
         raise KeyboardInterrupt(f"{what_is_saved(run)}: resume with --resume.") from None
+    except UserError:  # such as weights that are not finite, which are not saved
+        run.set_status("failed")
+        raise
     except NonFiniteLossError as error:
         run.set_status("failed")
         checkpoint, _ = newest_valid(run.checkpoints)

@@ -28,7 +28,7 @@ from folio.report.pretrain import reference_of, show_choices, show_estimate, sho
 from folio.report.reference import Reference
 from folio.runs.budget import EVALUATIONS, Budget
 from folio.runs.directory import RunDirectory
-from folio.runs.rehearsal import Rehearsal, rehearse
+from folio.runs.rehearsal import rehearse
 from folio.runs.samples import Continuation
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
@@ -50,8 +50,6 @@ ASSUMED_EFFICIENCY = 0.5
 """Speed of a training step relative to a matrix product, until it has been measured."""
 EVALUATION_SHARE = 1 / 7 / EVALUATIONS
 """Share of the time that an evaluation may take."""
-WORTH_COMPILING = 150.0
-"""Seconds of a run in which compiling pays off: it takes some 20 seconds on two cores, and saves a fifth of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,18 +110,16 @@ def prepare(
     with activity("Building the vocabulary"):
         tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
     text = TokenizedText(tokenizer, *(encode(part, tokenizer) for part in corpus.split()))
-    runtime = choose_runtime(config.runtime, run)
-    if config.runtime.compile == "auto" and not run.exists and seconds_of(config) < WORTH_COMPILING:
-        runtime = replace(runtime, compiles=False)
+    runtime = choose_runtime(config.runtime, run, seconds_of(config))
     if run.exists:
         plan = from_table(Plan, run.read_info()["plan"], str(run.info_file))
-        training, rehearsal = rehearsed(config, plan, runtime, text, console)
+        training, step_seconds = rehearsed(config, plan, runtime, text, console)
         why = ""
     else:
-        training, rehearsal = plan_and_build(config, runtime, text, console)
+        training, step_seconds = plan_and_build(config, runtime, text, console)
         why = explain_plan(config.size, training.plan, text.n_train, sizing_seconds(config))
     show_choices(corpus, training, text.n_train, why, console)
-    show_estimate(training, text.n_train, rehearsal.seconds(training.plan.steps), console)
+    show_estimate(training, text.n_train, step_seconds, console)
     return Prepared(
         training=training,
         samples=Continuation(config.prompt, config.sample_tokens),
@@ -174,23 +170,21 @@ def run_length(config: PretrainRunConfig) -> tuple[str, float]:
 
 def plan_and_build(
     config: PretrainRunConfig, runtime: Runtime, text: TokenizedText, console: Console
-) -> tuple[Training, Rehearsal]:
+) -> tuple[Training, float]:
     """Return a new training, of sizes and steps that fit its time, by the speed that a rehearsal measures."""
     plan = new_plan(config, runtime, text, ASSUMED_EFFICIENCY)
-    training, rehearsal = rehearsed(config, plan, runtime, text, console)
-    measured = new_plan(
-        config, runtime, text, plan.efficiency(rehearsal.step_seconds, runtime.flops_per_second)
-    )
+    training, step_seconds = rehearsed(config, plan, runtime, text, console)
+    measured = new_plan(config, runtime, text, plan.efficiency(step_seconds, runtime.flops_per_second))
     if measured.model != plan.model:  # this machine is faster or slower than was assumed
-        training, rehearsal = rehearsed(config, measured, training.runtime, text, console)
+        training, step_seconds = rehearsed(config, measured, training.runtime, text, console)
     fit_evaluation(config, training, text)
-    training.set_steps(training.budget.steps(0, rehearsal.step_seconds))
-    return training, rehearsal
+    training.set_steps(training.budget.steps(0, step_seconds))
+    return training, step_seconds
 
 
 def rehearsed(
     config: PretrainRunConfig, plan: Plan, runtime: Runtime, text: TokenizedText, console: Console
-) -> tuple[Training, Rehearsal]:
+) -> tuple[Training, float]:
     """Return a training of the planned sizes, and how long its steps and evaluations take."""
     require_length(text.train, plan.model.block_size + 1, "The training text", text.tokenizer.unit)
     require_length(text.validation, plan.model.block_size + 1, "The validation text", text.tokenizer.unit)

@@ -83,11 +83,12 @@ def prepare(
         for part in (conversations.train, conversations.validation)
     )
     rows, held_out_rows = (pack(each, block_size, pad_id) for each in (examples, held_out))
-    runtime = choose_runtime(config.runtime, run)
+    budget = Budget.of_minutes(config.output.minutes, settings.steps(len(rows)))
+    runtime = choose_runtime(config.runtime, run, budget.seconds)
     torch.manual_seed(settings.seed)
     runtime.place(model)
     size = settings.micro_batch_size
-    plan = Plan(model=model.config, micro_batch_size=size, accumulation=1, steps=settings.steps(len(rows)))
+    plan = Plan(model=model.config, micro_batch_size=size, accumulation=1, steps=budget.most_steps)
     batches = [batch_of(held_out_rows[first : first + size]) for first in range(0, len(held_out_rows), size)]
     evaluation = HeldOut(batches, n_bytes=sum(answer_bytes(example, tokenizer) for example in held_out))
     training = Training(
@@ -97,9 +98,11 @@ def prepare(
         evaluation=evaluation,
         runtime=runtime,
         plan=plan,
-        budget=Budget.of_minutes(config.output.minutes, plan.steps),
+        budget=budget,
     )
-    seconds = rehearse(training, evaluation, console).seconds(plan.steps)
+    step_seconds = rehearse(training, evaluation, console)
+    before = metrics_before(training, run)
+    training.set_steps(budget.steps(0, step_seconds))
     questions = sample_questions([up_to_the_user(each) for each in conversations.validation])
     return Prepared(
         training=training,
@@ -109,9 +112,11 @@ def prepare(
             "conversations": f"{len(conversations.train):,} for training, {len(conversations.validation):,} held out: "
             f"{conversations.origin}",
             "machine": f"{describe(runtime.device)}; {training.runtime}",
-            "training": f"{format_count(plan.steps, 'step')}, each conversation {format_times(settings.epochs)}: {format_duration(seconds)}",
+            "training": f"{format_count(training.task.steps, 'step')}, each conversation "
+            f"{format_times(settings.epochs * training.task.steps / budget.most_steps)}: "
+            f"{format_duration(budget.duration(training.task.steps, step_seconds))}",
         },
-        before=metrics_before(training, run),
+        before=before,
     )
 
 

@@ -50,8 +50,12 @@ def check_messages(messages: Sequence[Message]) -> None:
             )
         if role not in expected:
             raise UserError(f"turn {number} is the {role}'s: it must be the {expected[0]}'s.")
-        if not isinstance(content, str) or not content:
+        if not content:
             raise UserError(f"turn {number} ({role}) has no content.")
+        if not isinstance(content, str):
+            raise UserError(
+                f"turn {number} ({role}) has a {type(content).__name__} as its content: it must be a string of text."
+            )
         expected = ("assistant",) if role == "user" else ("user",)
 
 

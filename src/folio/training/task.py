@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from folio.config import Count, Many, NonNegative, Positive, Settings, from_table
 from folio.errors import UserError
 from folio.training.loop import Accumulated, Counted, LossFunction, StepReport, optimizer_steps
 from folio.training.schedule import ScheduleConfig
@@ -83,9 +84,16 @@ def train(  # noqa: PLR0913  # what a caller may want to say, all but two by nam
         max_norm: clip the gradient norm to this; 0 turns clipping off.
 
     Raises:
-        UserError: for no optimizers, or one whose step needs a closure.
+        UserError: for a number that makes no sense, no optimizers, or one whose step needs a closure.
         NonFiniteLossError: before a step whose loss or gradient is not finite reaches the weights.
     """
+    numbers = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "accumulation": accumulation,
+        "max_norm": max_norm,
+    }
+    from_table(Numbers, numbers, "folio.train")
     if optimizers is None:
         optimizers = [torch.optim.AdamW(model.parameters(), lr=learning_rate)]
     _check_optimizers(optimizers)
@@ -99,6 +107,16 @@ def train(  # noqa: PLR0913  # what a caller may want to say, all but two by nam
         max_norm=max_norm,
     )
     return task.reports()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers(Settings):
+    """The bounds of the numbers that `train` takes."""
+
+    steps: Count
+    learning_rate: Positive
+    accumulation: Many
+    max_norm: NonNegative
 
 
 def _check_optimizers(optimizers: Sequence[Optimizer]) -> None:

@@ -1,0 +1,46 @@
+"""The pace of a machine, and the times of a recipe on it."""
+
+import json
+
+import pytest
+import torch
+
+from folio.errors import UserError
+from folio.runs.pace import FILE, RecipeTimes, measure_pace
+from folio.runtime import RuntimeConfig, start_runtime
+
+TIMES = RecipeTimes(
+    hardware="a machine",
+    folio="0.2",
+    date="2026-11-26",
+    command="python benchmarks/recipe_times.py",
+    pace=0.5,
+    stages={"pretrain": 100.0, "sft": 20.0},
+    losses={"0.1": 2.0, "1": 1.5},
+)
+
+
+def test_a_machine_of_half_the_pace_takes_twice_as_long():
+    assert TIMES.seconds(["pretrain", "sft"], 1.0) == 240.0
+    assert TIMES.seconds(["sft", "unknown"], 0.5) == 20.0
+
+
+@pytest.mark.parametrize(("share", "loss"), [(0.1, 2.0), (1.0, 1.5), (0.1**0.5, 1.75), (0.01, 2.0)])
+def test_the_loss_is_that_of_the_measured_shares_and_between_them(share, loss):
+    assert TIMES.expected_loss(share) == pytest.approx(loss)
+
+
+def test_they_are_read_from_beside_the_recipe(tmp_path):
+    assert RecipeTimes.beside(tmp_path) is None
+    (tmp_path / FILE).write_text(json.dumps(vars(TIMES)))
+    assert RecipeTimes.beside(tmp_path) == TIMES
+    (tmp_path / FILE).write_text('{"pace": 1.0}')
+    with pytest.raises(UserError, match="does not hold the times"):
+        RecipeTimes.beside(tmp_path)
+
+
+def test_measuring_draws_no_random_numbers():
+    runtime = start_runtime(RuntimeConfig(device="cpu", compile="off"))
+    before = torch.random.get_rng_state()
+    assert measure_pace(runtime) > 0
+    assert torch.equal(torch.random.get_rng_state(), before)
