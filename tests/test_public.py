@@ -67,12 +67,12 @@ def test_the_tutorial_runs_in_another_folder(tmp_path):
 def test_the_tutorial_passes_mypy_strict(tmp_path):
     script = tmp_path / "tutorial.py"
     script.write_text(SESSION, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(script)],
+    done = subprocess.run(  # in the checkout, whose settings are strict, and whose cache knows torch
+        [sys.executable, "-m", "mypy", str(script)],
         check=False,
         capture_output=True,
         text=True,
         timeout=300,
-        cwd=tmp_path,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout[-3000:]

@@ -88,6 +88,7 @@ CASES = [
     case("A8 a prompt beyond the context", f"sample base --tokens 4 --prompt {'a' * 60}", 0, "does not see the first 44"),
     *grouped(
         TRAIN,
+        case("A2 a text that has changed", "pretrain --data changed.txt --run changed", 2, "other data"),
         case("A3 a folder that is split", "pretrain --data split", 0, "valid"),
         case("A5 JSON with texts", "pretrain --data docs.json", 0),
         case("A5 CSV with texts", "pretrain --data docs.csv", 0),
@@ -107,6 +108,8 @@ CASES = [
         case("A7 a system prompt beside the turns", "sft base --data system.jsonl", 2, "character"),
         case("A7 a field that is not known", "sft base --data fields.jsonl", 0, "tools"),
         case("A8 a context above the model's", "sft base --data talk.jsonl --block-size 4096", 0, "block_size|context|reads"),
+        case("A9 five conversations", "sft base --data five.jsonl", 0, "too few to learn"),
+        case("C2 short chats in a long context", "sft long --data talk.jsonl", 0),
         case("B1 a folder of everything", "sft base --data .", 2),
         case("B3 a base of NaN", "sft nan --data talk.jsonl", 2, "not finite|NaN"),
         case("B6 a folder of nothing", "sft base --data empty", 2, "empty"),
@@ -157,6 +160,8 @@ def bring(folder: Path) -> None:
         "split/valid.txt": text,
         "dna.txt": dna,
         "escape.txt": "\x1b]0;owned\x07\x1b[31mred\x1b[0m the cat\n" * 100,
+        "changed.txt": text,
+        "five.jsonl": rows(LINE, n=5),
         "nested.toml": "a = " + "[" * 200_000,
         "loops.py": "def f(prompt, completion):\n    return sum(range(10**11))\n",
         "exits.py": "import os\ndef f(prompt, completion):\n    os._exit(0)\n",
@@ -173,13 +178,15 @@ def bring(folder: Path) -> None:
         (folder / name).write_text(content, encoding="utf-8")
     (folder / "empty").mkdir(exist_ok=True)
     pq.write_table(pa.table({"text": [text, None, text]}), folder / "null.parquet")
+    run(("pretrain", *TRAIN, "--data", "changed.txt", "--run", "changed"), folder)
+    (folder / "changed.txt").write_text(text + "more", encoding="utf-8")
     spoil_runs(folder)
     spoil_models(folder)
 
 
-def rows(*records: Mapping[str, Any]) -> str:
-    """Return twenty lines of JSON, of these records in turn."""
-    return "".join(json.dumps(records[n % len(records)]) + "\n" for n in range(20))
+def rows(*records: Mapping[str, Any], n: int = 20) -> str:
+    """Return n lines of JSON, of these records in turn."""
+    return "".join(json.dumps(records[i % len(records)]) + "\n" for i in range(n))
 
 
 def spoil_runs(folder: Path) -> None:
@@ -241,6 +248,7 @@ SPOILED: Mapping[str, Callable[[Path], None]] = {
     "nan": partial(change_weights, change=lambda _, value: value * float("nan")),
     "padded": pad,
     "shards": lose_shard,
+    "long": partial(change_config, max_position_embeddings=131_072),
     "huge": partial(change_config, num_hidden_layers=10**12),
     "nested": partial(write, "config.json", "[" * 200_000),
     "digits": partial(write, "config.json", '{"vocab_size": ' + "9" * 5000 + "}"),

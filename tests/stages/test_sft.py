@@ -69,17 +69,17 @@ def same_but_for_time(run):
 
 def test_a_run_that_is_killed_goes_on_to_the_last_bit(tune, folio, finished, talk, run, tmp_path):
     assert (
-        folio("sft", finished, "--data", talk, "--run", tmp_path / "whole", *TINY, "--epochs", "100").code
+        folio("sft", finished, "--data", talk, "--run", tmp_path / "whole", *TINY, "--epochs", "30").code
         == 0
     )
     command = [sys.executable, "-m", "folio", "sft", str(finished), "--data", str(talk), "--run", str(run), *TINY,
-               "--epochs", "100"]  # fmt: skip
+               "--epochs", "30"]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not any(run.glob("checkpoints/step-*")):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    outcome = tune("--epochs", "100", "--resume")
+    outcome = tune("--epochs", "30", "--resume")
     assert outcome.code == 0
     assert "Resuming after step" in outcome.out
     assert same_but_for_time(run) == same_but_for_time(tmp_path / "whole")
