@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from folio.runs.budget import EVALUATIONS, FINISH_SECONDS, Budget, clock
+from folio.training.spacing import times_due
 
 
 def budget(seconds: float, most_steps: int = 10**9, **more: float) -> Budget:
@@ -18,7 +19,15 @@ def budget(seconds: float, most_steps: int = 10**9, **more: float) -> Budget:
 def test_steps_and_evaluations_fit_into_the_time(seconds, step_seconds, pause_seconds):
     steps = budget(seconds, pause_seconds=pause_seconds).steps(0, step_seconds)
     assert steps >= 1
-    assert steps == 1 or steps * step_seconds + EVALUATIONS * pause_seconds + FINISH_SECONDS <= seconds + 0.1
+    n_pauses = times_due(EVALUATIONS, 0, steps)
+    assert steps == 1 or steps * step_seconds + n_pauses * pause_seconds + FINISH_SECONDS <= seconds + 0.1
+
+
+def test_no_more_would_fit():
+    limited = budget(60.0, pause_seconds=2.0)
+    steps = limited.steps(0, 3.0)
+    assert limited.duration(steps, 3.0) <= 60.0 - FINISH_SECONDS
+    assert all(limited.duration(more, 3.0) > 60.0 - FINISH_SECONDS for more in range(steps + 1, 3 * steps))
 
 
 def test_without_a_limit_all_steps_are_made():
@@ -31,12 +40,15 @@ def test_no_more_steps_are_made_than_there_are():
 
 
 def test_a_run_that_is_late_ends_with_the_step_in_hand():
-    assert budget(1.0).steps(7, 1.0, planned=20) == 7
+    assert budget(1.0).steps(7, 1.0) == 7
 
 
 def test_evaluations_that_are_left_take_their_time():
-    early, late = (budget(100, pause_seconds=4).steps(done, 1.0, planned=20) - done for done in (0, 19))
-    assert late - early == pytest.approx(9 * 4, abs=1)
+    steps = budget(100, pause_seconds=4).steps(0, 1.0)
+    assert steps == pytest.approx(100 - FINISH_SECONDS - 10 * 4, abs=2)
+    assert budget(100, pause_seconds=4).steps(0, 1.0, evaluations_due=2) == pytest.approx(
+        steps - 2 * 4, abs=2
+    )
 
 
 def test_the_duration_is_that_of_all_steps_and_all_evaluations():
@@ -44,7 +56,7 @@ def test_the_duration_is_that_of_all_steps_and_all_evaluations():
 
 
 def test_steps_end_with_a_rollout():
-    assert budget(40, multiple=4).steps(4, 1.0, planned=100) % 4 == 0
+    assert budget(40, multiple=4).steps(4, 1.0) % 4 == 0
 
 
 def test_time_of_earlier_sessions_counts():

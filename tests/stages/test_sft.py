@@ -69,8 +69,7 @@ def same_but_for_time(run):
 
 def test_a_run_that_is_killed_goes_on_to_the_last_bit(tune, folio, finished, talk, run, tmp_path):
     assert (
-        folio("sft", finished, "--data", talk, "--run", tmp_path / "whole", *TINY, "--epochs", "30").code
-        == 0
+        folio("sft", finished, "--data", talk, "--run", tmp_path / "whole", *TINY, "--epochs", "30").code == 0
     )
     command = [sys.executable, "-m", "folio", "sft", str(finished), "--data", str(talk), "--run", str(run), *TINY,
                "--epochs", "30"]  # fmt: skip

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from folio.training.spacing import times_due
+
 EVALUATIONS = 10
 """Evaluations in a run, evenly spread; a checkpoint comes before each."""
 FINISH_SECONDS = 5.0
@@ -55,19 +57,25 @@ class Budget:
 
     def duration(self, steps: int, step_seconds: float) -> float:
         """Return the estimated seconds of so many steps, with the evaluations between them."""
-        return steps * step_seconds + EVALUATIONS * self.pause_seconds
+        return steps * step_seconds + times_due(EVALUATIONS, 0, steps) * self.pause_seconds
 
-    def steps(self, done: int, step_seconds: float, planned: int | None = None) -> int:
-        """Return how many steps the run can make in all, at least one more than none.
+    def steps(self, done: int, step_seconds: float, evaluations_due: int = 0) -> int:
+        """Return how many steps the run can make in all: one at least, and no less than those made.
 
-        done: steps made so far. step_seconds: of one step. planned: all steps as planned so far, which tell how many
-        evaluations are left.
+        done: steps made so far. step_seconds: of one step. evaluations_due: evaluations of those steps that are to come.
         """
         if math.isinf(self.seconds):
             return self.most_steps
-        share_left = 1 - done / planned if planned else 1.0
-        pauses = math.ceil(EVALUATIONS * share_left) * self.pause_seconds
-        left = self.seconds - self.spent - FINISH_SECONDS - pauses
-        steps = done + max(0, int(left / step_seconds))
-        rounded = math.ceil(steps / self.multiple) * self.multiple
-        return max(1, done, min(rounded, self.most_steps))
+        left = self.seconds - self.spent - FINISH_SECONDS - evaluations_due * self.pause_seconds
+        # Fewer evaluations leave time for more steps, and more steps may need more evaluations.
+        fitting = (
+            steps
+            for n_pauses in range(EVALUATIONS + 1)
+            if (steps := self._rounded(done + int((left - n_pauses * self.pause_seconds) / step_seconds)))
+            > done
+            and times_due(EVALUATIONS, done, steps) <= n_pauses
+        )
+        return max(fitting, default=max(1, done))
+
+    def _rounded(self, steps: int) -> int:
+        return min(math.ceil(steps / self.multiple) * self.multiple, self.most_steps)

@@ -57,15 +57,18 @@ class Recorder:
         if report.step == self.training.budget.multiple:
             self.plan(report)
 
-    def plan(self, report: StepReport) -> None:
-        """Fit the number of steps to the time that is left, by the speed since it was planned last."""
+    def plan(self, report: StepReport, evaluations_due: int = 0) -> None:
+        """Fit the number of steps to the time that is left, by the speed since it was planned last.
+
+        evaluations_due: of the step that was reported.
+        """
         training = self.training
         step, seconds = self._planned
         self._planned = report.step, training.train_seconds
         if report.step == step:
             return
         step_seconds = (training.train_seconds - seconds) / (report.step - step)
-        steps = training.budget.steps(report.step, step_seconds, training.task.steps)
+        steps = training.budget.steps(report.step, step_seconds, evaluations_due)
         if steps != training.task.steps:
             training.set_steps(steps)
             self.progress.total = steps
@@ -80,7 +83,7 @@ class Recorder:
         if self._saved is not None:  # all but the steps was saving and evaluating
             self.training.budget.pause_seconds = now[0] - self._saved[0] - (now[1] - self._saved[1])
         self._saved = now
-        self.plan(report)
+        self.plan(report, evaluations_due=1)
         if self.run.metrics_file.exists():
             sync(self.run.metrics_file)  # a power cut must not leave a checkpoint with a shorter history
         new = self.run.checkpoint(report.step)

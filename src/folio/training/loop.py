@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from folio.batch import Loss
 from folio.training.schedule import ScheduleConfig
+from folio.training.spacing import is_due
 
 LossFunction = Callable[[Any, Any], Loss]
 """Return the loss of a model on one batch."""
@@ -185,7 +186,7 @@ class Spread:
     action: Action
 
     def is_due(self, step: int, last_step: int) -> bool:
-        return step % math.ceil(last_step / self.times) == 0 or step == last_step
+        return is_due(self.times, step, last_step)
 
 
 def fit(
