@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.runs.budget import EVALUATIONS, FINISH_SECONDS, Budget, clock
-from folio.training.spacing import times_due
+from folio.runs.budget import FINISH_SECONDS, Budget, clock
+from folio.training.spacing import EVALUATIONS, times_due
 
 
 def budget(seconds: float, most_steps: int = 10**9, **more: float) -> Budget:
@@ -21,6 +21,11 @@ def test_steps_and_evaluations_fit_into_the_time(seconds, step_seconds, pause_se
     assert steps >= 1
     n_pauses = times_due(EVALUATIONS, 0, steps)
     assert steps == 1 or steps * step_seconds + n_pauses * pause_seconds + FINISH_SECONDS <= seconds + 0.1
+
+
+@pytest.mark.parametrize(("seconds", "n"), [(math.inf, 10), (1000, 10), (102, 10), (26, 2), (10, 1), (1, 1)])
+def test_few_evaluations_are_made_where_they_would_take_much_of_the_time(seconds, n):
+    assert budget(seconds, pause_seconds=2.0).affordable_evaluations() == n
 
 
 def test_no_more_would_fit():

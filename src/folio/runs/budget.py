@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from folio.training.spacing import times_due
+from folio.training.spacing import EVALUATIONS, times_due
 
-EVALUATIONS = 10
-"""Evaluations in a run, evenly spread; a checkpoint comes before each."""
+EVALUATION_SHARE = 0.2
+"""Share of the time that all evaluations may take."""
 FINISH_SECONDS = 5.0
 """Reserved for what comes after the last step: the curve, a last sample."""
 
@@ -34,13 +34,14 @@ class Budget:
     """How long a run may take, from the start of the command to the end of its last step, with evaluations and saving.
 
     seconds: infinite where there is no limit. most_steps: the run makes no more, whatever the time. multiple: steps that
-    belong together, such as those that learn from one rollout. pause_seconds: how long a save with an evaluation takes;
-    it is measured on the way. spent_before: seconds of earlier sessions of a run that is resumed.
+    belong together, such as those that learn from one rollout. evaluations: how many there are in the run. pause_seconds: how
+    long a save with an evaluation takes; it is measured on the way. spent_before: seconds of earlier sessions of a run that is resumed.
     """
 
     seconds: float
     most_steps: int
     multiple: int = 1
+    evaluations: int = EVALUATIONS
     pause_seconds: float = 0.0
     spent_before: float = 0.0
     started: float = field(default_factory=lambda: _STARTED.get(time.monotonic()))
@@ -57,7 +58,14 @@ class Budget:
 
     def duration(self, steps: int, step_seconds: float) -> float:
         """Return the estimated seconds of so many steps, with the evaluations between them."""
-        return steps * step_seconds + times_due(EVALUATIONS, 0, steps) * self.pause_seconds
+        return steps * step_seconds + times_due(self.evaluations, 0, steps) * self.pause_seconds
+
+    def affordable_evaluations(self) -> int:
+        """Return how many evaluations the time allows: one at least, and EVALUATIONS at most."""
+        if math.isinf(self.seconds) or not self.pause_seconds:
+            return EVALUATIONS
+        n = int(EVALUATION_SHARE * (self.seconds - self.spent) / self.pause_seconds)
+        return max(1, min(EVALUATIONS, n))
 
     def steps(self, done: int, step_seconds: float, evaluations_due: int = 0) -> int:
         """Return how many steps the run can make in all: one at least, and no less than those made.
@@ -70,10 +78,10 @@ class Budget:
         # Fewer evaluations leave time for more steps, and more steps may need more evaluations.
         fitting = (
             steps
-            for n_pauses in range(EVALUATIONS + 1)
+            for n_pauses in range(self.evaluations + 1)
             if (steps := self._rounded(done + int((left - n_pauses * self.pause_seconds) / step_seconds)))
             > done
-            and times_due(EVALUATIONS, done, steps) <= n_pauses
+            and times_due(self.evaluations, done, steps) <= n_pauses
         )
         return max(fitting, default=max(1, done))
 

@@ -57,6 +57,11 @@ class Training:
         self.task.steps = steps
         self.plan = replace(self.plan, steps=steps)
 
+    def set_evaluations(self, evaluations: int) -> None:
+        """Change how many evaluations there are in all."""
+        self.budget.evaluations = evaluations
+        self.plan = replace(self.plan, evaluations=evaluations)
+
     def save(self, directory: Path, report: StepReport) -> None:
         """Write a checkpoint, which is a model directory as well."""
 

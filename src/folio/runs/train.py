@@ -15,7 +15,6 @@ from folio.config import to_table
 from folio.errors import UserError, is_out_of_memory
 from folio.files import WriteError, damage, keep_before
 from folio.rl.rewards import RewardError
-from folio.runs.budget import EVALUATIONS
 from folio.runs.directory import FORMAT, RunDirectory
 from folio.runs.load import MODEL_FILES
 from folio.runs.recorder import Recorder
@@ -91,20 +90,21 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
     Raises UserError when the loss is not finite, a reward fails, or the disk cannot be written.
     """
     training, run = recorder.training, recorder.run
+    times = training.plan.evaluations
     run.set_status("running")
     try:
         with recorder.progress.shown():
             fit(
                 training.reports(unfinished.step + 1 if unfinished else 1),
                 last_step=lambda: training.task.steps,
-                save=Spread(EVALUATIONS, recorder.save),
+                save=Spread(times, recorder.save),
                 then=(
                     Every(recorder.plan_first),
-                    Spread(EVALUATIONS, recorder.evaluate),
+                    Spread(times, recorder.evaluate),
                     Every(recorder.record),
                     Every(recorder.show),
-                    Spread(EVALUATIONS, recorder.sample),
-                    Spread(EVALUATIONS, recorder.check_overfitting),
+                    Spread(times, recorder.sample),
+                    Spread(times, recorder.check_overfitting),
                 ),
                 unfinished=unfinished,
                 on_interrupt=lambda: recorder.progress.say(

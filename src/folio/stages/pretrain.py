@@ -26,7 +26,7 @@ from folio.objectives.next_token import next_token_loss
 from folio.report.loss_figure import plot_losses
 from folio.report.pretrain import reference_of, show_choices, show_estimate, show_result
 from folio.report.reference import Reference
-from folio.runs.budget import EVALUATIONS, Budget
+from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
 from folio.runs.rehearsal import rehearse
 from folio.runs.samples import Continuation
@@ -42,6 +42,7 @@ from folio.training.loop import Accumulated
 from folio.training.optimizer import OptimizerConfig, build_optimizers
 from folio.training.plan import Plan, SizeConfig, choose_plan, explain_plan, most_steps, require_memory
 from folio.training.schedule import ScheduleConfig
+from folio.training.spacing import EVALUATIONS
 from folio.training.task import Task
 
 VALIDATION_BATCH_SIZE = 32

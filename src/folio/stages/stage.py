@@ -30,9 +30,11 @@ from folio.runs.recipes import known_recipes, take_recipe
 from folio.runs.recorder import Recorder
 from folio.runs.samples import SampleSource
 from folio.runs.settings import RunConfig, stored_config
+from folio.runs.sources import stamp
 from folio.runs.state import Training
 from folio.runs.train import begin_run, resume, train_to_end
 from folio.runtime import Runtime, RuntimeConfig, peak_memory, restore_runtime, start_runtime
+from folio.training.plan import Plan
 
 
 class StageConfig(Protocol):
@@ -134,14 +136,25 @@ class Stage(Generic[ConfigT, DataT]):
                     f"{run.path}: there is no run to resume yet, so this begins one.", soft_wrap=True
                 )
             if run.exists and is_done(run):
-                if not run.is_old(run.read_info()):  # older versions made other digests
-                    require_same(self.read(config), run)
+                self._check_sources(config, run)
                 console.print(f"{run.path} is already finished:", soft_wrap=True)
             else:
                 self._train(config, recipe, run, console)
             self.show(run, console)
 
+    def _check_sources(self, config: ConfigT, run: RunDirectory) -> None:
+        """Raise UserError where a finished run learned from something else than is there now.
+
+        All is read and digested only where sizes or times of files are others than they were.
+        """
+        info, now = run.read_info(), stamp(config)
+        if run.is_old(info) or info.get("sources") == now:  # older versions made other digests
+            return
+        require_same(self.read(config), run)
+        run.write_info({**info, "sources": now})
+
     def _train(self, config: ConfigT, recipe: Path | None, run: RunDirectory, console: Console) -> None:
+        sources = stamp(config)  # before reading: what changes after it is noticed the next time
         with activity("Reading the data"):
             inputs = self.read(config)
         if run.exists:
@@ -153,7 +166,12 @@ class Stage(Generic[ConfigT, DataT]):
         if training.task.steps < FEW_STEPS:
             console.print(too_few(training.task.steps, setting, value))
         if not run.exists:
-            data = {"data": inputs.origin, "data_sha256": inputs.digest, "before": dict(prepared.before)}
+            data = {
+                "data": inputs.origin,
+                "data_sha256": inputs.digest,
+                "sources": sources,
+                "before": dict(prepared.before),
+            }
             begin_run(self.name, config, recipe, training, run, **data)
         unfinished = resume(training, run, console)
         if (
@@ -238,13 +256,19 @@ def choose_runtime(config: RuntimeConfig, run: RunDirectory, seconds: float = ma
 
 
 def metrics_before(training: Training, run: RunDirectory) -> Mapping[str, float]:
-    """Return the held-out metrics of the model that a run starts from, as measured at its begin or now."""
+    """Return the held-out metrics of the model that a run starts from, as measured at its begin or now.
+
+    By the time that they take, the number of evaluations is fitted to the run's.
+    """
     if run.exists:
         # The model at hand may be another one by now, or a checkpoint.
-        before: dict[str, Any] = run.read_info()["before"]
+        info = run.read_info()
+        training.set_evaluations(from_table(Plan, info["plan"], str(run.info_file)).evaluations)
+        before: dict[str, Any] = info["before"]
         return before
     start = time.monotonic()
     with activity("Evaluating the model that the run starts from"):
         metrics = training.evaluation(training.model)
     training.budget.pause_seconds = time.monotonic() - start
+    training.set_evaluations(training.budget.affordable_evaluations())
     return metrics

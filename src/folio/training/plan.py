@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from folio.config import Count, Decay, Few, Many, Settings
 from folio.errors import UserError
 from folio.model.config import GPTConfig
+from folio.training.spacing import EVALUATIONS
 
 WIDTHS = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Widths to choose from; the depth follows. The constants below work well but are not tuned, except for the
@@ -66,6 +67,8 @@ class Plan:
     """Optimizer steps; 0 until the duration of a step is known."""
     validation_windows: int = 0
     """Windows of an evaluation, evenly spread over the validation text; 0 for all of it."""
+    evaluations: int = EVALUATIONS
+    """Evaluations in the run, evenly spread; a checkpoint comes before each."""
 
     @property
     def tokens_per_step(self) -> int:

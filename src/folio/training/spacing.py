@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+EVALUATIONS = 10
+"""Evaluations in a run, evenly spread; a checkpoint comes before each. Fewer where they would take too much of its time."""
+
 
 def is_due(times: int, step: int, last_step: int) -> bool:
     """Return whether an action is due after a step: at equal intervals, at most so many times, and after the last step."""
