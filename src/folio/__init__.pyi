@@ -3,6 +3,7 @@
 from .batch import Batch, Completions, Loss
 from .data.conversations import PackedConversations
 from .data.corpora import load_corpus
+from .data.instructions import instructions
 from .data.preferences import PairBatches
 from .data.windows import RandomWindows, validation_windows
 from .errors import FolioWarning, UserError
@@ -79,6 +80,7 @@ __all__ = [
     "grpo",
     "grpo_loss",
     "inspect",
+    "instructions",
     "load",
     "load_corpus",
     "logprobs",

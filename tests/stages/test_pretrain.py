@@ -29,6 +29,7 @@ from folio.runs.load import load_for_inference
 from folio.runs.rehearsal import REHEARSAL_STEPS
 from folio.runs.settings import RunConfig
 from folio.stages import pretrain as stage
+from folio.tokenizer.directory import load_tokenizer
 from folio.training import task
 
 
@@ -499,3 +500,12 @@ def test_validation_may_be_a_text_of_its_own(pretrain, run, tmp_path):
     done = pretrain("--validation", tmp_path / "other.txt", "--steps", "2")
     assert done.code == 0, done.err
     assert "other.txt" in json.loads((run / "run.json").read_text())["data"]
+
+
+def test_characters_that_conversations_may_need_are_reserved(pretrain, run, text_file):
+    text = text_file.read_text(encoding="utf-8")
+    assert pretrain("--steps", "1").code == 0  # with none reserved
+    assert set(load_tokenizer(run / "best").characters) == set(text)
+    assert pretrain("--steps", "1", "--reserve", "printable", "--run", run.with_name("reserved")).code == 0
+    reserved = set(load_tokenizer(run.with_name("reserved") / "best").characters)
+    assert {*text, *text.upper(), *map(chr, range(32, 127)), "\n", "’", "—"} <= reserved

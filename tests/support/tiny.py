@@ -13,6 +13,7 @@ TINY = (
     *("--device", "cpu", "--precision", "float32", "--compile", "off", "--threads", "1"),
     *("--n-layer", "2", "--n-head", "2", "--n-embd", "16", "--mlp-size", "24", "--block-size", "16"),
     *("--micro-batch-size", "2", "--tokens-per-step", "64", "--steps", str(STEPS), "--sample-tokens", "8"),
+    *("--reserve", "none"),
 )
 
 

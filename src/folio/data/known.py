@@ -9,11 +9,16 @@ from functools import partial
 from folio.data import arithmetic
 from folio.data.conversations import CONVERSATIONS, Conversation, read_conversations
 from folio.data.corpora import find_data, load_corpus
+from folio.data.instructions import make_instructions
+from folio.data.material import Material
 from folio.data.plays import dialogues
 from folio.data.prompts import PROMPTS, PromptMessages, read_prompts, up_to_the_user
 from folio.data.records import Kind, Parts, Record, Records, find_parts
 from folio.errors import UserError
 
+INSTRUCTIONS = "instructions"
+N_INSTRUCTIONS, N_HELD_OUT_INSTRUCTIONS = 16_000, 600
+"""Instructions made of a text."""
 LONGEST_SPEECH = 120
 """Characters. Longer speeches are monologues, not answers, and two would not fit into a context."""
 
@@ -21,13 +26,54 @@ LONGEST_SPEECH = 120
 def find_conversations(
     data: str, validation: str | None = None, kind: Kind[Conversation] = CONVERSATIONS
 ) -> Parts[Conversation]:
-    """Return training and validation conversations (see `find_parts`). Raises UserError where there are none."""
-    return find_parts(kind, KNOWN_CONVERSATIONS, data, validation)
+    """Return training and validation conversations (see `find_parts`), or those that `instructions:TEXT` makes of a text.
+
+    Raises UserError where there are none.
+    """
+    known = dict(KNOWN_CONVERSATIONS)
+    if text := text_of_instructions(data):
+        known[data] = partial(taught_by, text)
+    return find_parts(kind, known, data, validation)
 
 
 def find_prompts(data: str, validation: str | None = None) -> Parts[PromptMessages]:
-    """Return training and validation prompts (see `find_parts`). Raises UserError where there are none."""
-    return find_parts(PROMPTS, KNOWN_PROMPTS, data, validation)
+    """Return training and validation prompts (see `find_parts`), or those that `instructions:TEXT` makes of a text.
+
+    Raises UserError where there are none.
+    """
+    known = dict(KNOWN_PROMPTS)
+    if text := text_of_instructions(data):
+        known[data] = partial(asked_about, text)
+    return find_parts(PROMPTS, known, data, validation)
+
+
+def text_of_instructions(data: str) -> str | None:
+    """Return the text of which `instructions:TEXT` is made, or None for other data."""
+    name, colon, text = data.partition(":")
+    return text if name == INSTRUCTIONS and colon and text else None
+
+
+def taught_by(text: str) -> Parts[Conversation]:
+    """Return instructions made of a text (see `load_corpus`), the held-out ones of its validation part."""
+    corpus = load_corpus(text)
+    train, held_out = corpus.split()
+    return Parts(
+        make_instructions(Material(train), N_INSTRUCTIONS, seed=1),
+        make_instructions(
+            Material(held_out, is_held_out=True, seen=Material(train).lines), N_HELD_OUT_INSTRUCTIONS, seed=2
+        ),
+        f"instructions made of {corpus.origin}",
+    )
+
+
+def asked_about(text: str) -> Parts[PromptMessages]:
+    """Return the requests of instructions made of a text as prompts, with columns for their checkers."""
+    parts = taught_by(text)
+    train, held_out = (
+        [PromptMessages(up_to_the_user(each), each.columns) for each in part]
+        for part in (parts.train, parts.validation)
+    )
+    return Parts(train, held_out, parts.origin)
 
 
 def speeches_and_replies() -> Parts[Conversation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ from folio.training.task import Task
 
 VALIDATION_BATCH_SIZE = 32
 DEFAULT_MINUTES = 5.0
+PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " \n" + "‘’“”–—…"
+"""ASCII, and the usual typographic marks."""
 ASSUMED_EFFICIENCY = 0.5
 """Speed of a training step relative to a matrix product, until it has been measured."""
 EVALUATION_SHARE = 1 / 7 / EVALUATIONS
@@ -65,6 +68,9 @@ class PretrainRunConfig(Settings):
     data."""
     tokenizer: Literal["char", "bpe"] = "char"
     """Tokens are characters, or pieces of words that are frequent in the text (byte-level BPE)."""
+    reserve: Literal["printable", "none"] = "printable"
+    """Characters that char has beside those of the text, so that the model can go on to conversations that use them: its
+    letters in both cases, all printable ASCII characters and the usual typographic marks; or none, as in the lecture."""
     vocab_size: Many = 4096
     """Maximum vocabulary size of bpe. With char it is the number of characters in the text."""
     output: RunConfig = field(default_factory=RunConfig)
@@ -264,8 +270,11 @@ def build(
 
 
 def char_tokenizer(config: PretrainRunConfig, corpus: Corpus) -> Tokenizer:
-    """Return a tokenizer of all characters of the text, of its validation part too."""
-    return CharTokenizer.train(corpus.text)
+    """Return a tokenizer of all characters of the text, of its validation part too, and of those that are reserved."""
+    text = "".join(set(corpus.text))
+    if config.reserve == "printable":
+        text += text.upper() + text.lower() + PRINTABLE
+    return CharTokenizer.train(text)
 
 
 def bpe_tokenizer(config: PretrainRunConfig, corpus: Corpus) -> Tokenizer:
