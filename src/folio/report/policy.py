@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from folio.log import format_number
+from folio.report.listening import listening_lines
 from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 from folio.runs.stages import STAGES, next_commands
@@ -23,6 +24,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
     show_table(
         {
             **metrics,
+            **listening_lines(after, before),
             "training": training_cost(run),
             "model": str(run.best),
             "curves": str(run.rl_plot),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from folio.report.listening import listening_lines
 from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 from folio.runs.stages import next_commands
@@ -35,6 +36,7 @@ def show_dpo_result(run: RunDirectory, console: Console) -> None:
     show_table(
         {
             "accuracy": f"{best['val_accuracy']:.1%} of held-out pairs, at step {best['step']:,}",
+            **listening_lines(best, run.read_info()["before"]),
             "training": training_cost(run),
             "model": str(run.best),
             "curve": str(run.plot),

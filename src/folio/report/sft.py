@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from folio.report.listening import listening_lines
 from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 from folio.runs.stages import next_commands
@@ -19,6 +20,7 @@ def show_result(run: RunDirectory, console: Console) -> None:
         {
             "validation loss": f"{best['val_loss']:.4f} nats per {unit} of the answers, at step {best['step']:,}; "
             f"{info['before']['val_loss']:.4f} before",
+            **listening_lines(best, info["before"]),
             "training": training_cost(run),
             "model": str(run.best),
             "curve": str(run.plot),

@@ -14,8 +14,6 @@ from folio.config import flatten
 from folio.runs.directory import RunDirectory
 
 CHAT = "folio chat {run}"
-CONVERSATIONS = {"shakespeare": "", "arithmetic": " --data arithmetic"}
-"""Flags for the conversations that go with a text of `folio pretrain`; a text of one's own asks for one's own."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class StageSummary:
     """What to show of a stage's runs.
 
     metrics: those that say how a run went, by their names in metrics.jsonl, in words. next: commands that may follow,
-    the usual one first; {run} is the run, {model} the model it started from, {data} a flag for data like its own. details: more metrics, for its own report.
+    the usual one first; {run} is the run, {model} the model it started from, {recipe} the recipe for its data. details: more metrics, for its own report.
     """
 
     metrics: Mapping[str, str]
@@ -50,7 +48,7 @@ STAGES = {
     "pretrain": StageSummary(
         metrics={"val_loss": "validation loss", "val_bpb": "bits per byte"},
         next=(
-            "folio sft {run}{data}",
+            "folio sft {recipe} {run}",
             'folio sample {run} --prompt "..." --num 3',
             "folio pretrain --data your-text.txt",
         ),
@@ -87,5 +85,5 @@ def next_commands(run: RunDirectory) -> list[str]:
         return []
     settings = flatten(info["config"])
     path, model = (shlex.quote(str(each)) for each in (run.path, settings.get("model", "MODEL")))
-    data = CONVERSATIONS.get(str(settings.get("data")), " --data YOUR.jsonl")
-    return [command.format(run=path, model=model, data=data) for command in summary.next]
+    recipe = "arithmetic" if settings.get("data") == "arithmetic" else "text"
+    return [command.format(run=path, model=model, recipe=recipe) for command in summary.next]

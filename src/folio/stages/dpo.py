@@ -13,7 +13,9 @@ from folio.checkpoint import newest_valid
 from folio.config import Settings
 from folio.data.preferences import Preference
 from folio.data.prompts import sample_questions
-from folio.data.records import Parts
+from folio.data.records import Parts, spread
+from folio.evaluation.evaluations import Evaluations
+from folio.evaluation.prompt_pmi import Exchange
 from folio.objectives.dpo import implied_margins
 from folio.report.preferences import show_dpo_result
 from folio.runs.directory import RunDirectory
@@ -21,6 +23,7 @@ from folio.runs.load import find_model, load_for_chat
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.settings import RunConfig
 from folio.runtime import RuntimeConfig, for_varying_lengths
+from folio.stages.listening import EXCHANGES, prompt_pmi
 from folio.stages.preferences import (
     PreferencesConfig,
     facts_of,
@@ -74,7 +77,9 @@ def prepare(
     pad_id = tokenizer.special_ids["<|pad|>"]
     task = dpo_task(model, reference, pairs.train, pad_id, config.training)
     margins = partial(implied_margins, reference=reference, beta=config.training.beta)
-    evaluation = held_out_pairs(pairs.validation, pad_id, margins)
+    exchanges = [Exchange("", pair.prompt, pair.chosen) for pair in spread(pairs.validation, EXCHANGES)]
+    pmi = prompt_pmi(exchanges, tokenizer, model.config.block_size)
+    evaluation = Evaluations([held_out_pairs(pairs.validation, pad_id, margins), *([pmi] if pmi else [])])
     training = pairs_training(model, tokenizer, task, evaluation, settings, runtime, config.output.minutes)
     questions = sample_questions([each.prompt for each in inputs.data.validation])
     return Prepared(

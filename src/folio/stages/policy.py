@@ -23,6 +23,7 @@ from folio.rl.policy import RolloutConfig, build_sampler
 from folio.rl.prompts import encode_prompts
 from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.runs.budget import Budget
+from folio.runs.default_data import data_for
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
@@ -37,9 +38,11 @@ from folio.training.plan import Plan
 class PromptsConfig(Settings):
     """Where prompts are read from."""
 
-    data: Source = "shakespeare"
+    data: Source | None = None
     """Prompts: a .jsonl, .json, .csv or .parquet file with `prompt` or `messages` in each row, a folder of them, or a
-    dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare takes the plays' speeches, arithmetic sums, gsm8k word problems."""
+    dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. instructions:TEXT makes
+    requests of a text, shakespeare takes the plays' speeches, arithmetic sums, gsm8k word problems. By default those that the
+    model was fine-tuned on."""
     validation: Source | None = None
     """Held-out prompts, in the same form; by default the files of a folder that are named so, or else a tenth of the data."""
     validation_prompts: Count = 64
@@ -106,7 +109,7 @@ def read_prompt_inputs(
     if not rewards.reward:
         raise UserError("--reward is required: name a reward model or file.py:name.")
     find_model(model)  # a name that was mistyped is told before any data are looked for
-    parts = find_prompts(prompts.data, prompts.validation)
+    parts = find_prompts(prompts.data or data_for(model), prompts.validation)
     names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
     models = [Path(name) for name in names if not is_function(name)]
     # What is nothing but a prompt is digested as it was by versions that read no columns.

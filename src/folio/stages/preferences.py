@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ def pairs_training(
     model: Transformer,
     tokenizer: Tokenizer,
     task: Task,
-    evaluation: HeldOutPairs,
+    evaluation: Callable[[Any], Mapping[str, float]],
     config: PairsConfig,
     runtime: Runtime,
     minutes: float | None,

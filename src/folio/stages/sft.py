@@ -16,10 +16,12 @@ from folio.data.conversations import Conversation, Example, batch_of, fitting_ex
 from folio.data.known import find_conversations
 from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
+from folio.evaluation.evaluations import Evaluations
 from folio.evaluation.loss import HeldOut
 from folio.log import format_count, format_duration, format_times
 from folio.report.sft import show_result
 from folio.runs.budget import Budget
+from folio.runs.default_data import data_for
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_to_teach_chat
 from folio.runs.rehearsal import rehearse
@@ -27,6 +29,7 @@ from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import RuntimeConfig, describe
+from folio.stages.listening import listening
 from folio.stages.stage import (
     Inputs,
     Prepared,
@@ -48,10 +51,11 @@ class SFTRunConfig(Settings):
 
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare")
     """Model to start from: a run, a checkpoint in it, or any model directory. Or a recipe."""
-    data: Source = "shakespeare"
+    data: Source | None = None
     """Conversations: a .jsonl, .json, .csv or .parquet file, a folder of them, or a dataset of the Hugging Face Hub as
-    OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. shakespeare makes them of the plays' speeches,
-    arithmetic of worked sums, gsm8k are word problems."""
+    OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. instructions:TEXT makes requests and answers of a text,
+    which is as for folio pretrain; shakespeare makes them of the plays' speeches, arithmetic of worked sums, gsm8k are word
+    problems. By default, instructions made of the text that the model was pretrained on."""
     validation: Source | None = None
     """Held-out conversations, in the same form; by default the files of a folder that are named so, or else a tenth of
     the data."""
@@ -64,7 +68,7 @@ class SFTRunConfig(Settings):
 def read(config: SFTRunConfig) -> Inputs[Parts[Conversation]]:
     """Read the conversations."""
     find_model(config.model)  # a name that was mistyped is told before any data are looked for
-    parts = find_conversations(config.data, config.validation)
+    parts = find_conversations(config.data or data_for(config.model), config.validation)
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], config.model))
 
 
@@ -95,7 +99,9 @@ def prepare(
         model=model,
         tokenizer=tokenizer,
         task=sft_task(model, rows, settings),
-        evaluation=evaluation,
+        evaluation=Evaluations(
+            [evaluation, *listening(conversations.validation, tokenizer, model.config.block_size)]
+        ),
         runtime=runtime,
         plan=plan,
         budget=budget,

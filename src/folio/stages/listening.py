@@ -1,0 +1,59 @@
+"""Whether an assistant listens, and what it can do: evaluations of every stage that makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from folio.data.conversations import Conversation, is_trained
+from folio.data.records import spread
+from folio.data.skills import checker_of
+from folio.evaluation.prompt_pmi import Exchange, PromptPMI
+from folio.evaluation.skills import Request, SkillsMet
+from folio.tokenizer.chat_template import completion_ids, prompt_ids
+from folio.tokenizer.protocol import Tokenizer
+
+EXCHANGES, REQUESTS = 64, 64
+"""Held-out answers whose probabilities are compared, and requests that are answered."""
+ANSWER_TOKENS = 130
+"""Maximum length of an answer to a request."""
+TEMPERATURE = 0.8
+"""As in a chat."""
+
+
+def listening(
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, block_size: int
+) -> list[PromptPMI | SkillsMet]:
+    """Return the evaluations for which held-out conversations have data: what a prompt is worth for the answer to it, and
+    how many requests with a checker are met."""
+    exchanges = [exchange(each, tokenizer) for each in spread(conversations, EXCHANGES)]
+    requests = [
+        Request(each.columns["skill"], prompt_ids(tokenizer, each[:1]), is_met)
+        for each in conversations
+        if (is_met := checker_of(each.columns))
+    ]
+    found = prompt_pmi(exchanges, tokenizer, block_size), skills_met(requests, tokenizer, block_size)
+    return [each for each in found if each is not None]
+
+
+def prompt_pmi(exchanges: Sequence[Exchange], tokenizer: Tokenizer, block_size: int) -> PromptPMI | None:
+    """Return the evaluation of exchanges that fit into the context; None where there are none to compare."""
+    fitting = [each for each in exchanges if len(each.prompt) + len(each.completion) <= block_size]
+    return PromptPMI.of(fitting, tokenizer.special_ids["<|pad|>"], block_size)
+
+
+def exchange(conversation: Conversation, tokenizer: Tokenizer) -> Exchange:
+    """Return the first answer to learn from, with what comes before it."""
+    at = next(number for number, message in enumerate(conversation) if is_trained(message))
+    return Exchange(
+        skill=str(conversation.columns.get("skill", "")),
+        prompt=prompt_ids(tokenizer, conversation[:at]),
+        completion=completion_ids(tokenizer, conversation[at]["content"]),
+    )
+
+
+def skills_met(requests: Sequence[Request], tokenizer: Tokenizer, block_size: int) -> SkillsMet | None:
+    """Return the evaluation of requests, of those that leave room for an answer; None where there are none."""
+    fitting = [each for each in requests if len(each.prompt) + ANSWER_TOKENS <= block_size]
+    if not fitting:
+        return None
+    return SkillsMet(spread(fitting, REQUESTS), tokenizer, TEMPERATURE, ANSWER_TOKENS)
