@@ -113,7 +113,7 @@ def one_seed(model: Path, out: Path, seed: int) -> dict[str, dict[str, float]]:
     files = ("--data", labels / "train.jsonl", "--validation", labels / "validation.jsonl")
     common = ("--seed", str(seed), "--resume")
     folio("sft", RECIPES, model, "--run", sft, *common)
-    folio("label", RECIPES, sft, "--out", labels, *common)
+    folio("label", RECIPES, sft, "--out", labels, "--seed", str(seed))
     folio("reward", RECIPES, sft, *files, "--run", reward, *common)
     folio("ppo", RECIPES, sft, "--reward", reward, "--run", ppo, *common)
     folio("dpo", sft, *files, "--run", dpo, *DPO, *common)

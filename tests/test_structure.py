@@ -13,7 +13,8 @@ SOURCES = sorted(
     if path.name not in ("__init__.py", "__main__.py")
 )
 COVERED_BY = {
-    "data/known.py": "data/test_records.py",
+    "data/material.py": "data/test_instructions.py",
+    "data/skills.py": "data/test_instructions.py",
     "lecture/ladder.py": "lecture/test_rungs.py",
     "model/architectures.py": "model/test_directory.py",
     "model/unused_settings.py": "model/test_architecture.py",

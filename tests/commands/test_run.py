@@ -1,7 +1,6 @@
 """`folio run`: from a text to an assistant in one command."""
 
 import json
-import math
 
 import pytest
 from tiny import make_text
@@ -12,6 +11,14 @@ from folio.runs.pace import FILE
 from folio.stages import stage
 
 RUNTIME = 'device = "cpu"\nprecision = "float32"\ncompile = "off"\nthreads = 1\n'
+SMALL = {
+    "pretrain": "[size]\nn_layer = 2\nn_head = 2\nn_embd = 16\nmlp_size = 24\nblock_size = 256\nmicro_batch_size = 2\n"
+    "tokens_per_step = 512\nsteps = 3",
+    "sft": "epochs = 0.5\nmicro_batch_size = 2",
+    "reward": "",
+    "ppo": "rollouts = 1\nrollout_size = 4\nvalidation_prompts = 4\nmax_new_tokens = 6\nminibatch_size = 4",
+}
+"""Small settings for the stages of any text. A model this small ends no answer, so preferences are given."""
 
 
 @pytest.fixture
@@ -68,6 +75,10 @@ def test_it_goes_on_where_it_was(folio, recipes, tmp_path, monkeypatch):
 
 def test_a_folder_without_recipes_is_a_mistake(folio, tmp_path):
     assert "has no recipe" in folio("run", tmp_path).mistake
+
+
+def test_a_text_that_is_not_there_is_a_mistake(folio, tmp_path):
+    assert "nothing.txt is no text and has no recipe" in folio("run", tmp_path / "nothing.txt").mistake
 
 
 def test_a_step_that_trains_nothing_is_run_in_its_place(folio, recipes, tmp_path):
@@ -138,8 +149,7 @@ def test_the_time_and_the_quality_to_expect_are_told_first(folio, recipes, tmp_p
         json.loads((tmp_path / name / "run.json").read_text())["config"]["output"]["minutes"]
         for name in ("base", "sft", "grpo")
     ]
-    assert all(0.1 < each < 1.5 for each in minutes)
-    assert math.fsum(minutes) > 1.0
+    assert all(0 < each < 1.5 for each in minutes)
     # All are finished: there is no time to tell.
     assert "a fast machine" not in folio("run", recipes).out
 
@@ -149,3 +159,35 @@ def test_a_time_that_is_long_enough_limits_nothing(folio, recipes):
     told = " ".join(folio("run", recipes, "--minutes", "9").out.split())
     assert "a fast machine" in told
     assert "expect a validation loss" not in told
+
+
+def test_any_text_goes_the_whole_way_to_an_assistant(folio, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("folio.data.known.N_INSTRUCTIONS", 60)
+    monkeypatch.setattr("folio.data.known.N_HELD_OUT_INSTRUCTIONS", 40)
+    (tmp_path / "words.txt").write_text(make_text(), encoding="utf-8")
+    small = tmp_path / "small"
+    small.mkdir()
+    for name, settings in SMALL.items():
+        (small / f"{name}.toml").write_text(f"{settings}\n[runtime]\n{RUNTIME}")
+    monkeypatch.setattr("folio.commands.run.TEXT_RECIPES", small)
+    for name in ("train", "validation"):
+        pairs = [{"prompt": "cat", "chosen": f"a mat {n}", "rejected": f"no {n}"} for n in (2, 4)]
+        path = tmp_path / "runs" / "words-label" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    done = folio("run", "words.txt")
+    assert done.code == 0, done.err
+    told = " ".join(done.out.split())
+    for words in (
+        "1 of 4: pretrain",
+        "4 of 4: ppo",
+        "requests met",
+        "right prompt",
+        "folio chat runs/words-ppo",
+    ):
+        assert words in told
+    assert json.loads((tmp_path / "runs/words-sft/run.json").read_text())["data"].startswith(
+        "instructions made of"
+    )
+    assert "is already finished" in folio("run", "words.txt").out

@@ -105,7 +105,7 @@ def test_in_forty_columns_no_word_is_lost(folio, make, monkeypatch):
     make("a-run-with-a-rather-long-name")
     monkeypatch.setenv("COLUMNS", "40")
     out = folio("runs").out
-    for word in ("runs/a-run-with-a-rather-long-name", "pretrain, finished", "folio sft runs/a-run-with-a-rather-long-name --data YOUR.jsonl\n"):  # fmt: skip
+    for word in ("runs/a-run-with-a-rather-long-name", "pretrain, finished", "folio sft text runs/a-run-with-a-rather-long-name\n"):  # fmt: skip
         assert word in out, out
     assert "…" not in out
 

@@ -43,6 +43,10 @@ def test_they_are_those_of_data_models_and_reward_models(place):
     ]
 
 
+def test_the_text_of_instructions_is_behind_them(place):
+    assert [str(path) for path in files_behind(Named("instructions:texts/a.txt"))] == ["texts/a.txt"]
+
+
 @pytest.mark.parametrize("name", ["arithmetic", "OWNER/NAME:train", "nothing.txt", "x" * 5000])
 def test_what_is_no_file_adds_nothing(place, name):
     assert list(files_behind(Named(name))) == []

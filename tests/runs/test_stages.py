@@ -63,13 +63,8 @@ def test_after_a_run_of_another_kind_nothing_is_suggested(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("data", "command"),
-    [
-        ("shakespeare", "folio sft {run}"),
-        ("arithmetic", "folio sft {run} --data arithmetic"),
-        ("my.txt", "folio sft {run} --data YOUR.jsonl"),
-    ],
+    ("data", "recipe"), [("my.txt", "text"), ("shakespeare", "text"), ("arithmetic", "arithmetic")]
 )
-def test_a_text_of_ones_own_asks_for_conversations_of_ones_own(tmp_path, data, command):
+def test_after_pretraining_comes_fine_tuning_by_the_recipe_for_the_text(tmp_path, data, recipe):
     run = make_run(tmp_path / "run", "pretrain", data=data)
-    assert next_commands(run)[0] == command.format(run=run.path)
+    assert next_commands(run)[0] == f"folio sft {recipe} {run.path}"

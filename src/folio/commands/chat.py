@@ -17,9 +17,11 @@ from rich.text import Text
 
 from folio.config import Count, Seed, Settings
 from folio.data.conversations import read_conversations
+from folio.data.known import text_of_instructions
+from folio.data.skills import SKILLS, recognized
 from folio.data.transcripts import Transcript, chats_folder, saved_transcripts
 from folio.errors import UserError
-from folio.files import append_line
+from folio.files import append_line, read_lines
 from folio.inference.chat import ChatSession
 from folio.inference.comparison import preference, write_two
 from folio.inference.sampling import SamplingConfig
@@ -28,7 +30,8 @@ from folio.notices import notify
 from folio.report.side_by_side import show_side_by_side
 from folio.report.tables import show_table
 from folio.report.writing import print_pieces
-from folio.runs.directory import run_around
+from folio.runs.default_data import data_for
+from folio.runs.directory import RunDirectory, run_around
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, stage_of
 from folio.runtime import choose_device
@@ -78,6 +81,7 @@ class Chat:
     """A chat: its session, a second one where answers are compared, and the file of the conversation.
 
     transcript: None where conversations are not kept: those from a pipe, or where the folder cannot be written.
+    knows_skills: whether its model was taught the skills of instructions.
     """
 
     def __init__(self, config: ChatConfig, session: ChatSession) -> None:
@@ -85,6 +89,7 @@ class Chat:
         self.session = session
         self.other: ChatSession | None = None
         self.transcript: Transcript | None = None
+        self.knows_skills = follows_instructions(config.run)
 
     def keep(self) -> None:
         """Write the conversation to its file."""
@@ -104,7 +109,10 @@ def main(arguments: Sequence[str]) -> None:
         # Bytes that are not text are left out like any other unknown character.
         sys.stdin.reconfigure(errors="surrogateescape")
     if sys.stdin.isatty():
-        make_console().print("Type a message. /help lists the commands; Ctrl-D ends.")
+        console = make_console()
+        console.print("Type a message. /help lists the commands; Ctrl-D ends.")
+        if chat.knows_skills:
+            console.print(invitation(config.run), soft_wrap=False)
         chat.transcript = Transcript(chats_folder())
         hold_conversation(chat, typed_turns("> ", chats_folder() / "lines"))
         if chat.transcript is not None and chat.transcript.file is not None:
@@ -141,6 +149,33 @@ def open_session(config: ChatConfig) -> ChatSession:
     )
 
 
+def follows_instructions(run: Path) -> bool:
+    """Return whether a model was fine-tuned on instructions made from a text."""
+    if stage_of(run_around(run) or run) in ("", "pretrain"):
+        return False
+    try:
+        return text_of_instructions(data_for(run)) is not None
+    except UserError:  # what it was made from is not there any more
+        return False
+
+
+def invitation(run: Path) -> str:
+    """Return what a model was taught to do, with requests that it answered in training."""
+    place = RunDirectory(run_around(run) or run)
+    asked = dict.fromkeys(str(line["prompt"]) for line in read_lines(place.samples_file) if "prompt" in line)
+    examples = "".join(f"\n  {prompt}" for prompt in list(asked)[:3] if recognized(prompt))
+    return f"This model was taught: {', '.join(SKILLS)}." + (f" For example:{examples}" if examples else "")
+
+
+def remark(request: str, answer: str) -> str:
+    """Return whether an answer does what a request asks for, as its checker says."""
+    found = recognized(request)
+    if found is None:
+        return "that was no request of a kind that this model was taught: its answer is a guess."
+    skill, fields = found
+    return f"{skill.name}: {'done as asked' if skill.met(fields, answer) else 'not what was asked for'}."
+
+
 def start_comparing(chat: Chat, run: Path) -> None:
     """Let the model of a run answer each question as well. It may be the same model: then it answers twice."""
     if run.resolve() == chat.config.run.resolve():
@@ -175,6 +210,12 @@ def handle_turn(chat: Chat, turn: str) -> None:
             # A question is put to both models in the same words.
             chat.session.add_user_message(chat.other.filter_unknown(turn) if chat.other else turn)
             reply(chat)
+            if (
+                chat.knows_skills
+                and chat.session.messages[-1:]
+                and chat.session.messages[-1]["role"] == "assistant"
+            ):
+                notify(remark(chat.session.messages[-2]["content"], chat.session.messages[-1]["content"]))
     except KeyboardInterrupt:
         pass  # what was written stays, and the next turn can be typed
     except UserError as error:

@@ -27,6 +27,7 @@ from folio.report.tables import show_next, show_table
 from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.budget import Budget
+from folio.runs.default_data import data_for
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, read_model
 from folio.runs.recipes import take_recipe
@@ -52,9 +53,9 @@ class LabelConfig(Settings):
     judge: Source | None = None
     """Judge: a function, as file.py:name, or the run or directory of a reward model. A function gets prompt and
     completion, and returns a number; further parameters are columns of the data."""
-    data: Source = "shakespeare"
-    """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
-    arithmetic or gsm8k."""
+    data: Source | None = None
+    """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, instructions:TEXT,
+    shakespeare, arithmetic or gsm8k; by default those that the model was fine-tuned on."""
     validation: Source | None = None
     """Conversations for validation pairs; by default the last tenth of the data."""
     out: Path | None = None
@@ -87,7 +88,8 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         console.print(f"{out} already has these preferences.", soft_wrap=True)
         return
     budget = Budget.of_minutes(config.minutes, most_steps=1)
-    conversations = find_conversations(config.data, config.validation, JUDGED_CONVERSATIONS)
+    data = config.data or data_for(config.model)
+    conversations = find_conversations(data, config.validation, JUDGED_CONVERSATIONS)
     parts = [
         spread(conversations.train, config.prompts),
         spread(conversations.validation, config.validation_prompts),

@@ -39,6 +39,8 @@ FORMATS = {
     "length": ".0f",
     "stop_share": ".0%",
     "distinct_2": ".2f",
+    "prompt_wins": ".0%",
+    "met": ".0%",
 }
 """The number format of each metric to show."""
 COMPARISON_FIGURE = Path("overoptimization.png")

@@ -1,4 +1,4 @@
-"""Run every recipe in a folder, from pretraining to PPO, and compare the results of the stages."""
+"""Run all stages, from a text or a folder of recipes to an assistant, and compare their results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from rich.text import Text
 
 from folio.activity import activity
 from folio.commands import COMMANDS
-from folio.config import Positive, Settings, flatten, read_recipe, to_table
+from folio.config import PACKAGED_RECIPES, Positive, Settings, flatten, to_table
+from folio.data.corpora import find_data
+from folio.data.known import find_prompts
+from folio.data.prompts import sample_questions
 from folio.errors import UserError
 from folio.log import format_duration, format_number, make_console
 from folio.report.tables import kept_evaluation, show_next, show_table
 from folio.runs.budget import Budget, clock
+from folio.runs.default_data import data_for
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat
@@ -31,6 +35,11 @@ from folio.runs.samples import Answers
 from folio.runs.stages import STAGES
 from folio.runtime import RuntimeConfig, describe, start_runtime
 
+TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+"""What `folio label` writes."""
+TEXT_RECIPES = PACKAGED_RECIPES / "text"
+"""The recipes for any text."""
+JUDGE = "text/judge.py:score"
 END_SECONDS = 10.0
 """Reserved for comparing the models of all stages at the end."""
 
@@ -52,7 +61,7 @@ class ChainConfig(Settings):
     """Which recipes to run."""
 
     recipes: tyro.conf.Positional[Path] = Path("shakespeare")
-    """A recipe by name, or a folder of your own: pretrain.toml, sft.toml, ..."""
+    """A text, a recipe by name, or a folder of recipes of your own: pretrain.toml, sft.toml, ..."""
     minutes: Positive | None = None
     """Time for all recipes together: each makes as many steps, or preferences, as fit into its share."""
     chat: bool = True
@@ -60,21 +69,32 @@ class ChainConfig(Settings):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run `folio run [FOLDER]`."""
+    """Run `folio run [TEXT | FOLDER]`."""
     config = read_config(ChainConfig, arguments, recipe=None, prog="folio run", description=__doc__)
     run_chain(config, make_console())
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
     """Run the stages that are not finished, show the result of each, and start a chat."""
-    folder = find_recipes(config.recipes)
+    text = find_data(config.recipes)
+    is_text = text.is_file() and text.suffix != ".toml"
+    folder = TEXT_RECIPES if is_text else find_recipes(config.recipes)
     recipes = {name: folder / f"{name}.toml" for name in COMMANDS}
     recipes = {name: path for name, path in recipes.items() if os.path.exists(path)}
     if not recipes:
-        raise UserError(f"{config.recipes} has no recipe. Known: {known_recipes('pretrain')}.")
+        raise UserError(
+            f"{config.recipes} is no text and has no recipe. Recipes known by name: {known_recipes('pretrain')}."
+        )
+    links = links_from(str(config.recipes)) if is_text else {}
+    arguments = {name: [str(path), *links.get(name, ())] for name, path in recipes.items()}
     steps: dict[str, Step] = {name: import_module(COMMANDS[name][0]).STAGE for name in recipes}
     # All are read before the first begins: a mistake in the last one should not show after an hour.
-    settings = {name: read_recipe(step.config, recipes[name]) for name, step in steps.items()}
+    settings = {
+        name: read_config(
+            step.config, arguments[name][1:], recipe=recipes[name], prog=f"folio {name}", description=None
+        )
+        for name, step in steps.items()
+    }
     outputs = {name: step.output(settings[name]) for name, step in steps.items()}
     left = [name for name, step in steps.items() if not step.is_made(settings[name])]
     times = RecipeTimes.beside(folder)
@@ -86,7 +106,7 @@ def run_chain(config: ChainConfig, console: Console) -> None:
             heading(f"{number} of {len(steps)}: {name}", console)
             resume = ["--resume"] if name in STAGES and os.path.exists(outputs[name]) else []
             with clock():
-                step.main([str(recipes[name]), *resume, *shares.flags(name)])
+                step.main([*arguments[name], *resume, *shares.flags(name)])
     except KeyboardInterrupt:
         limit = "" if config.minutes is None else f" --minutes {config.minutes:g}"
         raise KeyboardInterrupt(
@@ -99,12 +119,36 @@ def run_chain(config: ChainConfig, console: Console) -> None:
         return
     *_, last = assistants
     heading("The same questions to each", console)
-    show_answers(assistants, flatten(to_table(settings[last]))["prompt"], console)
+    questions = flatten(to_table(settings[last]))["prompt"] or sample_questions(
+        find_prompts(data_for(outputs[last])).validation
+    )
+    show_answers(assistants, questions, console)
     if config.chat and sys.stdin.isatty() and sys.stdout.isatty():
         heading("Now you", console)
         import_module(COMMANDS["chat"][0]).main([str(outputs[last])])
     else:
         show_next([f"folio chat {outputs[last]}"], console)
+
+
+def links_from(text: str) -> dict[str, list[str]]:
+    """Return the arguments by which each stage takes up what those before it made of a text."""
+    base = Path("runs") / Path(text).stem
+    sft, label, reward, ppo = (f"{base}-{name}" for name in ("sft", "label", "reward", "ppo"))
+    return {
+        "pretrain": ["--data", text, "--run", str(base)],
+        "sft": [str(base), "--run", sft],
+        "label": [sft, "--out", label],
+        "reward": [
+            sft,
+            "--run",
+            reward,
+            "--data",
+            f"{label}/{TRAIN}",
+            "--validation",
+            f"{label}/{VALIDATION}",
+        ],
+        "ppo": [sft, "--run", ppo, "--reward", reward, f"{JUDGE}=2"],
+    }
 
 
 def show_times(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from folio.config import flatten, to_table
 from folio.data.corpora import KNOWN_CORPORA, KnownCorpus, find_data
+from folio.data.known import text_of_instructions
+from folio.errors import UserError
+from folio.runs.default_data import data_for
 from folio.runs.directory import RunDirectory
 from folio.runs.rewards import is_function, split_weight
 
@@ -31,9 +35,14 @@ def stamp(config: Any) -> str:
 def files_behind(config: Any) -> Iterator[Path]:
     """Yield the files of the data and models that settings name."""
     settings = flatten(to_table(config))
-    for name in filter(None, (settings.get("data"), settings.get("validation"))):
-        known = KNOWN_CORPORA.get(name)
-        yield from files_below(find_data(known.path if isinstance(known, KnownCorpus) else name))
+    data = settings.get("data")
+    if data is None and settings.get("model"):
+        with suppress(UserError):  # reading the data will tell it
+            data = data_for(Path(settings["model"]))
+    for name in filter(None, (data, settings.get("validation"))):
+        text = text_of_instructions(name) or name
+        known = KNOWN_CORPORA.get(text)
+        yield from files_below(find_data(known.path if isinstance(known, KnownCorpus) else text))
     models = [split_weight(spec)[0] for key in ("reward", "gold") for spec in settings.get(key, ())]
     for model in (settings.get("model"), *models):
         if model and not is_function(model):

@@ -1,0 +1,113 @@
+"""Measure what instructions made from a text teach: what a prompt is worth for its answer, and which requests are met.
+
+    folio pretrain shakespeare --reserve printable
+    python benchmarks/instructions.py --write
+
+Fine-tunes a base once, with ten evaluations on the way, on lines, words and (for half of the requests) phrasings that were
+held out, at the temperature of a chat. Last it writes the share of held-out requests that are met in phrasings of training
+and in new ones, over all of them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from folio.data.conversations import Conversation
+from folio.data.known import find_conversations
+from folio.data.skills import checker_of
+from folio.evaluation.skills import Request, SkillsMet
+from folio.runs.directory import RunDirectory
+from folio.runs.load import load_for_chat
+from folio.tokenizer.chat_template import prompt_ids
+from support.measurements import add_measurement
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to measure."""
+
+    base: Path = Path("runs/shakespeare")
+    """A run of pretraining."""
+    data: str = "instructions:shakespeare"
+    epochs: float = 1.0
+    learning_rate: float = 0.02
+    embedding_learning_rate: float = 0.02
+    head_learning_rate: float = 0.004
+    temperature: float = 0.8
+    run: Path | None = None
+    """Keep the run there, and take it as it is if it is finished; by default it is deleted."""
+    write: bool = False
+    """Add the figures to instructions.json, from which `make docs` fills in docs/sft.md."""
+
+
+def main(arguments: Arguments) -> None:
+    """Fine-tune, and print what was learned when."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(arguments.run or Path(folder) / "sft")
+        rates = ("learning_rate", "embedding_learning_rate", "head_learning_rate", "epochs")
+        flags = [
+            text for name in rates for text in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))
+        ]
+        command = [
+            "sft",
+            str(arguments.base),
+            "--data",
+            arguments.data,
+            "--run",
+            str(run.path),
+            "--resume",
+            *flags,
+        ]
+        subprocess.run([sys.executable, "-m", "folio", *command], check=True)
+        rows = [row_of(run.read_info()["before"], step=0), *evaluations(run)]
+        model, tokenizer = load_for_chat(run.path)
+        conversations = find_conversations(arguments.data).validation
+        for is_new in (False, True):
+            asked = [each for each in conversations if each.columns["is_new"] == is_new]
+            skills = SkillsMet(
+                requests_of(asked, tokenizer, model.config.block_size), tokenizer, arguments.temperature, 130
+            )
+            words = "new phrasings" if is_new else "phrasings of training"
+            rows.append({"what": f"{len(skills.requests)} requests in {words}", **row_of(skills(model))})
+        for row in rows:
+            print(row)
+        if arguments.write:
+            add_measurement(Path(__file__), rows)
+
+
+def requests_of(conversations: Sequence[Conversation], tokenizer: Any, block_size: int) -> list[Request]:
+    """Return the requests that leave room for an answer."""
+    found = [
+        Request(each.columns["skill"], prompt_ids(tokenizer, each[:1]), is_met)
+        for each in conversations
+        if (is_met := checker_of(each.columns))
+    ]
+    return [each for each in found if len(each.prompt) + 130 <= block_size]
+
+
+def evaluations(run: RunDirectory) -> list[dict[str, Any]]:
+    """Return a row for each evaluation on the way."""
+    records = [record for record in run.read_metrics() if "val_loss" in record]
+    return [row_of(record, step=record["step"], seconds=round(record["train_seconds"])) for record in records]
+
+
+def row_of(metrics: dict[str, float], **facts: Any) -> dict[str, Any]:
+    """Return the metrics of listening, rounded."""
+    kept = {
+        name.removeprefix("val_"): round(value, 3)
+        for name, value in metrics.items()
+        if name.startswith(("val_loss", "val_prompt", "val_met"))
+    }
+    return facts | kept
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, description=__doc__))

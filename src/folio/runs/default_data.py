@@ -1,0 +1,34 @@
+"""The conversations that go with a model, where none are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from folio.config import flatten
+from folio.data.known import INSTRUCTIONS, KNOWN_CONVERSATIONS
+from folio.errors import UserError
+from folio.runs.directory import RunDirectory, run_around
+from folio.runs.load import find_model
+
+
+def data_for(model: Path) -> str:
+    """Return what a model was fine-tuned on, or instructions made from the text that it was pretrained on.
+
+    A stage that begins with another model goes with what that one does. Raises UserError where there is no model, or its
+    run does not say.
+    """
+    find_model(model)  # a name that was mistyped is told as such
+    run = RunDirectory(run_around(model) or model)
+    if not run.exists:
+        raise UserError(
+            f"{model} is no run of folio, which would know a text: name --data, as conversations or {INSTRUCTIONS}:TEXT."
+        )
+    info = run.read_info()
+    settings = flatten(info["config"])
+    data = settings.get("data")
+    if info["stage"] == "pretrain":
+        # Where a text's name is that of conversations, these were made for it, as sums are for arithmetic.
+        return str(data) if data in KNOWN_CONVERSATIONS.keys() - {"shakespeare"} else f"{INSTRUCTIONS}:{data}"
+    if info["stage"] == "sft" and data:
+        return str(data)
+    return data_for(Path(str(settings["model"])))
