@@ -76,79 +76,91 @@ def main(arguments: Sequence[str]) -> None:
 
 def run_chain(config: ChainConfig, console: Console) -> None:
     """Run the stages that are not finished, show the result of each, and start a chat."""
-    text = find_data(config.recipes)
-    is_text = text.is_file() and text.suffix != ".toml"
-    folder = TEXT_RECIPES if is_text else find_recipes(config.recipes)
-    recipes = {name: folder / f"{name}.toml" for name in COMMANDS}
-    recipes = {name: path for name, path in recipes.items() if os.path.exists(path)}
-    if not recipes:
-        raise UserError(
-            f"{config.recipes} is no text and has no recipe. Recipes known by name: {known_recipes('pretrain')}."
-        )
-    links = links_from(str(config.recipes)) if is_text else {}
-    arguments = {name: [str(path), *links.get(name, ())] for name, path in recipes.items()}
-    steps: dict[str, Step] = {name: import_module(COMMANDS[name][0]).STAGE for name in recipes}
-    # All are read before the first begins: a mistake in the last one should not show after an hour.
-    settings = {
-        name: read_config(
-            step.config, arguments[name][1:], recipe=recipes[name], prog=f"folio {name}", description=None
-        )
-        for name, step in steps.items()
-    }
-    outputs = {name: step.output(settings[name]) for name, step in steps.items()}
-    left = [name for name, step in steps.items() if not step.is_made(settings[name])]
+    folder, links = find_links(config.recipes)
+    left = [link.name for link in links if not link.step.is_made(link.settings)]
     times = RecipeTimes.beside(folder)
     if left:
         show_times(times, left, config.minutes, console)
     shares = Shares(times.stages if times else {}, left, config.minutes)
     try:
-        for number, (name, step) in enumerate(steps.items(), start=1):
-            heading(f"{number} of {len(steps)}: {name}", console)
-            resume = ["--resume"] if name in STAGES and os.path.exists(outputs[name]) else []
+        for number, link in enumerate(links, start=1):
+            heading(f"{number} of {len(links)}: {link.name}", console)
+            resume = ["--resume"] if link.name in STAGES and os.path.exists(link.output) else []
             with clock():
-                step.main([*arguments[name], *resume, *shares.flags(name)])
+                link.step.main([*link.arguments, *resume, *shares.flags(link.name)])
     except KeyboardInterrupt:
         limit = "" if config.minutes is None else f" --minutes {config.minutes:g}"
         raise KeyboardInterrupt(
             f"Resume with `folio run {config.recipes}{limit}`: what is done is kept."
         ) from None
     heading("Results", console)
-    show_table({name: result(path) for name, path in outputs.items() if name in STAGES}, console)
-    assistants = {name: outputs[name] for name, step in steps.items() if step.makes_assistant}
-    if not assistants:
-        return
-    *_, last = assistants
-    heading("The same questions to each", console)
-    questions = flatten(to_table(settings[last]))["prompt"] or sample_questions(
-        find_prompts(data_for(outputs[last])).validation
-    )
-    show_answers(assistants, questions, console)
-    if config.chat and sys.stdin.isatty() and sys.stdout.isatty():
-        heading("Now you", console)
-        import_module(COMMANDS["chat"][0]).main([str(outputs[last])])
-    else:
-        show_next([f"folio chat {outputs[last]}"], console)
+    show_table({link.name: result(link.output) for link in links if link.name in STAGES}, console)
+    if assistants := [link for link in links if link.step.makes_assistant]:
+        present(assistants, console, may_chat=config.chat)
 
 
-def links_from(text: str) -> dict[str, list[str]]:
+@dataclass(frozen=True)
+class Link:
+    """A step of a chain, with its arguments on the command line, its settings, and what it makes."""
+
+    name: str
+    step: Step
+    arguments: Sequence[str]
+    settings: Any
+    output: Path
+
+
+def find_links(recipes: Path) -> tuple[Path, list[Link]]:
+    """Return the folder of recipes for a text or of a name, and the steps that have one, in order.
+
+    All recipes are read: a mistake in the last one should not show after an hour. Raises UserError where there are none.
+    """
+    text = find_data(recipes)
+    is_text = text.is_file() and text.suffix != ".toml"
+    folder = TEXT_RECIPES if is_text else find_recipes(recipes)
+    more = arguments_from(str(recipes)) if is_text else {}
+    links = []
+    for name, (module, _) in COMMANDS.items():
+        recipe = folder / f"{name}.toml"
+        if os.path.exists(recipe):
+            step: Step = import_module(module).STAGE
+            flags = more.get(name, [])
+            settings = read_config(step.config, flags, recipe=recipe, prog=f"folio {name}", description=None)
+            links.append(Link(name, step, [str(recipe), *flags], settings, step.output(settings)))
+    if not links:
+        raise UserError(
+            f"{recipes} is no text and has no recipe. Recipes known by name: {known_recipes('pretrain')}."
+        )
+    return folder, links
+
+
+def arguments_from(text: str) -> dict[str, list[str]]:
     """Return the arguments by which each stage takes up what those before it made of a text."""
     base = Path("runs") / Path(text).stem
     sft, label, reward, ppo = (f"{base}-{name}" for name in ("sft", "label", "reward", "ppo"))
+    pairs = ["--data", f"{label}/{TRAIN}", "--validation", f"{label}/{VALIDATION}"]
     return {
         "pretrain": ["--data", text, "--run", str(base)],
         "sft": [str(base), "--run", sft],
         "label": [sft, "--out", label],
-        "reward": [
-            sft,
-            "--run",
-            reward,
-            "--data",
-            f"{label}/{TRAIN}",
-            "--validation",
-            f"{label}/{VALIDATION}",
-        ],
+        "reward": [sft, "--run", reward, *pairs],
         "ppo": [sft, "--run", ppo, "--reward", reward, f"{JUDGE}=2"],
     }
+
+
+def present(assistants: Sequence[Link], console: Console, *, may_chat: bool) -> None:
+    """Show the answers of assistants to the same questions, and chat with the last where there is a terminal."""
+    last = assistants[-1]
+    questions = flatten(to_table(last.settings))["prompt"]
+    if not questions:
+        questions = sample_questions(find_prompts(data_for(last.output)).validation)
+    heading("The same questions to each", console)
+    show_answers({link.name: link.output for link in assistants}, questions, console)
+    if may_chat and sys.stdin.isatty() and sys.stdout.isatty():
+        heading("Now you", console)
+        import_module(COMMANDS["chat"][0]).main([str(last.output)])
+    else:
+        show_next([f"folio chat {last.output}"], console)
 
 
 def show_times(
