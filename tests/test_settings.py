@@ -11,6 +11,7 @@ from folio.commands.data import ShowConfig
 from folio.commands.explain import ExplainConfig
 from folio.commands.label import LabelConfig
 from folio.commands.ladder import LadderConfig
+from folio.commands.quiz import QuizConfig
 from folio.commands.rl_report import ReportConfig
 from folio.commands.run import ChainConfig
 from folio.commands.runs import RunsConfig
@@ -33,6 +34,7 @@ COMMANDS = {
     LabelConfig: (),
     LadderConfig: (),
     ChainConfig: (),
+    QuizConfig: (),
     RunsConfig: (),
     RuntimeConfig: (),
     SampleConfig: ("a-run",),

@@ -17,6 +17,7 @@ COMMANDS = {
         "folio.commands.ladder",
         "train the lecture's models, from a bigram to a GPT, and compare them",
     ),
+    "quiz": ("folio.commands.quiz", "answer questions on the lecture's pages, some about your own run"),
     "data": ("folio.commands.data", "show what a model is trained on, and which tokens count"),
     "runs": ("folio.commands.runs", "list runs, their metrics and the next command for each"),
     "doctor": ("folio.commands.doctor", "show what this machine offers, and how fast it is"),
