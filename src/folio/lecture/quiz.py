@@ -309,5 +309,5 @@ def read_number(typed: str) -> float:
 
 
 def format_value(value: float) -> str:
-    """Return a number as text: whole where it is whole or large, else with three significant digits."""
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"
+    """Return a number as text: whole where it is whole or large, else with four significant digits."""
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.4g}"

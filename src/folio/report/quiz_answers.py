@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,9 @@ def read_finished_run(path: Path) -> FinishedRun:
             f"{path} is a run of folio {info['stage']}: the quiz asks about one of folio {STAGE}."
         )
     if info["status"] != "finished":
-        raise UserError(f"{path} is not finished: `folio {STAGE} --run {path} --resume` goes on with it.")
+        raise UserError(
+            f"{path} is not finished: `folio {STAGE} --run {shlex.quote(str(path))} --resume` goes on with it."
+        )
     records = run.read_metrics()
     plan = info["plan"]
     if not records or not isinstance(plan.get("model"), dict) or not isinstance(plan.get("steps"), int):
@@ -111,7 +114,7 @@ def first_loss(run: FinishedRun) -> Computed:
     V = run.size("vocab_size")
     return Computed(
         float(run.records[0]["loss"]),
-        f"Your vocabulary has {V:,} tokens, and ln {V:,} is {math.log(V):.3f}.",
+        f"Your vocabulary has {V:,} tokens, special ones included, and ln {V:,} is {math.log(V):.3f}.",
     )
 
 
