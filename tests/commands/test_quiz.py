@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -114,8 +115,7 @@ def test_without_a_run_the_questions_about_it_are_left_out(quiz):
 
 
 def test_the_run_of_the_lecture_is_found_by_itself(quiz, finished, tmp_path):
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "shakespeare").symlink_to(finished, target_is_directory=True)
+    shutil.copytree(finished, tmp_path / "runs" / "shakespeare")
     outcome = quiz("1")
     assert outcome.err == ""
     assert f"1 of {len(QUIZ.questions)}\n" in outcome.out
