@@ -12,6 +12,9 @@ from folio.lecture.ladder import LADDER
 ROOT = Path(__file__).parents[1]
 LECTURE = ROOT / "src" / "folio" / "lecture" / "pages"
 PAGES = sorted(LECTURE.glob("[0-9]*.md"))
+BEFORE, *STEPS, AFTER = PAGES
+"""The first page and the last are about what comes before the ladder and after it."""
+GLOSSARY = LECTURE / "glossary.md"
 FILLED = [LECTURE / "README.md", *PAGES, ROOT / "benchmarks" / "ladder.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LITTLE = {"--n-embd": "16", "--n-head": "2", "--n-layer": "1", "--block-size": "8", "--batch-size": "2"}
@@ -27,28 +30,30 @@ def commands(page: Path) -> list[list[str]]:
 
 
 COMMANDS = sorted(
-    {tuple(command) for page in (*FILLED, ROOT / "README.md") for command in commands(page)
+    {tuple(command) for page in (*FILLED, GLOSSARY, ROOT / "README.md") for command in commands(page)
      if command[0] in ("ladder", "explain")}
 )  # fmt: skip
 """Other commands are tested with pages of their own."""
 
 
 def test_every_rung_has_a_page_in_order():
-    names = [re.sub(r"^\d+-", "", page.stem).replace("-", "_") for page in PAGES]
+    names = [re.sub(r"^\d+-", "", page.stem).replace("-", "_") for page in STEPS]
     names.remove("averaging")  # what comes between position and single_head, and is no model by itself
     assert names == list(LADDER)
-    assert [int(page.name[:2]) for page in PAGES] == list(range(1, len(PAGES) + 1))
+    assert [int(page.name[:2]) for page in PAGES] == list(range(len(PAGES)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_has_all_its_parts(page):
     text = page.read_text(encoding="utf-8")
     headings = re.findall(r"^## (.+)$", BLOCK.sub("", text), re.MULTILINE)
-    expected = ["The idea", "The shapes", "The new code", "What it bought", "Try it", "Quiz"]
+    of_a_step = ["The idea", "The shapes", "The new code", "What it bought"] if page in STEPS else []
+    expected = [*of_a_step, "Try it", "Quiz"]
     assert [heading for heading in headings if heading in expected] == expected
     assert re.findall(r"<summary>(\d)\. ", text) == ["1", "2", "3"]
     assert text.count("<details>") == text.count("</details>") >= 4
-    assert "[[[cog code(" in text
+    assert ">>> " in text
+    assert "[[[cog code(" in text or page not in STEPS
     assert "@@" not in text  # an outcome still to be measured
 
 
@@ -62,7 +67,24 @@ def test_pages_lead_to_each_other(page):
 
 def test_the_contents_name_every_page():
     contents = (LECTURE / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES if f"]({page.name})" not in contents] == []
+    assert [page.name for page in (*PAGES, GLOSSARY) if f"]({page.name})" not in contents] == []
+
+
+def plain(text: str) -> str:
+    """Lower case, without emphasis and line breaks."""
+    return " ".join(text.lower().replace("*", "").split())
+
+
+def test_the_glossary_links_to_pages_that_have_the_word():
+    entries = re.split(r"^- ", GLOSSARY.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(entries) >= 40
+    for entry in entries:
+        term = re.match(r"\*\*(.+?)\*\*: ", entry).group(1)
+        targets = re.findall(r"\]\(([^)]+)\)", entry)
+        texts = [plain((LECTURE / target).read_text(encoding="utf-8")) for target in targets]
+        words = [word.strip("()") for word in re.split(r", | \(", plain(term))]
+        assert texts, term
+        assert all(any(word in text for word in words) for text in texts), term
 
 
 @pytest.mark.slow
@@ -78,5 +100,7 @@ def test_every_command_runs(folio, finished, tmp_path, text_file, monkeypatch, c
 
 def test_there_is_something_to_try_on_every_page():
     assert {"explain", "ladder"} <= {command[0] for command in COMMANDS}
-    without = [page.name for page in PAGES if not any(each[0] == "ladder" for each in commands(page))]
+    without = [
+        page.name for page in (BEFORE, *STEPS) if not any(each[0] == "ladder" for each in commands(page))
+    ]
     assert without == ["03-averaging.md"]
