@@ -25,6 +25,7 @@ COVERED_BY = {
     "report/pretrain.py": "stages/test_pretrain.py",
     "report/reading.py": "commands/test_explain.py",
     "report/reading_figure.py": "commands/test_explain.py",
+    "report/reading_inside.py": "commands/test_explain.py",
     "report/reading_terminal.py": "commands/test_explain.py",
     "report/rl_history.py": "report/test_rl_figure.py",
     "report/sft.py": "stages/test_sft.py",

@@ -10,7 +10,10 @@ from .errors import FolioWarning, UserError
 from .evaluation.loss import evaluate
 from .inference.chat import ChatSession
 from .inference.generate import chat, generate, stream
+from .inference.heads import HeadStatistics, head_statistics, without_heads
 from .inference.inspection import Inspection, inspect, logprobs
+from .inference.lens import LogitLens, logit_lens
+from .inference.neighbors import Neighbors, nearest_tokens
 from .inference.sampling import SamplingConfig
 from .model.config import GPTConfig
 from .model.gpt import GPT
@@ -51,9 +54,12 @@ __all__ = [
     "GPTConfig",
     "GRPOBatch",
     "GRPOConfig",
+    "HeadStatistics",
     "Inspection",
+    "LogitLens",
     "Loss",
     "Muon",
+    "Neighbors",
     "NonFiniteLossError",
     "OptimizerConfig",
     "PPOBatch",
@@ -79,11 +85,14 @@ __all__ = [
     "generate",
     "grpo",
     "grpo_loss",
+    "head_statistics",
     "inspect",
     "instructions",
     "load",
     "load_corpus",
+    "logit_lens",
     "logprobs",
+    "nearest_tokens",
     "next_token_loss",
     "ppo",
     "ppo_loss",
@@ -94,4 +103,5 @@ __all__ = [
     "stream",
     "train",
     "validation_windows",
+    "without_heads",
 ]

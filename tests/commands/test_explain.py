@@ -13,6 +13,7 @@ from tiny import TINY, Folio, answering, make_text
 
 from folio import cli
 from folio.report.reading import BOS, read_text, visible
+from folio.report.reading_inside import heads, lens, neighbors, without
 from folio.report.reading_terminal import show_readings
 
 CPU = torch.device("cpu")
@@ -42,12 +43,12 @@ def read(finished):
     )
 
 
-def drawn(readings, width, **terminal):
+def drawn(readings, width, parts=None, **terminal):
     """What a terminal of that width is sent."""
     stream = io.StringIO()
     options = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False} | terminal
     console = Console(file=stream, width=width, emoji=False, markup=False, highlight=False, **options)
-    show_readings(readings, 5, console)
+    show_readings(readings, 5, console, parts)
     return stream.getvalue()
 
 
@@ -246,6 +247,82 @@ def test_checkpoints_and_model_directories_can_be_looked_into(folio, finished):
         assert folio("explain", path, "--text", "the").code == 0
 
 
+# Inside
+
+INSIDE = ("--heads", "--lens", "--neighbors", "--without", "1.0", "0.1")
+
+
+def test_views_of_the_inside_take_the_place_of_the_usual_ones(explain):
+    out = explain("--text", "the cat", *INSIDE).out
+    titles = ("All heads", "Without heads 1.0, 0.1", "Logit lens", "Nearest in the embedding")
+    assert all(title in out for title in titles)
+    assert "Tokens and their ids" not in out
+    assert [title for title in titles if title in explain("--text", "the cat", "--lens").out] == [
+        "Logit lens"
+    ]
+    usual = explain("--text", "the cat").out
+    assert not any(title in usual for title in titles)
+
+
+def test_there_is_a_line_for_every_head_with_its_numbers(explain, read):
+    out = explain("--text", "the cat", "--heads").out
+    rows = [line.split() for line in out.splitlines() if line[2:5] in ("0.0", "0.1", "1.0", "1.1")]
+    assert [row[0] for row in rows] == ["0.0", "0.1", "1.0", "1.1"]
+    statistics = read("the cat").heads
+    looks = (statistics.previous, statistics.first, statistics.itself, statistics.same, statistics.after)
+    for row, place in zip(rows, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
+        assert [number.strip("*") for number in row[1:-1]] == [f"{100 * look[place]:.0f}" for look in looks]
+        assert row[-1] == f"{statistics.entropy[place]:.1f}"
+    evenly = next(line.split() for line in out.splitlines() if line.split()[:1] == ["even"])
+    previous = sum(1 / n for n in range(2, 9)) / 7
+    assert evenly[1:4] == [f"{100 * previous:.0f}"] * 3
+
+
+def test_losses_are_told_with_and_without_a_head(explain, finished, read):
+    reading = read_text(finished, "the cat sat", layer=0, head=0, without=[(1, 0)], device=CPU)
+    assert reading.losses == read("the cat sat").losses
+    change = [without - loss for loss, without in zip(reading.losses, reading.losses_without, strict=True)][
+        1:
+    ]
+    most = reading.most_changed(3)
+    assert abs(change[most[0] - 1]) == max(map(abs, change)) > 0
+    out = explain("--text", "the cat sat", "--without", "1.0").out
+    mean = next(line.split() for line in out.splitlines() if line.split()[:1] == ["mean"])
+    assert float(mean[3]) == pytest.approx(sum(change) / 11, abs=0.006)
+    assert float(mean[1]) == pytest.approx(reading.inspection.losses.mean().item(), abs=0.006)
+
+
+def test_the_lens_ends_with_what_the_model_expects(explain, read):
+    lines = explain("--text", "the cat", "--lens", "--top", "2").out.splitlines()
+    rows = [line.split() for line in lines if line.split()[:1] in (["none"], ["0"], ["1"])]
+    assert [row[0] for row in rows] == ["none", "0", "1"]
+    (first, probability), _ = read("the cat").expected(-1, 2)
+    assert rows[2][2] == first
+    assert float(rows[2][3].strip("%")) / 100 == pytest.approx(probability, abs=0.001)
+
+
+def test_neighbors_of_each_token_once(explain):
+    lines = explain("--text", "that", "--neighbors").out.splitlines()
+    at = lines.index(next(line for line in lines if line.startswith("Nearest")))
+    rows = [line.split() for line in lines[at + 2 : at + 6]]
+    assert [row[0] for row in rows] == ["▷", "t", "h", "a"]
+    assert all(len(row) == 7 for row in rows)
+
+
+@pytest.mark.parametrize("width", [1, 8, 20, 40, 60, 100])
+@pytest.mark.parametrize("text", ["t", "the cat\nsat, Zoë?", "東京" * 8])
+def test_the_inside_at_any_width(finished, other, width, text):
+    from rich.cells import cell_len
+
+    paths = [(finished, text), (other, "t")]
+    readings = [read_text(path, each, layer=0, head=0, without=[(0, 1)], device=CPU) for path, each in paths]
+    for shown in (readings, readings[:1]):
+        out = drawn(shown, width, parts=(heads, without, lens, neighbors), color_system=None)
+        if width >= 40:
+            assert max(map(cell_len, out.splitlines())) <= width
+            assert "All heads" in out
+
+
 # The picture
 
 
@@ -292,6 +369,10 @@ def test_formulas_and_missing_letters_are_only_letters(folio, finished, tmp_path
         (["--text", "the", "--png", "nowhere/look.png"], "there is no folder nowhere"),
         (["--text", "the", "--png", "folder.png"], "is a folder"),
         (["--text", "the", "--png", "x" * 300 + ".png"], "cannot be written"),
+        (["--text", "the", "--without", "1"], "--without is '1': it takes LAYER.HEAD, as in 1.0"),
+        (["--text", "the", "--without", "0.0", "-1.0"], "-1.0"),
+        (["--text", "the", "--without", "2.0"], "no head 2.0: the model has layers 0 to 1 with heads 0 to 1"),
+        (["--text", "the", "--without", "0.0", "1.2"], "no head 1.2: the model has layers 0 to 1"),
         (["nowhere", "--text", "the"], "nowhere: no such run or model directory"),
         (["--text", "the", "--device", "cuda"], "device cuda: not available on this machine"),
     ],
@@ -306,6 +387,11 @@ def test_what_makes_no_sense(explain, tmp_path, monkeypatch, flags, words):
 def test_a_layer_must_be_in_both(explain, other):
     mistake = explain(other, "--text", "the", "--layer", "1").mistake
     assert f"layer is 1: {other} has layers 0 to 0" in mistake
+
+
+def test_a_head_to_switch_off_must_be_in_both(explain, other):
+    mistake = explain(other, "--text", "the", "--without", "1.0").mistake
+    assert f"{other}: there is no head 1.0: the model has layers 0 to 0 with heads 0 to 1" in mistake
 
 
 def test_a_model_that_is_not_there(folio):

@@ -66,7 +66,7 @@ def inspect(model: GPT, ids: Ids, layer: int) -> Inspection:
     Raises:
         UserError: for no tokens, more than the model reads at once, or an id or a layer that it does not have.
     """
-    read = _read(model, ids, "inspect", 1)
+    read = checked_ids(model, ids, "inspect", 1)
     if not 0 <= layer < model.config.n_layer:
         raise UserError(f"layer is {layer}: the model has layers 0 to {model.config.n_layer - 1}.")
     context = _RecordingContext(read[None], layer)
@@ -91,12 +91,16 @@ def logprobs(model: GPT, ids: Ids) -> Tensor:
     Raises:
         UserError: for fewer than two tokens, more than the model reads at once, or an id that it does not have.
     """
-    read = _read(model, ids, "logprobs", 2)
+    read = checked_ids(model, ids, "logprobs", 2)
     return token_logprobs(model(read[None, :-1]), read[None, 1:])[0].cpu()
 
 
-def _read(model: GPT, ids: Ids, where: str, at_least: int) -> Tensor:
-    """Return ids (T) int64 on the model's device. Raises UserError for a number of them, or for one, that it cannot read."""
+def checked_ids(model: GPT, ids: Ids, where: str, at_least: int) -> Tensor:
+    """Return ids (T) int64 on the model's device.
+
+    where: the caller's name, for messages. Raises UserError for fewer than `at_least` ids, more than the model reads at
+    once, or one that it does not have.
+    """
     read = torch.as_tensor(ids, dtype=torch.int64, device=model.embedding.weight.device)
     if not at_least <= len(read) <= model.config.block_size:
         raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,14 @@ import torch
 from rich.cells import cell_len
 
 from folio.errors import UserError
-from folio.inference.inspection import Inspection, inspect
+from folio.inference.heads import HeadStatistics, check_head, head_statistics, without_heads
+from folio.inference.inspection import Inspection, inspect, logprobs
+from folio.inference.lens import LogitLens, logit_lens
+from folio.inference.neighbors import Neighbors, nearest_tokens
 from folio.log import format_count
 from folio.model.architectures import architecture_of
 from folio.model.config import GPTConfig
+from folio.model.gpt import GPT
 from folio.notices import notify
 from folio.runs.assistants import Chat, takes_question
 from folio.runs.load import load_for_inference
@@ -37,6 +41,7 @@ MAX_NATS = 6.0
 """Loss at the red end of the color scale, a probability of 1 in 400."""
 MAP_POSITIONS = 48
 """Maximum number of positions in an attention map."""
+N_NEIGHBORS = 3
 
 Stops = Sequence[tuple[int, int, int]]
 DARK_TO_BRIGHT: Stops = ((38, 26, 66), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
@@ -50,12 +55,19 @@ class Reading:
 
     name: str
     """The model's path as given by the user."""
-    model: GPTConfig
+    network: GPT
     layer: int
     head: int
+    without: Sequence[tuple[int, int]] = ()
+    """Heads to compare without: pairs of layer and head."""
     vocabulary: Sequence[str]
     """The token of each id: (V)."""
     inspection: Inspection
+
+    @property
+    def model(self) -> GPTConfig:
+        """The model's sizes and parts."""
+        return self.network.config
 
     @cached_property
     def ids(self) -> list[int]:
@@ -82,6 +94,29 @@ class Reading:
         """Loss of each token in nats: (T). The first one, which nothing predicts, has NaN."""
         return [math.nan, *self.inspection.losses.tolist()]
 
+    @cached_property
+    def losses_without(self) -> list[float]:
+        """Loss of each token, as `losses`, with the heads of `without` switched off: (T)."""
+        if len(self.ids) < 2:
+            return [math.nan]
+        with without_heads(self.network, self.without):
+            return [math.nan, *(-logprobs(self.network, self.ids)).tolist()]
+
+    @cached_property
+    def heads(self) -> HeadStatistics:
+        """Where each head of each layer looks: (L, H)."""
+        return head_statistics(self.network, self.ids)
+
+    @cached_property
+    def lens(self) -> LogitLens:
+        """What the model would predict if it stopped after each layer."""
+        return logit_lens(self.network, self.ids)
+
+    @cached_property
+    def neighbors(self) -> Neighbors:
+        """The nearest tokens of each distinct token in the embedding."""
+        return nearest_tokens(self.network, self.ids, N_NEIGHBORS)
+
     def attention(self, first: int) -> list[list[float]]:
         """Return the attention weights of the chosen layer and head among the positions from `first` on."""
         return self.inspection.attention[self.head, first:, first:].tolist()
@@ -101,9 +136,7 @@ class Reading:
     @property
     def legend(self) -> str:
         """The meaning of the signs that occur."""
-        return "   ".join(
-            f"{SIGNS[token]} {MEANINGS.get(token, token)}" for token in SIGNS if token in self.tokens
-        )
+        return legend_of(self.tokens)
 
     @property
     def summary(self) -> str:
@@ -140,6 +173,11 @@ class Reading:
         signs = [token if token in SPECIAL_TOKENS else visible(token) for token in tokens]
         return list(zip(signs, probabilities.tolist(), strict=True))
 
+    def most_changed(self, n: int) -> list[int]:
+        """Return the positions of the n tokens whose losses change most without the heads of `without`."""
+        changes = torch.tensor(self.losses_without[1:]) - torch.tensor(self.losses[1:])
+        return (changes.abs().topk(min(n, len(changes))).indices + 1).tolist()
+
     def surprises(self, n: int) -> list[int]:
         """Return the positions of the n tokens with the highest losses, highest first."""
         highest = self.inspection.losses.topk(min(n, len(self.ids) - 1)).indices
@@ -147,7 +185,14 @@ class Reading:
 
 
 def read_text(
-    path: Path, text: str, *, chat: Chat = "auto", layer: int | None, head: int, device: torch.device
+    path: Path,
+    text: str,
+    *,
+    chat: Chat = "auto",
+    layer: int | None,
+    head: int,
+    without: Sequence[tuple[int, int]] = (),
+    device: torch.device,
 ) -> Reading:
     """Run the model at `path` on a text.
 
@@ -156,8 +201,9 @@ def read_text(
     prompt; later predictions hardly differ.) A model whose training text had no newlines was never trained on `<|bos|>`,
     so it is given none. Only the last block_size tokens are read; what is dropped is reported on stderr.
 
-    layer: the last one if None. Raises UserError if the model, the layer or the head does not exist, if tokens are
-    longer than a character, or if the model knows none of the characters.
+    layer: the last one if None. without: heads that a comparison switches off; the reading itself is with them. Raises
+    UserError if the model, the layer or a head does not exist, if tokens are longer than a character, or if the model
+    knows none of the characters.
     """
     model, tokenizer = load_for_inference(path)
     if not isinstance(tokenizer, CharTokenizer):
@@ -165,9 +211,7 @@ def read_text(
             f"{path} has tokens of several characters: folio explain supports character models only."
         )
     layer = model.config.n_layer - 1 if layer is None else layer
-    for name, number, count in (("layer", layer, model.config.n_layer), ("head", head, model.config.n_head)):
-        if not 0 <= number < count:
-            raise UserError(f"{name} is {number}: {path} has {name}s 0 to {count - 1}.")
+    check_heads(model, layer, head, without, path)
     known = known_text(tokenizer, text, path)
     if takes_question(path, tokenizer, chat):
         opening, ids = [], prompt_ids(tokenizer, [{"role": "user", "content": known}])
@@ -182,12 +226,25 @@ def read_text(
         )
     return Reading(
         name=str(path),
-        model=model.config,
+        network=model.to(device),
         layer=layer,
         head=head,
+        without=without,
         vocabulary=[*tokenizer.characters, *SPECIAL_TOKENS],
-        inspection=inspect(model.to(device), torch.tensor([*opening, *ids][-block_size:]), layer),
+        inspection=inspect(model, torch.tensor([*opening, *ids][-block_size:]), layer),
     )
+
+
+def check_heads(model: GPT, layer: int, head: int, without: Sequence[tuple[int, int]], path: Path) -> None:
+    """Raise UserError for a layer or a head that the model at `path` does not have."""
+    for name, number, count in (("layer", layer, model.config.n_layer), ("head", head, model.config.n_head)):
+        if not 0 <= number < count:
+            raise UserError(f"{name} is {number}: {path} has {name}s 0 to {count - 1}.")
+    for pair in without:
+        try:
+            check_head(model, *pair)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
 def known_text(tokenizer: CharTokenizer, text: str, path: Path) -> str:
@@ -212,6 +269,11 @@ def visible(token: str) -> str:
     if not token.isprintable():
         return REPLACEMENT
     return token if cell_len(token) else "◌" + token
+
+
+def legend_of(tokens: Collection[str]) -> str:
+    """Return the meaning of the signs of tokens."""
+    return "   ".join(f"{SIGNS[token]} {MEANINGS.get(token, token)}" for token in SIGNS if token in tokens)
 
 
 def percent(probability: float) -> str:

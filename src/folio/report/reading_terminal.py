@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rich.bar import Bar
 from rich.cells import cell_len
@@ -59,8 +60,17 @@ class Page:
     """Probability of a full bar."""
 
 
-def show_readings(readings: Sequence[Reading], n_top: int, console: Console) -> None:
-    """Print readings side by side, or one below the other if the console is too narrow."""
+Part: TypeAlias = Callable[[Reading, Page], RenderableType]
+"""A view of a reading."""
+
+
+def show_readings(
+    readings: Sequence[Reading], n_top: int, console: Console, parts: Sequence[Part] | None = None
+) -> None:
+    """Print readings side by side, or one below the other if the console is too narrow.
+
+    parts: the views below the heading; by default the usual ones.
+    """
     room = (console.width + GAP) // len(readings) - GAP
     rows = [readings] if room >= MIN_WIDTH else [[reading] for reading in readings]
     page = Page(
@@ -74,7 +84,7 @@ def show_readings(readings: Sequence[Reading], n_top: int, console: Console) -> 
         table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
         for _ in row:
             table.add_column(width=page.width, overflow="fold")
-        for part in (heading, tokens, expectations, attention, losses, surprises):
+        for part in (heading, *(USUAL_PARTS if parts is None else parts)):
             table.add_row(*(part(reading, page) for reading in row))
             table.add_row()
         console.print(table)
@@ -175,6 +185,9 @@ def surprises(reading: Reading, page: Page) -> RenderableType:
             Text(f"{sign} {percent(probability)}"),
         )
     return Group(Text("Most surprising", BOLD), table)
+
+
+USUAL_PARTS = (tokens, expectations, attention, losses, surprises)
 
 
 def right(text: str, size: int) -> str:
