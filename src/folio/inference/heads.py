@@ -67,8 +67,8 @@ def head_statistics(model: GPT, ids: Ids) -> HeadStatistics:
     with torch.compiler.set_stance("force_eager"):
         model(read[None], context)
     layers = [context.layers[layer] for layer in range(model.config.n_layer)]
-    stacked = (torch.stack([getattr(each, part.name) for each in layers]) for part in fields(HeadStatistics))
-    return HeadStatistics(*stacked)
+    names = [part.name for part in fields(HeadStatistics)]
+    return HeadStatistics(**{name: torch.stack([getattr(each, name) for each in layers]) for name in names})
 
 
 def attention_statistics(attention: Tensor, ids: Tensor) -> HeadStatistics:
@@ -82,9 +82,14 @@ def attention_statistics(attention: Tensor, ids: Tensor) -> HeadStatistics:
     itself = torch.eye(T, dtype=torch.bool, device=ids.device)
     itself[0, 0] = False
     after[:, 1:] = same[:, :-1]
-    entropy = -torch.special.xlogy(attention, attention).sum(-1)[:, 1:].mean(-1)  # (H, T, T) -> (H)
-    masks = (previous, first, itself, same, after & past)
-    return HeadStatistics(*(_mean_weight(attention, mask) for mask in masks), entropy=entropy.cpu())
+    return HeadStatistics(
+        previous=_mean_weight(attention, previous),
+        first=_mean_weight(attention, first),
+        itself=_mean_weight(attention, itself),
+        same=_mean_weight(attention, same),
+        after=_mean_weight(attention, after & past),
+        entropy=-torch.special.xlogy(attention, attention).sum(-1)[:, 1:].mean(-1).cpu(),  # (H, T, T) -> (H)
+    )
 
 
 def _mean_weight(attention: Tensor, mask: Tensor) -> Tensor:
