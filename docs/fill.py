@@ -15,7 +15,10 @@ SOURCE = ROOT / "src" / "folio" / "lecture"
 
 
 def code(*names: str) -> None:
-    """Print the source of definitions, as in `code("parts.Head", "ladder.SINGLE_HEAD")`; "parts.Head.forward" is a method."""
+    """Print the source of definitions, as in `code("parts.Head", "ladder.SINGLE_HEAD")`.
+
+    "parts.Head.forward" is a method, "gpt" a whole file.
+    """
     print("```python")
     print("\n\n".join(_definition(name) for name in names))
     print("```")
@@ -24,6 +27,8 @@ def code(*names: str) -> None:
 def _definition(name: str) -> str:
     module, *path = name.split(".")
     text = (SOURCE / f"{module}.py").read_text(encoding="utf-8")
+    if not path:
+        return text.rstrip("\n")
     body, node = ast.parse(text).body, None
     for part in path:
         (node,) = (each for each in body if _name_of(each) == part)
