@@ -12,8 +12,8 @@ from folio.lecture.ladder import LADDER
 ROOT = Path(__file__).parents[1]
 LECTURE = ROOT / "src" / "folio" / "lecture" / "pages"
 PAGES = sorted(LECTURE.glob("[0-9]*.md"))
-BEFORE, *STEPS, AFTER = PAGES
-"""The first page and the last are about what comes before the ladder and after it."""
+STEPS = [page for page in PAGES if 1 <= int(page.name[:2]) <= 15]
+"""The pages of the ladder; those before and after are about the text, ChatGPT, and what surrounds the model."""
 GLOSSARY = LECTURE / "glossary.md"
 FILLED = [LECTURE / "README.md", *PAGES, ROOT / "benchmarks" / "ladder.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -59,8 +59,9 @@ def test_a_page_has_all_its_parts(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_lead_to_each_other(page):
-    number = PAGES.index(page)
-    neighbors = {PAGES[i].name for i in (number - 1, number + 1) if 0 <= i < len(PAGES)}
+    row = FURTHER if page in FURTHER else COURSE
+    number = row.index(page)
+    neighbors = {row[i].name for i in (number - 1, number + 1) if 0 <= i < len(row)}
     navigation = page.read_text(encoding="utf-8").split("\n")[2]
     assert set(re.findall(r"\]\(([^)]+)\)", navigation)) == {"README.md", *neighbors}
 
@@ -101,6 +102,6 @@ def test_every_command_runs(folio, finished, tmp_path, text_file, monkeypatch, c
 def test_there_is_something_to_try_on_every_page():
     assert {"explain", "ladder"} <= {command[0] for command in COMMANDS}
     without = [
-        page.name for page in (BEFORE, *STEPS) if not any(each[0] == "ladder" for each in commands(page))
+        page.name for page in (PAGES[0], *STEPS) if not any(each[0] == "ladder" for each in commands(page))
     ]
     assert without == ["03-averaging.md"]
