@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import folio
+from folio.data.corpora import KNOWN_CORPORA, data_folders
 from folio.lecture.ladder import LADDER
 
 ROOT = Path(__file__).parents[1]
@@ -105,3 +107,21 @@ def test_there_is_something_to_try_on_every_page():
         page.name for page in (PAGES[0], *STEPS) if not any(each[0] == "ladder" for each in commands(page))
     ]
     assert without == ["03-averaging.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", FURTHER, ids=lambda page: page.name)
+def test_the_script_to_try_runs(tmp_path, monkeypatch, capsys, page):
+    known = KNOWN_CORPORA["shakespeare"]
+    if not any((folder / known.path).exists() for folder in data_folders()):
+        pytest.skip("Tiny Shakespeare is not on this machine")
+    monkeypatch.chdir(tmp_path)
+    tokenizer = folio.CharTokenizer.train(folio.load_corpus("shakespeare").text)
+    config = folio.GPTConfig(vocab_size=tokenizer.vocab_size, block_size=8, n_layer=1, n_head=1, n_embd=16)
+    folio.save(folio.GPT(config), tokenizer, "runs/shakespeare")
+    scripts = [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == "python"]
+    (script,) = [text for text in scripts if "load_corpus" in text and ">>>" not in text]
+    for long, short in {"range(1, 1001)": "range(1, 201)", "* 32": "* 2"}.items():
+        script = script.replace(long, short)
+    exec(compile(script, page.name, "exec"), {})
+    assert capsys.readouterr().out.strip()
