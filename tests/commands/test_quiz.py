@@ -130,7 +130,7 @@ def test_every_question_can_be_asked_about_a_tiny_run(quiz, finished, page):
 
 def test_mistakes_are_one_line(quiz, tmp_path):
     assert quiz("bigrm").mistake == "folio: unknown page 'bigrm'. Did you mean bigram?"
-    assert "Pages: bigram, position," in quiz("zzz").mistake
+    assert "Pages: text-to-batches, bigram, position," in quiz("zzz").mistake
     assert "nowhere: no such run." in quiz("1", "--run", "nowhere").mistake
     assert "unknown flag --runs" in quiz("1", "--runs", "x").mistake
 
@@ -160,11 +160,14 @@ def test_without_a_page_all_are_listed_with_their_progress(quiz, progress, monke
     outcome = quiz()
     assert outcome.code == 0
     lines = outcome.out.splitlines()
-    assert lines[0].split() == f"1 bigram 1 of {len(QUIZ.questions)} right, 1 missed".split()
-    assert lines[1].split() == ["2", "position", "not", "begun"]
-    assert lines[14].split()[:2] == ["15", "muon"]
+    assert lines[0].split() == ["0", "text-to-batches", "not", "begun"]
+    assert lines[1].split() == f"1 bigram 1 of {len(QUIZ.questions)} right, 1 missed".split()
+    assert lines[2].split() == ["2", "position", "not", "begun"]
+    assert lines[15].split()[:2] == ["15", "muon"]
     assert max(map(len, lines)) <= 40
-    assert lines[-1] == "  folio quiz bigram"
+    assert lines[-1] == "  folio quiz text-to-batches"
+    for question in load_quiz("00-text-to-batches").questions:
+        progress.add("00-text-to-batches", question.id, True)
     for question in QUIZ.questions:
         progress.add(PAGE, question.id, True)
     assert quiz().out.endswith("  folio quiz position\n")

@@ -92,6 +92,8 @@ VALUES = {
     "slow-hand": lambda: 2 * math.pi / 10_000 ** (-2 / 4),
     "root-mean-square": lambda: torch.tensor([1.0, 7.0]).square().mean().sqrt(),
     "inside-at-96": lambda: SwiGLU(96).gate.out_features,
+    "tokens-in-a-step": lambda: 8 * 256,
+    "operations": lambda: 6 * 1e9 * 20e9 / 1e20,
     "attention-at-64": lambda: n_parameters(Attention(64, n_head=4, dropout=0.0)),
     "half-the-temperature": lambda: math.exp(2 / 0.5),
     "nucleus-share": lambda: nucleus_share([0.5, 0.3, 0.15, 0.05], top_p=0.9),
@@ -108,7 +110,8 @@ def test_every_page_has_a_quiz():
 @pytest.mark.parametrize("quiz", QUIZZES, ids=lambda quiz: quiz.page)
 def test_a_quiz_has_three_to_five_questions_of_several_kinds(quiz):
     assert 3 <= len(quiz.questions) <= 5
-    second = Number if int(quiz.page[:2]) >= 17 else OwnRun  # pages after the ladder are about no run
+    is_rung = 1 <= int(quiz.page[:2]) <= 15  # the pages before and after them are about no run
+    second = OwnRun if is_rung else Number
     assert {Choice, second} <= {type(question) for question in quiz.questions}
 
 
@@ -215,7 +218,7 @@ def test_a_page_has_several_names(given):
     [
         ("bigrm", "Did you mean bigram?"),
         ("04-single-hed", "Did you mean single-head?"),
-        ("16", "Pages: bigram, "),
+        ("99", "Pages: text-to-batches, bigram, "),
     ],
 )
 def test_an_unknown_page_is_named(given, hint):
