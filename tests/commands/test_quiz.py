@@ -160,10 +160,11 @@ def test_without_a_page_all_are_listed_with_their_progress(quiz, progress, monke
     outcome = quiz()
     assert outcome.code == 0
     lines = outcome.out.splitlines()
-    assert lines[0].split() == ["0", "text-to-batches", "not", "begun"]
-    assert lines[1].split() == f"1 bigram 1 of {len(QUIZ.questions)} right, 1 missed".split()
-    assert lines[2].split() == ["2", "position", "not", "begun"]
-    assert lines[15].split()[:2] == ["15", "muon"]
+    told = " ".join(outcome.out.split())
+    assert told.startswith(
+        f"0 text-to-batches not begun 1 bigram 1 of {len(QUIZ.questions)} right, 1 missed 2 position not"
+    )
+    assert "15 muon not begun" in told
     assert max(map(len, lines)) <= 40
     assert lines[-1] == "  folio quiz text-to-batches"
     for question in load_quiz("00-text-to-batches").questions:
