@@ -46,7 +46,7 @@ def test_a_finished_run_has_its_kept_metrics_and_a_next_step(folio, make):
     make("words")
     make("words-rl", [RECORDS[0] | {"val_reward": 0.5, "val_kl": 1.0}], stage="ppo")
     found = rows(folio("runs"))
-    for words in ("pretrain", "finished", "val_loss 2.500, val_bpb 3.600", "MB", "folio sft runs/words"):
+    for words in ("pretrain", "finished", "val_loss 2.500, val_bpb 3.600", "MB", "folio sft text runs/words"):
         assert words in found["runs/words"]
     assert "val_reward 0.500, val_kl 1.000" in found["runs/words-rl"]
     assert found["runs/words-rl"].endswith("folio chat runs/words-rl")

@@ -104,9 +104,13 @@ def test_held_out_requests_have_new_lines_words_and_phrasings():
         ("complete", {"start": "To be"}, "To be or not", "To be"),
         ("complete", {"start": "To be"}, "To be or not", "To beat it"),
         ("about", {"word": "love"}, "O love!", "O lovely!"),
+        ("about", {"word": "The King"}, "Behold the king.", "The great king."),
+        ("poem", {"word": "love", "n": "2"}, "Love\nis", "Love is"),
+        ("poem", {"word": "love", "n": "Two"}, "Love\nis", "Love\nis\nit"),
         ("poem", {"word": "love", "n": "two"}, "Love\nis", "Love is"),
         ("speak as", {"name": "ANNA"}, "ANNA:\nNo.", "BRUTUS:\nNo."),
         ("reply", {"speech": "Who?"}, "I.", "Who?"),
+        ("poem", {"word": "love", "n": "2"}, "Love\nis", ""),
     ],
 )
 def test_checkers_tell_right_from_wrong(skill, fields, right, wrong):
@@ -114,8 +118,10 @@ def test_checkers_tell_right_from_wrong(skill, fields, right, wrong):
     assert not SKILLS[skill].met(fields, wrong)
 
 
-@given(st.sampled_from(sorted(SKILLS)), st.text(max_size=300))
-def test_no_completion_breaks_a_checker(name, completion):
+@given(st.sampled_from(sorted(SKILLS)), st.text(max_size=300), st.text(max_size=20))
+def test_no_request_and_no_completion_breaks_a_checker(name, completion, given_field):
+    fields = dict.fromkeys(("line", "start", "word", "n", "name", "speech"), given_field)
+    assert SKILLS[name].met(fields, completion) in (True, False)
     fields = {"line": "a", "start": "a", "word": "a", "n": "two", "name": "a", "speech": "a"}
     assert SKILLS[name].met(fields, completion) in (True, False)
 

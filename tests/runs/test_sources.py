@@ -50,6 +50,7 @@ def test_the_text_of_instructions_is_behind_them(place):
 @pytest.mark.parametrize("name", ["arithmetic", "OWNER/NAME:train", "nothing.txt", "x" * 5000])
 def test_what_is_no_file_adds_nothing(place, name):
     assert list(files_behind(Named(name))) == []
+    assert stamp(Named(name)) == ""  # so it is read every time
 
 
 def test_the_stamp_tells_whether_files_have_changed(place):

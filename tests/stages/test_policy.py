@@ -26,6 +26,7 @@ OWN = {
     "ppo": {"policy_loss", "value_loss", "value_clip_fraction", "explained_variance"},
     "grpo": {"kl_loss", "equal_groups"},
 }
+LISTENING = {f"val_prompt_{name}" for name in ("pmi", "pmi_error", "pmi_per_token", "wins")}
 MEASURED = {"reward", "reward_std", "kl", "kl_k3", "length", "stop_share", "distinct_2", "gold", "gold_std"}
 
 
@@ -83,8 +84,10 @@ def test_what_is_watched(learn, run, stage, reward_model):
     evaluated = [record for record in records if "val_reward" in record]
     assert records[-1] in evaluated
     for record in evaluated:
-        assert record.keys() == always | {f"val_{name}" for name in MEASURED}
-    assert info["before"].keys() == {f"val_{name}" for name in MEASURED}
+        # What the prompts are worth is measured where two of the answers differ.
+        assert record.keys() - LISTENING == always | {f"val_{name}" for name in MEASURED}
+    assert info["before"].keys() - LISTENING == {f"val_{name}" for name in MEASURED}
+    assert info["before"].keys() & LISTENING in (LISTENING, set())
     assert (info["stage"], info["status"]) == (stage, "finished")
     assert [record["rollout"] for record in records] == [1 + i * 4 // steps for i in range(steps)]
     assert read_lines(run / "samples.jsonl")[-1].keys() == {"step", "prompt", "text"}

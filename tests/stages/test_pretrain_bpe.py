@@ -74,7 +74,7 @@ def test_it_is_shown_in_tokens(pretrain, run):
     out = " ".join(done.out.split())
     n_tokens = len(load_for_inference(run)[1].encode(halves()[0]))
     epochs = STEPS * 64 / n_tokens
-    for words in (f"vocabulary of 290, {n_tokens:,} for training", f"16 tokens, {epochs:.1f} epochs", "tokens/s",
+    for words in ("vocabulary of 290, 5 of them special", f"{n_tokens:,} for training", f"16 tokens, {epochs:.1f} epochs", "tokens/s",
                   "nats per token", "bits per byte"):  # fmt: skip
         assert words in out, words
     assert "characters/s" not in out

@@ -154,13 +154,13 @@ def follows_instructions(run: Path) -> bool:
     if stage_of(run_around(run) or run) in ("", "pretrain"):
         return False
     try:
-        return text_of_instructions(data_for(run)) is not None
+        return text_of_instructions(data_for(run)[0]) is not None
     except UserError:  # what it was made from is not there any more
         return False
 
 
 def invitation(run: Path) -> str:
-    """Return what a model was taught to do, with requests that it answered in training."""
+    """Return what a model was taught to do, with held-out requests that it answered on the way."""
     place = RunDirectory(run_around(run) or run)
     asked = dict.fromkeys(str(line["prompt"]) for line in read_lines(place.samples_file) if "prompt" in line)
     examples = "".join(f"\n  {prompt}" for prompt in list(asked)[:3] if recognized(prompt))

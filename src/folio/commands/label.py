@@ -27,7 +27,7 @@ from folio.report.tables import show_next, show_table
 from folio.rl.rewards import RewardSource, Sample
 from folio.rl.rollouts import Prompt, sample_completions
 from folio.runs.budget import Budget
-from folio.runs.default_data import data_for
+from folio.runs.default_data import named_or_default
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, read_model
 from folio.runs.recipes import take_recipe
@@ -88,8 +88,8 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         console.print(f"{out} already has these preferences.", soft_wrap=True)
         return
     budget = Budget.of_minutes(config.minutes, most_steps=1)
-    data = config.data or data_for(config.model)
-    conversations = find_conversations(data, config.validation, JUDGED_CONVERSATIONS)
+    named = named_or_default(config.data, config.validation, config.model)
+    conversations = find_conversations(*named, JUDGED_CONVERSATIONS)
     parts = [
         spread(conversations.train, config.prompts),
         spread(conversations.validation, config.validation_prompts),
@@ -152,6 +152,7 @@ def origin_of(config: LabelConfig) -> dict[str, object]:
     irrelevant = ("model", "out", "runtime", "minutes")
     found: dict[str, object] = {
         **{key: value for key, value in to_table(config).items() if key not in irrelevant},
+        "data": named_or_default(config.data, config.validation, config.model)[0],
         "weights": read_model(config.model, weights_digest),
     }
     return dict(json.loads(json.dumps(found)))  # as read back from label.json, with lists for tuples

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import tyro
@@ -153,7 +154,7 @@ def present(assistants: Sequence[Link], console: Console, *, may_chat: bool) -> 
     last = assistants[-1]
     questions = flatten(to_table(last.settings))["prompt"]
     if not questions:
-        questions = sample_questions(find_prompts(data_for(last.output)).validation)
+        questions = sample_questions(find_prompts(*data_for(last.output)).validation)
     heading("The same questions to each", console)
     show_answers({link.name: link.output for link in assistants}, questions, console)
     if may_chat and sys.stdin.isatty() and sys.stdout.isatty():
@@ -190,7 +191,8 @@ def show_times(
         )
         if "pretrain" in stages:
             lines["quality"] = (
-                f"expect a validation loss near {times.expected_loss(share):.2f}, where all steps reach "
+                f"expect a validation loss {'near' if share >= times.least_share else 'above'} "
+                f"{times.expected_loss(share):.2f}, where all steps reach "
                 f"{times.expected_loss(1.0):.2f}, and answers to match"
             )
     show_table(lines, console)
@@ -199,11 +201,13 @@ def show_times(
 class Shares:
     """Divides the time among the stages that are left, by how long they take without a limit.
 
-    What a stage leaves over is for those after it. seconds: of each stage where they are known; else all count alike.
+    What a stage leaves over is for those after it. seconds: of each stage; one that is not known counts as the mean of the
+    others.
     """
 
     def __init__(self, seconds: Mapping[str, float], stages: Iterable[str], minutes: float | None) -> None:
-        self._weights = {name: seconds.get(name, 1.0) for name in stages}
+        usual = fmean(seconds.values()) if seconds else 1.0
+        self._weights = {name: seconds.get(name, usual) for name in stages}
         self._budget = Budget.of_minutes(minutes, most_steps=1)
 
     def flags(self, stage: str) -> list[str]:
@@ -243,7 +247,8 @@ def show_answers(runs: Mapping[str, Path], questions: Sequence[str], console: Co
     for name, path in runs.items():
         model, tokenizer = load_for_chat(path)
         samples = Answers(questions).samples(model, tokenizer)
-        answers[name] = [text.split("\n", 1)[1].strip() for _, text in samples]
+        # An answer comes after the lines of its question.
+        answers[name] = [text.split("\n", prompt.count("\n") + 1)[-1].strip() for prompt, text in samples]
     for number, question in enumerate(questions):
         console.print(Text(f"\n> {question}", style="bold"))
         show_table({name: texts[number] for name, texts in answers.items()}, console)

@@ -32,7 +32,7 @@ def find_conversations(
     """
     known = dict(KNOWN_CONVERSATIONS)
     if text := text_of_instructions(data):
-        known[data] = partial(taught_by, text)
+        known[data], validation = partial(taught_by, text, validation), None
     return find_parts(kind, known, data, validation)
 
 
@@ -43,7 +43,7 @@ def find_prompts(data: str, validation: str | None = None) -> Parts[PromptMessag
     """
     known = dict(KNOWN_PROMPTS)
     if text := text_of_instructions(data):
-        known[data] = partial(asked_about, text)
+        known[data], validation = partial(asked_about, text, validation), None
     return find_parts(PROMPTS, known, data, validation)
 
 
@@ -53,9 +53,10 @@ def text_of_instructions(data: str) -> str | None:
     return text if name == INSTRUCTIONS and colon and text else None
 
 
-def taught_by(text: str) -> Parts[Conversation]:
-    """Return instructions made of a text (see `load_corpus`), the held-out ones of its validation part."""
-    corpus = load_corpus(text)
+def taught_by(text: str, validation: str | None) -> Parts[Conversation]:
+    """Return instructions made of a text, the held-out ones of its validation part or of a validation text (see
+    `load_corpus`)."""
+    corpus = load_corpus(text, validation)
     train, held_out = corpus.split()
     return Parts(
         make_instructions(Material(train), N_INSTRUCTIONS, seed=1),
@@ -66,9 +67,9 @@ def taught_by(text: str) -> Parts[Conversation]:
     )
 
 
-def asked_about(text: str) -> Parts[PromptMessages]:
+def asked_about(text: str, validation: str | None) -> Parts[PromptMessages]:
     """Return the requests of instructions made of a text as prompts, with columns for their checkers."""
-    parts = taught_by(text)
+    parts = taught_by(text, validation)
     train, held_out = (
         [PromptMessages(up_to_the_user(each), each.columns) for each in part]
         for part in (parts.train, parts.validation)

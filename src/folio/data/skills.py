@@ -143,13 +143,16 @@ def goes_on(fields: Fields, completion: str) -> bool:
 
 def has_word(fields: Fields, completion: str) -> bool:
     """Return whether a completion has the word that was asked for."""
-    return fields["word"] in words(completion.lower())
+    asked, said = words(fields["word"].lower()), words(completion.lower())
+    return any(said[at : at + len(asked)] == asked for at in range(len(said))) if asked else False
 
 
 def has_lines(fields: Fields, completion: str) -> bool:
     """Return whether a completion has the word and the number of lines."""
     lines = [line for line in completion.split("\n") if line.strip()]
-    return len(lines) == NUMBERS.index(fields["n"]) and has_word(fields, completion)
+    asked = fields["n"].lower()
+    n = NUMBERS.index(asked) if asked in NUMBERS else int(asked) if asked.isdecimal() else None
+    return len(lines) == n and has_word(fields, completion)
 
 
 def is_in_voice(fields: Fields, completion: str) -> bool:

@@ -68,7 +68,7 @@ class PromptPMI:
     @torch.inference_mode()
     def __call__(self, model: GPT) -> dict[str, float]:
         """Return val_prompt_pmi in nats an answer, its standard error, the same in nats a token, and val_prompt_wins, the
-        share of answers that their own prompt makes likelier; and pmi and wins of each skill."""
+        share of answers that their own prompt makes likelier; and pmi and wins of each skill that has a name."""
         with evaluating(model):
             pmi = _logprobs(model, self.right) - _logprobs(model, self.wrong)
         wins = (pmi > 0).float() + 0.5 * (pmi == 0).float()
@@ -78,7 +78,7 @@ class PromptPMI:
             "prompt_pmi_per_token": (pmi.sum() / self.right.mask.sum()).item(),
             "prompt_wins": wins.mean().item(),
         }
-        for skill in dict.fromkeys(self.skills):
+        for skill in filter(None, dict.fromkeys(self.skills)):
             rows = [row for row, name in enumerate(self.skills) if name == skill]
             found[f"prompt_pmi/{skill}"] = pmi[rows].mean().item()
             found[f"prompt_wins/{skill}"] = wins[rows].mean().item()

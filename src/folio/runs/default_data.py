@@ -11,8 +11,9 @@ from folio.runs.directory import RunDirectory, run_around
 from folio.runs.load import find_model
 
 
-def data_for(model: Path) -> str:
-    """Return what a model was fine-tuned on, or instructions made from the text that it was pretrained on.
+def data_for(model: Path) -> tuple[str, str | None]:
+    """Return what a model was fine-tuned on, or instructions made from the text that it was pretrained on, and the
+    validation data that were named with it: what a model has learned from is not held out.
 
     A stage that begins with another model goes with what that one does. Raises UserError where there is no model, or its
     run does not say.
@@ -25,10 +26,20 @@ def data_for(model: Path) -> str:
         )
     info = run.read_info()
     settings = flatten(info["config"])
-    data = settings.get("data")
+    data, validation = settings.get("data"), settings.get("validation")
     if info["stage"] == "pretrain":
         # Where a text's name is that of conversations, these were made for it, as sums are for arithmetic.
-        return str(data) if data in KNOWN_CONVERSATIONS.keys() - {"shakespeare"} else f"{INSTRUCTIONS}:{data}"
+        if data in KNOWN_CONVERSATIONS.keys() - {"shakespeare"}:
+            return str(data), None
+        return f"{INSTRUCTIONS}:{data}", validation
     if info["stage"] == "sft" and data:
-        return str(data)
+        return str(data), validation
     return data_for(Path(str(settings["model"])))
+
+
+def named_or_default(data: str | None, validation: str | None, model: Path) -> tuple[str, str | None]:
+    """Return the data and validation data that settings name, or those that go with a model."""
+    if data is not None:
+        return data, validation
+    found, held_out = data_for(model)
+    return found, validation or held_out

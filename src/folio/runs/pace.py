@@ -64,10 +64,15 @@ class RecipeTimes:
         """Return how long these stages take on a machine of this pace."""
         return sum(self.stages.get(name, 0.0) for name in stages) * pace / self.pace
 
+    @property
+    def least_share(self) -> float:
+        """The smallest share of the steps whose loss was measured."""
+        return min(map(float, self.losses))
+
     def expected_loss(self, share: float) -> float:
         """Return the validation loss to expect of pretraining with a share of its steps.
 
-        Linear in the logarithm of the share between the measured ones.
+        Linear in the logarithm of the share between the measured ones; below the least of them it is higher than this.
         """
         shares, losses = zip(*sorted((float(at), loss) for at, loss in self.losses.items()), strict=True)
         return float(np.interp(np.log(share), np.log(shares), losses))

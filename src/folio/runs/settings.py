@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from folio.config import Positive, Settings, flatten, from_table, to_table
+from folio.config import Positive, Settings, flatten, from_table, setting_types, to_table
 from folio.errors import UserError
 from folio.runs.directory import RunDirectory
 
@@ -16,6 +16,10 @@ NOT_KEPT = ("run", "resume")
 
 ADJUSTABLE = ("minutes",)
 """Settings that may differ when a run is resumed: its time is then what is given, or what is left of the time before."""
+
+
+BEFORE_IT_WAS_THERE = {"reserve": "none"}
+"""Settings that runs of earlier versions lack, and what these did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool
     if not resume and info["status"] != "finished":
         raise UserError(f"{run.path} holds an unfinished run: resume with --resume, or choose another --run.")
     cls = type(config)
-    stored = from_table(cls, info["config"], str(run.info_file))
+    stored = from_table(cls, with_missing(info["config"], cls), str(run.info_file))
     asked, default = flatten(to_table(config)), flatten(to_table(cls()))
     for key, value in flatten(to_table(stored)).items():
         if key not in (*NOT_KEPT, *ADJUSTABLE) and asked[key] not in (value, default[key]):
@@ -62,3 +66,12 @@ def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool
             )
     adjusted = {key: asked[key] for key in ADJUSTABLE if asked.get(key) != default.get(key)}
     return from_table(cls, adjusted, str(run.info_file), stored)
+
+
+def with_missing(table: dict[str, Any], cls: Any) -> dict[str, Any]:
+    """Return a run's settings with those that its version did not have, as it went without them."""
+    settings, given = setting_types(cls), flatten(table)
+    missing = {
+        key: value for key, value in BEFORE_IT_WAS_THERE.items() if key in settings and key not in given
+    }
+    return {**missing, **table}

@@ -13,7 +13,7 @@ from folio.config import flatten, to_table
 from folio.data.corpora import KNOWN_CORPORA, KnownCorpus, find_data
 from folio.data.known import text_of_instructions
 from folio.errors import UserError
-from folio.runs.default_data import data_for
+from folio.runs.default_data import named_or_default
 from folio.runs.directory import RunDirectory
 from folio.runs.rewards import is_function, split_weight
 
@@ -21,10 +21,13 @@ from folio.runs.rewards import is_function, split_weight
 def stamp(config: Any) -> str:
     """Return a digest of the paths, sizes and times of all files that a stage's settings name as data or models.
 
-    Reward functions are not among them: they may be changed in a run. Names of data that are no files, such as those on the
-    Hub, add nothing.
+    Reward functions are not among them: they may be changed in a run. It is "" where some of the data are no files that are
+    known here, such as those on the Hub: only reading them tells whether they have changed.
     """
     digest = hashlib.sha256()
+    names = list(data_of(config))
+    if not all(any(True for _ in files_of_data(name)) for name in names):
+        return ""
     for file in files_behind(config):
         status = file.stat()
         line = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
@@ -34,21 +37,32 @@ def stamp(config: Any) -> str:
 
 def files_behind(config: Any) -> Iterator[Path]:
     """Yield the files of the data and models that settings name."""
+    for name in data_of(config):
+        yield from files_of_data(name)
     settings = flatten(to_table(config))
-    data = settings.get("data")
-    if data is None and settings.get("model"):
-        with suppress(UserError):  # reading the data will tell it
-            data = data_for(Path(settings["model"]))
-    for name in filter(None, (data, settings.get("validation"))):
-        text = text_of_instructions(name) or name
-        known = KNOWN_CORPORA.get(text)
-        yield from files_below(find_data(known.path if isinstance(known, KnownCorpus) else text))
     models = [split_weight(spec)[0] for key in ("reward", "gold") for spec in settings.get(key, ())]
     for model in (settings.get("model"), *models):
         if model and not is_function(model):
             path = Path(os.path.expanduser(model))
             best = RunDirectory(path).best
             yield from files_below(best if os.path.isdir(best) else path)
+
+
+def data_of(config: Any) -> Iterator[str]:
+    """Yield the names of the data that settings name, or that go with their model."""
+    settings = flatten(to_table(config))
+    data, validation = settings.get("data"), settings.get("validation")
+    if data is None and settings.get("model"):
+        with suppress(UserError):  # reading the data will tell it
+            data, validation = named_or_default(None, validation, Path(settings["model"]))
+    yield from filter(None, (data, validation))
+
+
+def files_of_data(name: str) -> Iterator[Path]:
+    """Yield the files of data by name or path; none where they are not on this machine."""
+    text = text_of_instructions(name) or name
+    known = KNOWN_CORPORA.get(text)
+    yield from files_below(find_data(known.path if isinstance(known, KnownCorpus) else text))
 
 
 def files_below(path: Path) -> Iterator[Path]:

@@ -75,6 +75,7 @@ class Training:
                 "tokens": self.tokens,
                 "train_seconds": self.train_seconds,
                 "seconds": self.budget.spent,
+                "pause_seconds": self.budget.pause_seconds,
                 "steps": self.task.steps,
                 "report": asdict(report),
                 "critic": self.critic.state_dict() if self.critic else {},
@@ -96,6 +97,7 @@ class Training:
         self.tokens, self.train_seconds = state["tokens"], state["train_seconds"]
         # Runs of a folio before 0.2 have no budget.
         self.budget.spent_before = state.get("seconds", self.train_seconds)
+        self.budget.pause_seconds = state.get("pause_seconds", self.budget.pause_seconds)
         self.set_steps(state.get("steps", self.task.steps))
         restore_random_state(state["random"])
         return StepReport(**state["report"])

@@ -23,7 +23,7 @@ from folio.rl.policy import RolloutConfig, build_sampler
 from folio.rl.prompts import encode_prompts
 from folio.rl.rollouts import PromptOrder, RolloutSampler
 from folio.runs.budget import Budget
-from folio.runs.default_data import data_for
+from folio.runs.default_data import named_or_default
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
 from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
@@ -109,7 +109,7 @@ def read_prompt_inputs(
     if not rewards.reward:
         raise UserError("--reward is required: name a reward model or file.py:name.")
     find_model(model)  # a name that was mistyped is told before any data are looked for
-    parts = find_prompts(prompts.data or data_for(model), prompts.validation)
+    parts = find_prompts(*named_or_default(prompts.data, prompts.validation, model))
     names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
     models = [Path(name) for name in names if not is_function(name)]
     # What is nothing but a prompt is digested as it was by versions that read no columns.

@@ -72,7 +72,7 @@ class PretrainRunConfig(Settings):
     """Characters that char has beside those of the text, so that the model can go on to conversations that use them: its
     letters in both cases, all printable ASCII characters and the usual typographic marks; or none, as in the lecture."""
     vocab_size: Many = 4096
-    """Maximum vocabulary size of bpe. With char it is the number of characters in the text."""
+    """Maximum vocabulary size of bpe. With char it follows from the text and from what is reserved."""
     output: RunConfig = field(default_factory=RunConfig)
     seed: Seed = 1
     """Seed of the initial weights and of the order of the text."""
@@ -271,10 +271,10 @@ def build(
 
 def char_tokenizer(config: PretrainRunConfig, corpus: Corpus) -> Tokenizer:
     """Return a tokenizer of all characters of the text, of its validation part too, and of those that are reserved."""
-    text = "".join(set(corpus.text))
-    if config.reserve == "printable":
-        text += text.upper() + text.lower() + PRINTABLE
-    return CharTokenizer.train(text)
+    characters = set(corpus.text)
+    if config.reserve == "printable":  # each by itself: a final sigma is another letter than a sigma
+        characters.update(PRINTABLE, *(each.upper() + each.lower() for each in set(corpus.text)))
+    return CharTokenizer(tuple(characters))
 
 
 def bpe_tokenizer(config: PretrainRunConfig, corpus: Corpus) -> Tokenizer:

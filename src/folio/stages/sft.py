@@ -21,7 +21,7 @@ from folio.evaluation.loss import HeldOut
 from folio.log import format_count, format_duration, format_times
 from folio.report.sft import show_result
 from folio.runs.budget import Budget
-from folio.runs.default_data import data_for
+from folio.runs.default_data import named_or_default
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_to_teach_chat
 from folio.runs.rehearsal import rehearse
@@ -68,7 +68,7 @@ class SFTRunConfig(Settings):
 def read(config: SFTRunConfig) -> Inputs[Parts[Conversation]]:
     """Read the conversations."""
     find_model(config.model)  # a name that was mistyped is told before any data are looked for
-    parts = find_conversations(config.data or data_for(config.model), config.validation)
+    parts = find_conversations(*named_or_default(config.data, config.validation, config.model))
     return Inputs(parts, parts.origin, digest_of([parts.train, parts.validation], config.model))
 
 

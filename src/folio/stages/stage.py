@@ -148,7 +148,7 @@ class Stage(Generic[ConfigT, DataT]):
         All is read and digested only where sizes or times of files are others than they were.
         """
         info, now = run.read_info(), stamp(config)
-        if run.is_old(info) or info.get("sources") == now:  # older versions made other digests
+        if run.is_old(info) or (now and info.get("sources") == now):  # older versions made other digests
             return
         require_same(self.read(config), run)
         run.write_info({**info, "sources": now})
