@@ -173,7 +173,7 @@ MISTAKES = {
     "two users": ({"messages": [talk("hi")[0]] * 2}, "line 2: turn 2 is the user's"),
     "content in parts": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}, *talk("hi", "hi")[1:]]},
-        "line 2: turn 1 \\(user\\) has a list as its content: it must be a string",
+        "line 2: turn 1 \\(user\\) has content of type list: it must be a string",
     ),
     "empty content": ({"messages": talk("hi", "")}, "line 2: turn 2 \\(assistant\\) has no content"),
     "a weighted question": (

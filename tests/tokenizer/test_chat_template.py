@@ -96,7 +96,7 @@ MISTAKES = {
     "begins with an answer": ([turn("assistant")], "turn 1 is the assistant's"),
     "late system": ([turn("user"), turn("system")], "turn 2 is the system's"),
     "empty content": ([turn("user", "")], r"turn 1 \(user\) has no content"),
-    "content of another kind": ([turn("user", 5)], "has a int as its content: it must be a string"),
+    "content of another kind": ([turn("user", 5)], "has content of type int: it must be a string"),
 }
 
 

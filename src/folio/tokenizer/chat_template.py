@@ -54,7 +54,7 @@ def check_messages(messages: Sequence[Message]) -> None:
             raise UserError(f"turn {number} ({role}) has no content.")
         if not isinstance(content, str):
             raise UserError(
-                f"turn {number} ({role}) has a {type(content).__name__} as its content: it must be a string of text."
+                f"turn {number} ({role}) has content of type {type(content).__name__}: it must be a string of text."
             )
         expected = ("assistant",) if role == "user" else ("user",)
 
