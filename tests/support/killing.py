@@ -61,7 +61,8 @@ def at(step: int) -> Callable[..., bool]:
 def without_times(state: Any) -> Any:
     match state:
         case dict():
-            return {k: without_times(v) for k, v in state.items() if k not in ("train_seconds", "seconds")}
+            times = ("train_seconds", "seconds", "pause_seconds")
+            return {k: without_times(v) for k, v in state.items() if k not in times}
         case list():
             return [without_times(each) for each in state]
         case _:
