@@ -141,7 +141,7 @@ def test_the_time_and_the_quality_to_expect_are_told_first(folio, recipes, tmp_p
         "for pretrain, sft, grpo",
         "a fast machine",
         "1.5 minutes: about 0%",
-        "near 3.50",
+        "above 3.50",
         "reach 1.25",
     ):
         assert words in told
