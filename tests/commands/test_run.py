@@ -101,8 +101,8 @@ def minutes_of(flags):
     return float(minutes)
 
 
-def test_the_time_is_divided_by_how_long_stages_take():
-    shares = Shares({"pretrain": 300.0, "sft": 100.0}, ["pretrain", "sft"], minutes=4 + END_SECONDS / 60)
+def test_the_time_is_divided_by_the_root_of_how_long_stages_take():
+    shares = Shares({"pretrain": 900.0, "sft": 100.0}, ["pretrain", "sft"], minutes=4 + END_SECONDS / 60)
     assert minutes_of(shares.flags("pretrain")) == pytest.approx(3, abs=0.1)
     # Nothing was used of it: all is left for the other.
     assert minutes_of(shares.flags("sft")) == pytest.approx(4, abs=0.1)

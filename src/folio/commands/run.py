@@ -187,7 +187,7 @@ def show_times(
     elif 60 * minutes < seconds:
         share = 60 * minutes / seconds
         lines["limit"] = (
-            f"{minutes:g} minutes: about {share:.0%} of the steps of each; without --minutes, all of them"
+            f"{minutes:g} minutes: about {share:.0%} of all steps; without --minutes, all of them"
         )
         if "pretrain" in stages:
             lines["quality"] = (
@@ -199,15 +199,16 @@ def show_times(
 
 
 class Shares:
-    """Divides the time among the stages that are left, by how long they take without a limit.
+    """Divides the time among the stages that are left, by the square root of how long they take without a limit.
 
+    In proportion, a short stage would hardly get more than its start-up, and the next ones cannot use what it makes then.
     What a stage leaves over is for those after it. seconds: of each stage; one that is not known counts as the mean of the
     others.
     """
 
     def __init__(self, seconds: Mapping[str, float], stages: Iterable[str], minutes: float | None) -> None:
         usual = fmean(seconds.values()) if seconds else 1.0
-        self._weights = {name: seconds.get(name, usual) for name in stages}
+        self._weights = {name: math.sqrt(seconds.get(name, usual)) for name in stages}
         self._budget = Budget.of_minutes(minutes, most_steps=1)
 
     def flags(self, stage: str) -> list[str]:
