@@ -13,20 +13,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from folio.data.conversations import Conversation
 from folio.data.known import find_conversations
-from folio.data.skills import checker_of
-from folio.evaluation.skills import Request, SkillsMet
+from folio.evaluation.skills import SkillsMet
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
-from folio.tokenizer.chat_template import prompt_ids
+from folio.stages.listening import ANSWER_TOKENS, TEMPERATURE, requests_of
 from support.measurements import add_measurement
 
 
@@ -41,7 +38,7 @@ class Arguments:
     learning_rate: float = 0.02
     embedding_learning_rate: float = 0.02
     head_learning_rate: float = 0.004
-    temperature: float = 0.8
+    temperature: float = TEMPERATURE
     run: Path | None = None
     """Keep the run there, and take it as it is if it is finished; by default it is deleted."""
     write: bool = False
@@ -72,25 +69,14 @@ def main(arguments: Arguments) -> None:
         conversations = find_conversations(arguments.data).validation
         for is_new in (False, True):
             asked = [each for each in conversations if each.columns["is_new"] == is_new]
-            skills = SkillsMet(
-                requests_of(asked, tokenizer, model.config.block_size), tokenizer, arguments.temperature, 130
-            )
+            requests = requests_of(asked, tokenizer, model.config.block_size)
+            skills = SkillsMet(requests, tokenizer, arguments.temperature, ANSWER_TOKENS)
             words = "new phrasings" if is_new else "phrasings of training"
-            rows.append({"what": f"{len(skills.requests)} requests in {words}", **row_of(skills(model))})
+            rows.append({"what": f"{len(requests)} requests in {words}", **row_of(skills(model))})
         for row in rows:
             print(row)
         if arguments.write:
             add_measurement(Path(__file__), rows)
-
-
-def requests_of(conversations: Sequence[Conversation], tokenizer: Any, block_size: int) -> list[Request]:
-    """Return the requests that leave room for an answer."""
-    found = [
-        Request(each.columns["skill"], prompt_ids(tokenizer, each[:1]), is_met)
-        for each in conversations
-        if (is_met := checker_of(each.columns))
-    ]
-    return [each for each in found if len(each.prompt) + 130 <= block_size]
 
 
 def evaluations(run: RunDirectory) -> list[dict[str, Any]]:

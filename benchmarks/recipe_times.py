@@ -74,7 +74,8 @@ def main(arguments: Arguments) -> None:
                 continue
             shutil.rmtree(output_of(stage, recipe, folder), ignore_errors=True)
             taken = seconds_of([stage, str(recipe), *flags], folder)
-            seconds[stage] = round(whole(stage, recipe, folder, taken), 1)
+            n_all = n_steps if share else None
+            seconds[stage] = round(whole(output_of(stage, recipe, folder), taken, n_all), 1)
             paces.append(measure_pace(runtime))
             print(
                 f"{label}: {taken:.0f} s, {seconds[stage]:.0f} s if whole; pace {paces[-1]:.3f} s", flush=True
@@ -103,16 +104,17 @@ def output_of(stage: str, recipe: Path, folder: Path) -> Path:
     return folder / step.output(read_recipe(step.config, recipe))
 
 
-def whole(stage: str, recipe: Path, folder: Path, seconds: float) -> float:
-    """Return the seconds of a stage with all its steps, or prompts, from those of one with fewer."""
-    output = output_of(stage, recipe, folder)
+def whole(output: Path, seconds: float, n_steps: int | None) -> float:
+    """Return the seconds of a stage with all its steps, or prompts, from those of one with fewer.
+
+    n_steps: all steps, where they are not those that a run with a time limit would make at most.
+    """
     run = RunDirectory(output)
     if not run.exists:
         used = read_json(output / "label.json")
         return seconds * used["prompts_there"] / used["prompts_used"]
     records = run.read_metrics()
     in_steps = records[-1]["train_seconds"]
-    n_steps = read_recipe(PretrainRunConfig, recipe).size.steps if stage == "pretrain" else None
     return in_steps * (n_steps or run.read_info()["most_steps"]) / len(records) + seconds - in_steps
 
 

@@ -140,7 +140,8 @@ def test_the_time_and_the_quality_to_expect_are_told_first(folio, recipes, tmp_p
     for words in (
         "for pretrain, sft, grpo",
         "a fast machine",
-        "1.5 minutes: about 0%",
+        "limit 1:30: fewer steps of each",
+        "about 0% of its steps",
         "above 3.50",
         "reach 1.25",
     ):

@@ -54,5 +54,11 @@ def model(request: pytest.FixtureRequest) -> GPT:
 
 
 @pytest.fixture
+def ids() -> torch.Tensor:
+    """Tokens of the vocabulary: (T)."""
+    return torch.randint(61, (20,), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
 def engine(model: GPT) -> Engine:
     return Engine(model)

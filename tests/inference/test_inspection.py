@@ -17,11 +17,6 @@ from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 
 
-@pytest.fixture
-def ids():
-    return torch.randint(61, (20,), generator=torch.Generator().manual_seed(1))
-
-
 @pytest.fixture(autouse=True)
 def _evaluation(model):
     model.eval()

@@ -11,11 +11,6 @@ from folio.inference.lens import logit_lens
 from folio.model.gpt import GPT
 
 
-@pytest.fixture
-def ids():
-    return torch.randint(61, (20,), generator=torch.Generator().manual_seed(1))
-
-
 @pytest.fixture(autouse=True)
 def _evaluation(model):
     model.eval()

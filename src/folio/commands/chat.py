@@ -164,7 +164,9 @@ def invitation(run: Path) -> str:
     place = RunDirectory(run_around(run) or run)
     asked = dict.fromkeys(str(line["prompt"]) for line in read_lines(place.samples_file) if "prompt" in line)
     examples = "".join(f"\n  {prompt}" for prompt in list(asked)[:3] if recognized(prompt))
-    return f"This model was taught: {', '.join(SKILLS)}." + (f" For example:{examples}" if examples else "")
+    return f"This model was taught, as far as its text allows: {', '.join(SKILLS)}." + (
+        f" For example:{examples}" if examples else ""
+    )
 
 
 def remark(request: str, answer: str) -> str:
@@ -207,15 +209,13 @@ def handle_turn(chat: Chat, turn: str) -> None:
             command, _, rest = turn.partition(" ")
             SLASH_COMMANDS.get(command, show_unknown)(chat, rest.strip())
         else:
+            n_messages = len(chat.session.messages)
             # A question is put to both models in the same words.
             chat.session.add_user_message(chat.other.filter_unknown(turn) if chat.other else turn)
             reply(chat)
-            if (
-                chat.knows_skills
-                and chat.session.messages[-1:]
-                and chat.session.messages[-1]["role"] == "assistant"
-            ):
-                notify(remark(chat.session.messages[-2]["content"], chat.session.messages[-1]["content"]))
+            new = [message["content"] for message in chat.session.messages[n_messages:]]
+            if chat.knows_skills and len(new) == 2:  # a question without an answer is taken back
+                notify(remark(*new))
     except KeyboardInterrupt:
         pass  # what was written stays, and the next turn can be typed
     except UserError as error:

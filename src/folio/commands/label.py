@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from folio.config import Count, Factor, NonNegative, Positive, Seed, Settings, S
 from folio.data.characters import require_known
 from folio.data.conversations import JUDGED_CONVERSATIONS, Conversation
 from folio.data.known import find_conversations
+from folio.data.preferences import TRAIN_FILE, VALIDATION_FILE
 from folio.data.records import spread
 from folio.errors import UserError
 from folio.files import read_json, write_file
@@ -37,7 +38,7 @@ from folio.stages.stage import default_run
 from folio.tokenizer.chat_template import Message, completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
-TRAIN, VALIDATION, ORIGIN = "train.jsonl", "validation.jsonl", "label.json"
+ORIGIN = "label.json"
 JUDGE_SECONDS = 10.0
 """Time limit of a judge that is a function, for one answer."""
 BATCH = 128
@@ -81,7 +82,7 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
     """Write preferences for training and validation to `out`, unless they exist."""
     if not config.judge:
         raise UserError("--judge is required: name file.py:name or a reward model.")
-    made = [out / name for name in (TRAIN, VALIDATION)]
+    made = [out / name for name in (TRAIN_FILE, VALIDATION_FILE)]
     origin = origin_of(config)
     if all(os.path.exists(path) for path in made):
         check_origin(out, origin)
@@ -95,29 +96,15 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         spread(conversations.validation, config.validation_prompts),
     ]
     model, tokenizer = load_for_chat(config.model)
-    require_known(
-        tokenizer,
-        (
-            (each.where, message["content"])
-            for part in parts
-            for each in part
-            for message in each[: first_answer(each) + 1]
-        ),
-    )
+    require_known(tokenizer, texts_of(conversation for part in parts for conversation in part))
     judge = load_rewards([config.judge], tokenizer, seconds=JUDGE_SECONDS)
     judge.check_columns([each.columns for part in parts for each in part])
     runtime = start_runtime(for_varying_lengths(config.runtime))
     runtime.place(model, *models_in(judge))
-    start = time.perf_counter()
     n_prompts = sum(map(len, parts))
-    progress = Progress(console, n_prompts)
-    sampler = AnswerSampler(config, model, tokenizer, progress)
-    left, deadline = budget.seconds - budget.spent, time.monotonic()
-    pairs = []
-    with progress.shown():
-        for part in parts:
-            deadline += left * len(part) / n_prompts
-            pairs.append(list(judged_pairs(sampler.answers(part, deadline), judge, config.tie)))
+    sampler = AnswerSampler(config, model, tokenizer, Progress(console, n_prompts))
+    start = time.perf_counter()
+    pairs = judged_parts(parts, sampler, judge, budget.seconds - budget.spent)
     if not sampler.n_prompts:
         raise UserError(
             f"no prompt leaves room for {config.max_new_tokens} tokens in the model's context of "
@@ -128,12 +115,8 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
             "the judge finds no answer better than another: use more prompts, a lower --tie, or a model that ends its "
             "answers."
         )
-    out.mkdir(parents=True, exist_ok=True)
     used = {"prompts_used": sampler.n_done, "prompts_there": n_prompts}
-    write_file(out / ORIGIN, (json.dumps(origin | used, indent=2) + "\n").encode())
-    for path, found in zip(made, pairs, strict=True):
-        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
-        write_file(path, "".join(lines).encode())
+    write_preferences(dict(zip(made, pairs, strict=True)), out / ORIGIN, origin | used)
     show_table(
         {
             "preferences": f"{len(pairs[0]):,} in {made[0]}, {len(pairs[1]):,} for validation in {made[1]}",
@@ -145,6 +128,36 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
         console,
     )
     show_next([f"folio reward {config.model} --data {made[0]} --validation {made[1]}"], console)
+
+
+def texts_of(conversations: Iterable[Conversation]) -> Iterator[tuple[str, str]]:
+    """Yield where a conversation stands and each of its texts up to the first answer: those that are read."""
+    for each in conversations:
+        yield from ((each.where, message["content"]) for message in each[: first_answer(each) + 1])
+
+
+def judged_parts(
+    parts: Sequence[Sequence[Conversation]], sampler: AnswerSampler, judge: RewardSource, seconds: float
+) -> list[list[dict[str, object]]]:
+    """Return the preferences from each part, which gets as much of the time as it has of the conversations."""
+    deadline, n_prompts = time.monotonic(), sum(map(len, parts))
+    pairs = []
+    with sampler.progress.shown():
+        for part in parts:
+            deadline += seconds * len(part) / n_prompts
+            pairs.append(list(judged_pairs(sampler.answers(part, deadline), judge, sampler.config.tie)))
+    return pairs
+
+
+def write_preferences(
+    files: Mapping[Path, Sequence[dict[str, object]]], origin_file: Path, origin: Mapping[str, object]
+) -> None:
+    """Write where preferences come from, and then they themselves."""
+    origin_file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(origin_file, (json.dumps(origin, indent=2) + "\n").encode())
+    for path, found in files.items():
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in found)
+        write_file(path, "".join(lines).encode())
 
 
 def origin_of(config: LabelConfig) -> dict[str, object]:
@@ -281,7 +294,7 @@ class Label:
 
     def is_made(self, config: LabelConfig) -> bool:
         """Return whether the folder has preferences."""
-        return all(os.path.exists(self.output(config) / name) for name in (TRAIN, VALIDATION))
+        return all(os.path.exists(self.output(config) / name) for name in (TRAIN_FILE, VALIDATION_FILE))
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio label [MODEL | RECIPE] --judge FILE.py:NAME [flags]`."""

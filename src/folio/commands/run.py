@@ -21,6 +21,7 @@ from folio.commands import COMMANDS
 from folio.config import PACKAGED_RECIPES, Positive, Settings, flatten, to_table
 from folio.data.corpora import find_data
 from folio.data.known import find_prompts
+from folio.data.preferences import TRAIN_FILE, VALIDATION_FILE
 from folio.data.prompts import sample_questions
 from folio.errors import UserError
 from folio.log import format_duration, format_number, make_console
@@ -36,8 +37,6 @@ from folio.runs.samples import Answers
 from folio.runs.stages import STAGES
 from folio.runtime import RuntimeConfig, describe, start_runtime
 
-TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
-"""What `folio label` writes."""
 TEXT_RECIPES = PACKAGED_RECIPES / "text"
 """The recipes for any text."""
 JUDGE = "text/judge.py:score"
@@ -80,9 +79,9 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     folder, links = find_links(config.recipes)
     left = [link.name for link in links if not link.step.is_made(link.settings)]
     times = RecipeTimes.beside(folder)
-    if left:
-        show_times(times, left, config.minutes, console)
     shares = Shares(times.stages if times else {}, left, config.minutes)
+    if left:
+        show_times(times, left, shares, console)
     try:
         for number, link in enumerate(links, start=1):
             heading(f"{number} of {len(links)}: {link.name}", console)
@@ -139,7 +138,7 @@ def arguments_from(text: str) -> dict[str, list[str]]:
     """Return the arguments by which each stage takes up what those before it made of a text."""
     base = Path("runs") / Path(text).stem
     sft, label, reward, ppo = (f"{base}-{name}" for name in ("sft", "label", "reward", "ppo"))
-    pairs = ["--data", f"{label}/{TRAIN}", "--validation", f"{label}/{VALIDATION}"]
+    pairs = ["--data", f"{label}/{TRAIN_FILE}", "--validation", f"{label}/{VALIDATION_FILE}"]
     return {
         "pretrain": ["--data", text, "--run", str(base)],
         "sft": [str(base), "--run", sft],
@@ -164,9 +163,7 @@ def present(assistants: Sequence[Link], console: Console, *, may_chat: bool) -> 
         show_next([f"folio chat {last.output}"], console)
 
 
-def show_times(
-    times: RecipeTimes | None, stages: Sequence[str], minutes: float | None, console: Console
-) -> None:
+def show_times(times: RecipeTimes | None, stages: Sequence[str], shares: Shares, console: Console) -> None:
     """Print how long stages take on this machine and, where there is less time, what quality to expect."""
     names = ", ".join(stages)
     if times is None:
@@ -176,21 +173,23 @@ def show_times(
         return
     with activity("Measuring this machine"):
         runtime = start_runtime(RuntimeConfig(compile="off"))
-        seconds = times.seconds(stages, measure_pace(runtime))
+        pace = measure_pace(runtime)
+    seconds = times.seconds(stages, pace)
     lines = {
         "machine": describe(runtime.device),
         "time": f"about {format_duration(seconds)} for {names}; {format_duration(times.seconds(stages, times.pace))} on "
         f"{times.hardware}",
     }
-    if minutes is None:
+    if math.isinf(shares.limit):
         lines["shorter"] = "--minutes N makes as much of it as fits into N minutes"
-    elif 60 * minutes < seconds:
-        share = 60 * minutes / seconds
+    elif shares.limit < seconds:
         lines["limit"] = (
-            f"{minutes:g} minutes: about {share:.0%} of all steps; without --minutes, all of them"
+            f"{format_duration(shares.limit)}: fewer steps of each; without --minutes, all of them"
         )
         if "pretrain" in stages:
+            share = min(1.0, shares.seconds("pretrain") / times.seconds(["pretrain"], pace))
             lines["quality"] = (
+                f"pretraining makes about {share:.0%} of its steps: "
                 f"expect a validation loss {'near' if share >= times.least_share else 'above'} "
                 f"{times.expected_loss(share):.2f}, where all steps reach "
                 f"{times.expected_loss(1.0):.2f}, and answers to match"
@@ -211,13 +210,22 @@ class Shares:
         self._weights = {name: math.sqrt(seconds.get(name, usual)) for name in stages}
         self._budget = Budget.of_minutes(minutes, most_steps=1)
 
+    @property
+    def limit(self) -> float:
+        """Seconds for all stages; infinite where there is no limit."""
+        return self._budget.seconds
+
+    def seconds(self, stage: str) -> float:
+        """Return the share of a stage that is the next one."""
+        share = self._weights[stage] / sum(self._weights.values())
+        return max(1.0, share * (self.limit - END_SECONDS - self._budget.spent))
+
     def flags(self, stage: str) -> list[str]:
         """Return the flags that limit a stage, which is the next one, to its share."""
-        if math.isinf(self._budget.seconds) or stage not in self._weights:
+        if math.isinf(self.limit) or stage not in self._weights:
             return []
-        share = self._weights[stage] / sum(self._weights.values())
+        seconds = self.seconds(stage)
         del self._weights[stage]
-        seconds = max(1.0, share * (self._budget.seconds - END_SECONDS - self._budget.spent))
         return ["--minutes", f"{seconds / 60:.3f}"]
 
 

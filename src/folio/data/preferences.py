@@ -27,6 +27,10 @@ GROUPED_BATCHES = 16
 """Batches whose pairs are sorted by length together: padding costs as much as text, and order still matters little."""
 
 
+TRAIN_FILE, VALIDATION_FILE = "train.jsonl", "validation.jsonl"
+"""What `folio label` writes."""
+
+
 @dataclass(frozen=True)
 class Preference:
     """A preference between two answers.

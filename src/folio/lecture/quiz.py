@@ -8,6 +8,7 @@ import random
 import re
 import string
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -115,7 +116,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question(Settings):
+class Question(Settings, ABC):
     """Base of all kinds of questions. Raises UserError for an empty text or an `id` that is no name."""
 
     id: str
@@ -141,9 +142,9 @@ class Question(Settings):
         """Whether the answer is computed from a run of the learner's own."""
         return False
 
+    @abstractmethod
     def ask(self, compute: Compute, seed: str) -> Asked:
         """Return the question ready to be asked. seed: determines the order of options."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,28 +89,10 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
 
     Raises UserError when the loss is not finite, a reward fails, or the disk cannot be written.
     """
-    training, run = recorder.training, recorder.run
-    times = training.plan.evaluations
+    run = recorder.run
     run.set_status("running")
     try:
-        with recorder.progress.shown():
-            fit(
-                training.reports(unfinished.step + 1 if unfinished else 1),
-                last_step=lambda: training.task.steps,
-                save=Spread(times, recorder.save),
-                then=(
-                    Every(recorder.plan_first),
-                    Spread(times, recorder.evaluate),
-                    Every(recorder.record),
-                    Every(recorder.show),
-                    Spread(times, recorder.sample),
-                    Spread(times, recorder.check_overfitting),
-                ),
-                unfinished=unfinished,
-                on_interrupt=lambda: recorder.progress.say(
-                    "Stopping after this step. Ctrl-C again stops at once."
-                ),
-            )
+        make_steps(recorder, unfinished)
     except OverfittingError as error:
         console.print(str(error))
     except RewardError as error:
@@ -148,6 +130,30 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
             f"Memory ran out. {what_is_saved(run)}: close other programs and resume with --resume, or begin another --run with a "
             "smaller --micro-batch-size."
         ) from error
+
+
+def make_steps(recorder: Recorder, unfinished: StepReport | None) -> None:
+    """Run the loop with the actions of a run between its steps."""
+    training = recorder.training
+    times = training.plan.evaluations
+    with recorder.progress.shown():
+        fit(
+            training.reports(unfinished.step + 1 if unfinished else 1),
+            last_step=lambda: training.task.steps,
+            save=Spread(times, recorder.save),
+            then=(
+                Every(recorder.plan_first),
+                Spread(times, recorder.evaluate),
+                Every(recorder.record),
+                Every(recorder.show),
+                Spread(times, recorder.sample),
+                Spread(times, recorder.check_overfitting),
+            ),
+            unfinished=unfinished,
+            on_interrupt=lambda: recorder.progress.say(
+                "Stopping after this step. Ctrl-C again stops at once."
+            ),
+        )
 
 
 def what_is_saved(run: RunDirectory) -> str:

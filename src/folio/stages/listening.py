@@ -26,13 +26,9 @@ def listening(
     """Return the evaluations for which held-out conversations have data: what a prompt is worth for the answer to it, and
     how many requests with a checker are met."""
     exchanges = [exchange(each, tokenizer) for each in spread(conversations, EXCHANGES)]
-    requests = [
-        Request(each.columns["skill"], prompt_ids(tokenizer, each[:1]), is_met)
-        for each in conversations
-        if (is_met := checker_of(each.columns))
-    ]
-    found = prompt_pmi(exchanges, tokenizer, block_size), skills_met(requests, tokenizer, block_size)
-    return [each for each in found if each is not None]
+    requests = requests_of(conversations, tokenizer, block_size)
+    met = SkillsMet(spread(requests, REQUESTS), tokenizer, TEMPERATURE, ANSWER_TOKENS) if requests else None
+    return [each for each in (prompt_pmi(exchanges, tokenizer, block_size), met) if each is not None]
 
 
 def prompt_pmi(exchanges: Sequence[Exchange], tokenizer: Tokenizer, block_size: int) -> PromptPMI | None:
@@ -51,9 +47,13 @@ def exchange(conversation: Conversation, tokenizer: Tokenizer) -> Exchange:
     )
 
 
-def skills_met(requests: Sequence[Request], tokenizer: Tokenizer, block_size: int) -> SkillsMet | None:
-    """Return the evaluation of requests, of those that leave room for an answer; None where there are none."""
-    fitting = [each for each in requests if len(each.prompt) + ANSWER_TOKENS <= block_size]
-    if not fitting:
-        return None
-    return SkillsMet(spread(fitting, REQUESTS), tokenizer, TEMPERATURE, ANSWER_TOKENS)
+def requests_of(
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, block_size: int
+) -> list[Request]:
+    """Return the requests that have a checker and leave room for an answer."""
+    requests = [
+        Request(each.columns["skill"], prompt_ids(tokenizer, each[:1]), is_met)
+        for each in conversations
+        if (is_met := checker_of(each.columns))
+    ]
+    return [each for each in requests if len(each.prompt) + ANSWER_TOKENS <= block_size]
