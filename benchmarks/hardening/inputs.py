@@ -83,7 +83,7 @@ CASES = [
         case("B9 nesting in config.json", "sample nested", 2, "nested too deeply"),
         case("B9 a number of 5,000 digits", "sample digits", 2, "digits"),
         case("B10 a tokenizer of another library", "sample panic", 2, "tokenizer"),
-        case("B10 a list as a token", "sample listed", 2, "tokenizer_config.json"),
+        case("B10 a list as a token", "sample listed/best", 2, "tokenizer_config.json"),
         case("D a model that is not there", "sample nosuch", 2, "no such run"),
     ),
     case("A8 a prompt beyond the context", f"sample base --tokens 4 --prompt {'a' * 60}", 0, "does not see the first 44"),
@@ -183,6 +183,23 @@ def bring(folder: Path) -> None:
     pq.write_table(pa.table({"text": [text, None, text]}), folder / "null.parquet")
     run(("pretrain", *TRAIN, "--data", "changed.txt", "--run", "changed"), folder)
     (folder / "changed.txt").write_text(text + "more", encoding="utf-8")
+    run(
+        (
+            "pretrain",
+            *TRAIN,
+            "--data",
+            "words.txt",
+            "--tokenizer",
+            "bpe",
+            "--vocab-size",
+            "300",
+            "--run",
+            "listed",
+        ),
+        folder,
+    )
+    (folder / "listed" / "best" / "checksums.json").unlink()
+    write("tokenizer_config.json", '{"bos_token": ["x"]}', folder / "listed" / "best")
     spoil_runs(folder)
     spoil_models(folder)
 
@@ -255,6 +272,5 @@ SPOILED: Mapping[str, Callable[[Path], None]] = {
     "huge": partial(change_config, num_hidden_layers=10**12),
     "nested": partial(write, "config.json", "[" * 200_000),
     "digits": partial(write, "config.json", '{"vocab_size": ' + "9" * 5000 + "}"),
-    "listed": partial(write, "tokenizer_config.json", '{"bos_token": ["x"]}'),
     "panic": partial(write, "tokenizer.json", '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": [["a"]]}}'),
 }  # fmt: skip
