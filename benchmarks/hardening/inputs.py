@@ -83,7 +83,7 @@ CASES = [
         case("B9 nesting in config.json", "sample nested", 2, "nested too deeply"),
         case("B9 a number of 5,000 digits", "sample digits", 2, "digits"),
         case("B10 a tokenizer of another library", "sample panic", 2, "tokenizer"),
-        case("B10 a list as a token", "sample listed/best", 2, "tokenizer_config.json"),
+        case("B10 a list as a token", "sample listed", 2, "tokenizer_config.json"),
         case("D a model that is not there", "sample nosuch", 2, "no such run"),
     ),
     case("A8 a prompt beyond the context", f"sample base --tokens 4 --prompt {'a' * 60}", 0, "does not see the first 44"),
@@ -183,23 +183,11 @@ def bring(folder: Path) -> None:
     pq.write_table(pa.table({"text": [text, None, text]}), folder / "null.parquet")
     run(("pretrain", *TRAIN, "--data", "changed.txt", "--run", "changed"), folder)
     (folder / "changed.txt").write_text(text + "more", encoding="utf-8")
-    run(
-        (
-            "pretrain",
-            *TRAIN,
-            "--data",
-            "words.txt",
-            "--tokenizer",
-            "bpe",
-            "--vocab-size",
-            "300",
-            "--run",
-            "listed",
-        ),
-        folder,
-    )
-    (folder / "listed" / "best" / "checksums.json").unlink()
-    write("tokenizer_config.json", '{"bos_token": ["x"]}', folder / "listed" / "best")
+    merged = ("--data", "words.txt", "--tokenizer", "bpe", "--vocab-size", "300", "--run", "merged")
+    run(("pretrain", *TRAIN, *merged), folder)
+    shutil.copytree(folder / "merged" / "best", folder / "listed")
+    (folder / "listed" / "checksums.json").unlink()
+    write("tokenizer_config.json", '{"bos_token": ["x"]}', folder / "listed")
     spoil_runs(folder)
     spoil_models(folder)
 
