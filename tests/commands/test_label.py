@@ -7,13 +7,15 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chatty import make_chatty
 from tiny_rl import PAIRS, PROMPTS, QUICK, make_function, make_pairs
 
 from folio import cli
+from folio.commands.label import AnswerSampler, LabelConfig
+from folio.data.conversations import Conversation
 from folio.data.preferences import read_preferences
 from folio.files import read_lines
-
-SYSTEM = {"role": "system", "content": "on"}
+from folio.log import Progress, make_console
 
 
 def turns(*contents):
@@ -139,12 +141,15 @@ def test_the_same_again_is_the_same_and_a_second_run_changes_nothing(label, tmp_
     )
 
 
-def test_a_longer_conversation_is_asked_up_to_its_first_answer(label, tmp_path):
-    write(tmp_path / "talk.jsonl", *([SYSTEM, *turns("on", "a", "the", "b")] for _ in range(60)))
-    assert label("--max-new-tokens", 6).code == 0
-    records = made(tmp_path)
-    assert records
-    assert all(record["prompt"] == [SYSTEM, *turns("on")] for record in records)
+def test_a_longer_conversation_is_asked_up_to_its_last_answer():
+    """As PPO's prompts are; what instructions made of a text say about a request is about the last one."""
+    model, tokenizer = make_chatty()
+    sampler = AnswerSampler(LabelConfig(max_new_tokens=4), model, tokenizer, Progress(make_console(), 1))
+    talk = Conversation(turns("a", "b", "c", "d"), "here", {"skill": "repeat"})
+    ((messages, samples),) = sampler.answers([talk])
+    assert messages == turns("a", "b", "c")
+    assert samples[-1].completion == "d"
+    assert samples[0].columns == {"skill": "repeat"}
 
 
 def test_a_judge_gets_the_columns_that_it_asks_for(label, tmp_path):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from folio.data.instructions import instructions, make_instructions
+from folio.data.instructions import LONGEST_PROMPT, instructions, make_instructions
 from folio.data.material import Material, is_held_out
-from folio.data.skills import SKILLS, about_a_line, has_word, recognized
+from folio.data.skills import SKILLS, about_a_line, alternatives, has_word, recognized
 from folio.errors import UserError
 
 PLAY = "".join(
@@ -40,10 +40,11 @@ def test_every_answer_meets_its_request(text):
     made = make_instructions(Material(text), 300, seed=1)
     assert len(made) == 300
     for conversation in made:
-        request, answer = (message["content"] for message in conversation)
+        answer = conversation[-1]["content"]
         columns = conversation.columns
         assert SKILLS[columns["skill"]].met(columns["fields"], answer)
-        assert all(value in request for value in columns["fields"].values())
+        said = "\n".join(message["content"] for message in conversation[:-1])
+        assert all(value in said for value in columns["fields"].values())
         assert 0 < len(answer) <= 200
 
 
@@ -77,14 +78,13 @@ def test_held_out_requests_have_new_lines_words_and_phrasings():
     held_out = Material(PLAY + GERMAN, is_held_out=True, seen=train.lines)
     taught = make_instructions(train, 2000, seed=1)
     asked = make_instructions(held_out, 400, seed=2)
-    phrasings = {each.columns["phrasing"] for each in taught}
-    assert {SKILLS[name].phrasings[-1] for name in SKILLS if len(SKILLS[name].phrasings) > 1}.isdisjoint(
-        phrasings
-    )
+    new = {phrasing for skill in SKILLS.values() for phrasing in skill.new_phrasings}
+    assert new.isdisjoint(each.columns["phrasing"] for each in taught)
     new = [each for each in asked if each.columns["is_new"]]
     assert 0.4 < len(new) / len(asked) < 0.6
     lines = {each.columns["fields"].get("line") for each in taught}
-    assert all(each.columns["fields"].get("line", "") not in lines - {None} for each in asked)
+    first = [each for each in asked if not each.columns["skill"].startswith("then")]
+    assert all(each.columns["fields"].get("line", "") not in lines - {None} for each in first)
     for part, held in ((taught, False), (asked, True)):
         assert all(
             is_held_out(each.columns["fields"]["word"]) == held
@@ -104,6 +104,8 @@ def test_held_out_requests_have_new_lines_words_and_phrasings():
         ("complete", {"start": "To be"}, "To be or not", "To be"),
         ("complete", {"start": "To be"}, "To be or not", "To beat it"),
         ("about", {"word": "love"}, "O love!", "O lovely!"),
+        ("about", {"word": "love"}, "Love, love!", "O love, love, love!"),
+        ("then capitals", {"line": "a b"}, "A B", "a b"),
         ("about", {"word": "The King"}, "Behold the king.", "The great king."),
         ("poem", {"word": "love", "n": "2"}, "Love\nis", "Love is"),
         ("poem", {"word": "love", "n": "Two"}, "Love\nis", "Love\nis\nit"),
@@ -137,10 +139,52 @@ def test_a_skill_of_ones_own():
 @pytest.mark.parametrize("is_held_out", [False, True])
 def test_a_request_is_recognized_with_its_fields(is_held_out):
     for conversation in make_instructions(Material(PLAY + GERMAN, is_held_out=is_held_out), 300, seed=3):
-        columns, found = conversation.columns, recognized(conversation[0]["content"])
+        columns = conversation.columns
+        before = conversation[-3]["content"] if len(conversation) > 2 else ""
         if columns["skill"] != "reply":
-            skill, fields = found
+            skill, fields = recognized(conversation[-2]["content"], before)
             assert (skill.name, fields) == (columns["skill"], columns["fields"])
+
+
+def test_a_request_about_the_answer_before_it_needs_one():
+    skill, fields = recognized("In capitals, please.", "O love!")
+    assert (skill.name, fields) == ("then capitals", {"line": "O love!"})
+    assert recognized("In capitals, please.") is None
+
+
+def test_some_requests_come_later_in_a_conversation():
+    made = make_instructions(Material(PLAY), 500, seed=1)
+    later = [each for each in made if len(each) > 2 and not each.columns["skill"].startswith("then")]
+    assert len(later) > 10
+    assert all(sum(len(turn["content"]) for turn in each[:-1]) <= LONGEST_PROMPT for each in later)
+
+
+def test_what_cannot_be_guessed_is_asked_in_training_only():
+    train = Material(PLAY)
+    asked = [each for each in make_instructions(train, 500, seed=1) if each.columns["skill"] == "repeat"]
+    n_scrambled = sum(each[-1]["content"] not in train.lines for each in asked)
+    assert 0.2 < n_scrambled / len(asked) < 0.4
+    held_out = Material(PLAY + GERMAN, is_held_out=True)
+    asked = [each for each in make_instructions(held_out, 300, seed=1) if each.columns["skill"] == "repeat"]
+    assert all(each[-1]["content"] in held_out.lines for each in asked)
+
+
+def test_alternatives_of_a_pattern():
+    assert alternatives("[Say|Repeat][| this]: {line}") == [
+        "Say: {line}",
+        "Say this: {line}",
+        "Repeat: {line}",
+        "Repeat this: {line}",
+    ]
+    assert alternatives("{speech}") == ["{speech}"]
+
+
+@pytest.mark.parametrize("skill", [skill for skill in SKILLS.values() if len(skill.phrasings) > 1])
+def test_the_plainest_phrasing_is_taught_and_some_are_not(skill):
+    assert alternatives(skill.patterns[0])[0] in skill.taught_phrasings
+    assert 0.1 < len(skill.new_phrasings) / len(skill.phrasings) <= 0.25
+    assert {*skill.taught_phrasings, *skill.new_phrasings} == {*skill.phrasings}
+    assert set(skill.taught_phrasings).isdisjoint(skill.new_phrasings)
 
 
 def test_a_request_of_no_kind_is_not_recognized():
@@ -162,5 +206,7 @@ def test_a_text_without_lines_is_refused():
 
 def test_rows_for_training_from_python():
     rows = instructions(PLAY, 20, seed=1)
-    assert [[message["role"] for message in row["messages"]] for row in rows] == [["user", "assistant"]] * 20
+    for row in rows:
+        roles = [message["role"] for message in row["messages"]]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
     assert rows == [{"messages": list(each)} for each in make_instructions(Material(PLAY), 20, seed=1)]

@@ -19,12 +19,12 @@ def tokenizer():
     return make_chatty()[1]
 
 
-def test_an_exchange_is_the_first_answer_to_learn_from(tokenizer):
+def test_an_exchange_is_the_last_answer_to_learn_from(tokenizer):
     messages = [
         {"role": "user", "content": "a"},
-        {"role": "assistant", "content": "b", "weight": 0},
-        {"role": "user", "content": "c"},
         {"role": "assistant", "content": "d"},
+        {"role": "user", "content": "c"},
+        {"role": "assistant", "content": "b", "weight": 0},
     ]
     found = exchange(Conversation(messages, "here", {"skill": "repeat"}), tokenizer)
     assert found.skill == "repeat"

@@ -169,9 +169,9 @@ def invitation(run: Path) -> str:
     )
 
 
-def remark(request: str, answer: str) -> str:
-    """Return whether an answer does what a request asks for, as its checker says."""
-    found = recognized(request)
+def remark(request: str, before: str, answer: str) -> str:
+    """Return whether an answer does what a request asks for, as its checker says. before: the answer before it."""
+    found = recognized(request, before)
     if found is None:
         return "that was no request of a kind that this model was taught: its answer is a guess."
     skill, fields = found

@@ -56,7 +56,7 @@ class LabelConfig(Settings):
     completion, and returns a number; further parameters are columns of the data."""
     data: Source | None = None
     """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, instructions:TEXT,
-    shakespeare, arithmetic or gsm8k; by default those that the model was fine-tuned on."""
+    requests:TEXT, shakespeare, arithmetic or gsm8k; by default those that the model was fine-tuned on."""
     validation: Source | None = None
     """Conversations for validation pairs; by default the last tenth of the data."""
     out: Path | None = None
@@ -131,9 +131,9 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
 
 
 def texts_of(conversations: Iterable[Conversation]) -> Iterator[tuple[str, str]]:
-    """Yield where a conversation stands and each of its texts up to the first answer: those that are read."""
+    """Yield where a conversation stands and each of its texts up to the last answer: those that are read."""
     for each in conversations:
-        yield from ((each.where, message["content"]) for message in each[: first_answer(each) + 1])
+        yield from ((each.where, message["content"]) for message in each[: last_answer(each) + 1])
 
 
 def judged_parts(
@@ -247,8 +247,8 @@ class AnswerSampler:
             batch_seconds = time.monotonic() - start
 
     def _split(self, conversation: Conversation) -> tuple[Sequence[Message], str, Prompt]:
-        """Return the messages before the first answer, the answer, and the messages as a prompt."""
-        at = first_answer(conversation)
+        """Return the messages before the last answer, the answer, and the messages as a prompt."""
+        at = last_answer(conversation)
         messages = conversation[:at]
         prompt = Prompt(messages[-1]["content"], prompt_ids(self.tokenizer, messages), conversation.columns)
         return messages, conversation[at]["content"], prompt
@@ -258,9 +258,9 @@ class AnswerSampler:
         return len(prompt.ids) + longest <= self.model.config.block_size
 
 
-def first_answer(conversation: Conversation) -> int:
-    """Return the number of the assistant's first message."""
-    return next(n for n, message in enumerate(conversation) if message["role"] == "assistant")
+def last_answer(conversation: Conversation) -> int:
+    """Return the number of the assistant's last message."""
+    return max(n for n, message in enumerate(conversation) if message["role"] == "assistant")
 
 
 def judged_pairs(

@@ -10,12 +10,18 @@ from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from random import Random
+from typing import Any
 
 from folio.data.conversations import Conversation
 from folio.data.material import Material
-from folio.data.skills import SKILLS, Skill, drawn
+from folio.data.skills import SKILLS, Skill, drawn, pick
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message
+
+LATER = 0.5
+"""Share of requests that come later in a conversation, after another one, where there is room."""
+LONGEST_PROMPT = 120
+"""Characters of all that comes before the last answer then."""
 
 
 def instructions(text: str, n: int = 16_000, *, seed: int = 1) -> list[dict[str, list[Message]]]:
@@ -30,7 +36,7 @@ def instructions(text: str, n: int = 16_000, *, seed: int = 1) -> list[dict[str,
 def make_instructions(
     material: Material, n: int, seed: int, *, skills: Mapping[str, Skill] = SKILLS
 ) -> list[Conversation]:
-    """Return n conversations of one request and its answer, drawn from a text.
+    """Return n conversations that end in a request and its answer, drawn from a text; some have another before them.
 
     Skills are drawn by their shares; those for which the text has nothing are left out. Each conversation has the columns
     skill, phrasing, is_new (whether the phrasing is for validation only, as that of half of the held-out ones is) and
@@ -45,23 +51,32 @@ def make_instructions(
 
 def _conversations(skills: Sequence[Skill], material: Material, chance: Random) -> Iterator[Conversation]:
     # Of all that Random can do, only random() is promised to stay the same in later versions of Python.
+    exchanges = _exchanges(skills, material, chance)
+    for number, (messages, columns) in enumerate(exchanges, start=1):
+        earlier = next(exchanges)[0] if chance.random() < LATER else []
+        has_room = sum(len(each["content"]) for each in (*earlier, *messages[:-1])) <= LONGEST_PROMPT
+        yield Conversation([*earlier, *messages] if has_room else messages, f"instruction {number}", columns)
+
+
+def _exchanges(
+    skills: Sequence[Skill], material: Material, chance: Random
+) -> Iterator[tuple[list[Message], dict[str, Any]]]:
+    """Yield a request with its answer, and what it asks for."""
     shares = list(accumulate(skill.share for skill in skills))
-    number = 0
     while True:
         skill = skills[bisect(shares, chance.random() * shares[-1])]
         made = drawn(skill, material, chance)
         if made is None:
             continue
-        fields, answer = made
-        number += 1
-        *seen, last = skill.phrasings
-        is_new = material.is_held_out and chance.random() < 0.5
-        phrasing = last if is_new or not seen else seen[int(chance.random() * len(seen))]
-        yield Conversation(
-            [
-                {"role": "user", "content": phrasing.format(**fields)},
-                {"role": "assistant", "content": answer},
-            ],
-            f"instruction {number}",
-            {"skill": skill.name, "phrasing": phrasing, "is_new": is_new, "fields": dict(fields)},
+        is_new = bool(material.is_held_out and skill.new_phrasings and chance.random() < 0.5)
+        phrasing = pick(skill.new_phrasings if is_new else skill.taught_phrasings, chance)
+        assert phrasing is not None
+        messages: list[Message] = [
+            *made.before,
+            {"role": "user", "content": phrasing.format(**made.fields)},
+            {"role": "assistant", "content": made.answer},
+        ]
+        yield (
+            messages,
+            {"skill": skill.name, "phrasing": phrasing, "is_new": is_new, "fields": dict(made.fields)},
         )

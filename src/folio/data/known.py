@@ -14,9 +14,11 @@ from folio.data.material import Material
 from folio.data.plays import dialogues
 from folio.data.prompts import PROMPTS, PromptMessages, read_prompts, up_to_the_user
 from folio.data.records import Kind, Parts, Record, Records, find_parts
+from folio.data.skills import SKILLS
 from folio.errors import UserError
 
-INSTRUCTIONS = "instructions"
+INSTRUCTIONS, REQUESTS = "instructions", "requests"
+"""What can be made of a text: of all skills, or, to learn from, of those only whose answers may be better or worse."""
 N_INSTRUCTIONS, N_HELD_OUT_INSTRUCTIONS = 16_000, 600
 """Instructions made of a text."""
 LONGEST_SPEECH = 120
@@ -26,50 +28,55 @@ LONGEST_SPEECH = 120
 def find_conversations(
     data: str, validation: str | None = None, kind: Kind[Conversation] = CONVERSATIONS
 ) -> Parts[Conversation]:
-    """Return training and validation conversations (see `find_parts`), or those that `instructions:TEXT` makes of a text.
+    """Return training and validation conversations (see `find_parts`), or those that `instructions:TEXT` or `requests:TEXT`
+    makes of a text.
 
     Raises UserError where there are none.
     """
     known = dict(KNOWN_CONVERSATIONS)
-    if text := text_of_instructions(data):
-        known[data], validation = partial(taught_by, text, validation), None
+    if text_of_instructions(data):
+        known[data], validation = partial(taught_by, data, validation), None
     return find_parts(kind, known, data, validation)
 
 
 def find_prompts(data: str, validation: str | None = None) -> Parts[PromptMessages]:
-    """Return training and validation prompts (see `find_parts`), or those that `instructions:TEXT` makes of a text.
+    """Return training and validation prompts (see `find_parts`), or those that `instructions:TEXT` or `requests:TEXT` makes
+    of a text.
 
     Raises UserError where there are none.
     """
     known = dict(KNOWN_PROMPTS)
-    if text := text_of_instructions(data):
-        known[data], validation = partial(asked_about, text, validation), None
+    if text_of_instructions(data):
+        known[data], validation = partial(asked_about, data, validation), None
     return find_parts(PROMPTS, known, data, validation)
 
 
 def text_of_instructions(data: str) -> str | None:
-    """Return the text of which `instructions:TEXT` is made, or None for other data."""
+    """Return the text of which `instructions:TEXT` or `requests:TEXT` is made, or None for other data."""
     name, colon, text = data.partition(":")
-    return text if name == INSTRUCTIONS and colon and text else None
+    return text if name in (INSTRUCTIONS, REQUESTS) and colon and text else None
 
 
-def taught_by(text: str, validation: str | None) -> Parts[Conversation]:
+def taught_by(data: str, validation: str | None) -> Parts[Conversation]:
     """Return instructions made of a text, the held-out ones of its validation part or of a validation text (see
-    `load_corpus`)."""
+    `load_corpus`). Held out are requests of all skills."""
+    name, _, text = data.partition(":")
+    skills = {key: skill for key, skill in SKILLS.items() if skill.is_free or name == INSTRUCTIONS}
     corpus = load_corpus(text, validation)
-    train, held_out = corpus.split()
+    text, held_out = corpus.split()
+    train = Material(text)
     return Parts(
-        make_instructions(Material(train), N_INSTRUCTIONS, seed=1),
+        make_instructions(train, N_INSTRUCTIONS, seed=1, skills=skills),
         make_instructions(
-            Material(held_out, is_held_out=True, seen=Material(train).lines), N_HELD_OUT_INSTRUCTIONS, seed=2
+            Material(held_out, is_held_out=True, seen=train.lines), N_HELD_OUT_INSTRUCTIONS, seed=2
         ),
-        f"instructions made of {corpus.origin}",
+        f"{name} made of {corpus.origin}",
     )
 
 
-def asked_about(text: str, validation: str | None) -> Parts[PromptMessages]:
+def asked_about(data: str, validation: str | None) -> Parts[PromptMessages]:
     """Return the requests of instructions made of a text as prompts, with columns for their checkers."""
-    parts = taught_by(text, validation)
+    parts = taught_by(data, validation)
     train, held_out = (
         [PromptMessages(up_to_the_user(each), each.columns) for each in part]
         for part in (parts.train, parts.validation)

@@ -18,7 +18,7 @@ LONGEST_ANSWER = 130
 """Characters of an answer of several lines."""
 SHORTEST_WORD = 4
 """Letters of a word to write about."""
-RAREST, COMMONEST = 3, 100
+RAREST, COMMONEST = 3, 25
 """A word to write about occurs at least so often, and is none of the most frequent ones, which are so many, or a tenth of
 all different words."""
 HELD_OUT_WORDS = 10
@@ -56,12 +56,13 @@ class Material:
 
     @cached_property
     def places(self) -> Mapping[str, Sequence[int]]:
-        """For each word to write about, the numbers of the lines that have it."""
+        """For each word to write about, the numbers of the lines that have it, other than a speaker's name."""
         counts = Counter(words(self.text.lower()))
         found = defaultdict(list)
         for number, line in enumerate(self.all_lines):
-            for word in set(words(line.lower())):
-                found[word].append(number)
+            if not line.endswith(":"):
+                for word in set(words(line.lower())):
+                    found[word].append(number)
         common = {word for word, _ in counts.most_common(min(COMMONEST, len(counts) // 10))}
         return {
             word: places

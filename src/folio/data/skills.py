@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
+from itertools import product
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from zlib import crc32
 
 from folio.data.material import Material, words
+from folio.tokenizer.chat_template import Message
 
 NUMBERS = (
     "no",
@@ -27,45 +31,117 @@ NUMBERS = (
     "twelve",
 )
 """In words: a text may have no digits."""
+NEW_PHRASINGS = 5
+"""One phrasing of so many is for validation only."""
+MOST_TIMES = 2
+"""How often a word may be said that was asked for: more is evasion."""
+SCRAMBLED = 0.3
+"""Share of lines whose characters are in another order, in training."""
 TRIES = 100
 """How often a skill is tried before a text is said to have nothing for it."""
 
 Drawn = TypeVar("Drawn")
 Fields = Mapping[str, str]
 """What a phrasing is filled in with, and what the checker compares an answer with."""
-Maker = Callable[[Material, Random], "tuple[Fields, str] | None"]
-"""Return the fields of a request and an answer to it; None where what was drawn does not do."""
+
+
+class Made(NamedTuple):
+    """The fields of a request, an answer that meets it, and the messages before it."""
+
+    fields: Fields
+    answer: str
+    before: Sequence[Message] = ()
+
+
+Maker = Callable[[Material, Random], Made | None]
+"""Draw a request and an answer; None where what was drawn does not do."""
 
 
 @dataclass(frozen=True)
 class Skill:
     """A kind of request.
 
-    phrasings: with fields in braces; the last of them is for validation only. make: draws a request from a text. met: says
-    whether an answer does what its fields ask for. share: how often it is asked for, relative to other skills.
+    patterns: of its phrasings, with fields in braces and alternatives in brackets: "[Repeat|Copy]: {line}" has two. make:
+    draws a request from a text. met: says whether an answer does what its fields ask for. share: how often it is asked for,
+    relative to other skills. is_free: whether a request has many good answers, so that preferences and rewards can tell
+    better ones from worse.
     """
 
     name: str
-    phrasings: Sequence[str]
+    patterns: Sequence[str]
     make: Maker
     met: Callable[[Fields, str], bool]
     share: float
+    is_free: bool = False
+
+    @cached_property
+    def phrasings(self) -> tuple[str, ...]:
+        """All phrasings."""
+        return tuple(phrasing for pattern in self.patterns for phrasing in alternatives(pattern))
+
+    @cached_property
+    def new_phrasings(self) -> tuple[str, ...]:
+        """Those for validation only, chosen by hash; never the first of a pattern."""
+        first = {alternatives(pattern)[0] for pattern in self.patterns}
+        others = sorted(set(self.phrasings) - first, key=lambda phrasing: crc32(phrasing.encode()))
+        return tuple(others[: math.ceil(len(others) / NEW_PHRASINGS)])
+
+    @cached_property
+    def taught_phrasings(self) -> tuple[str, ...]:
+        """Those for training."""
+        return tuple(phrasing for phrasing in self.phrasings if phrasing not in self.new_phrasings)
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Return all texts of a pattern: "[Say|Repeat][| this]: {line}" has four."""
+    parts = re.split(r"\[(.*?)\]", pattern)
+    return [
+        "".join(chosen)
+        for chosen in product(*(part.split("|") if n % 2 else [part] for n, part in enumerate(parts)))
+    ]
 
 
 # Makers
 
 
-def about_a_line(name: str, phrasings: Sequence[str], answer: Callable[[str], str], share: float) -> Skill:
+def about_a_line(name: str, patterns: Sequence[str], answer: Callable[[str], str], share: float) -> Skill:
     """Return a skill that asks about a {line}, to which there is one right answer."""
 
-    def make(material: Material, chance: Random) -> tuple[Fields, str] | None:
+    def make(material: Material, chance: Random) -> Made | None:
         line = pick(material.lines, chance)
-        return ({"line": line}, answer(line)) if line else None
+        if line and not material.is_held_out and chance.random() < SCRAMBLED:
+            line = scrambled(line, chance)
+        return Made({"line": line}, answer(line)) if line else None
 
     def met(fields: Fields, completion: str) -> bool:
         return completion.strip() == answer(fields["line"])
 
-    return Skill(name, phrasings, make, met, share)
+    return Skill(name, patterns, make, met, share)
+
+
+def about_the_answer(name: str, patterns: Sequence[str], answer: Callable[[str], str], share: float) -> Skill:
+    """Return a skill that asks about the answer that came before, a line, and to which there is one right answer."""
+    asked = about_a_line(name, patterns, answer, share)
+
+    def make(material: Material, chance: Random) -> Made | None:
+        topic, phrasing = pick(material.topics, chance), pick(SKILLS["about"].taught_phrasings, chance)
+        if topic is None or phrasing is None:
+            return None
+        line = material.passage(a_place(material, topic, chance), most_lines=1)
+        request, said = phrasing.format(word=topic), line
+        return Made(
+            {"line": line},
+            answer(line),
+            ({"role": "user", "content": request}, {"role": "assistant", "content": said}),
+        )
+
+    return replace(asked, make=make)
+
+
+def scrambled(line: str, chance: Random) -> str:
+    """Return the characters of a line in another order, between spaces as they were: what cannot be guessed must be copied."""
+    characters = iter(sorted(line.replace(" ", ""), key=lambda _: chance.random()))
+    return "".join(each if each == " " else next(characters) for each in line)
 
 
 def first_word(line: str) -> str:
@@ -84,20 +160,20 @@ def number_of_words(line: str) -> str:
     return NUMBERS[n] if n < len(NUMBERS) else "many"
 
 
-def a_beginning(material: Material, chance: Random) -> tuple[Fields, str] | None:
+def a_beginning(material: Material, chance: Random) -> Made | None:
     """Ask for a line that begins with given words."""
     line = pick(material.lines, chance)
     if line is None or len(parts := line.split()) < 4:
         return None
-    return {"start": " ".join(parts[: len(parts) // 2])}, line
+    return Made({"start": " ".join(parts[: len(parts) // 2])}, line)
 
 
-def about(material: Material, chance: Random) -> tuple[Fields, str] | None:
+def about(material: Material, chance: Random) -> Made | None:
     """Ask for words about something: the answer begins at a line that has it."""
     topic = pick(material.topics, chance)
     if topic is None:
         return None
-    return {"word": topic}, material.passage(a_place(material, topic, chance), most_lines=2)
+    return Made({"word": topic}, material.passage(a_place(material, topic, chance), most_lines=2))
 
 
 def a_place(material: Material, topic: str, chance: Random) -> int:
@@ -106,25 +182,25 @@ def a_place(material: Material, topic: str, chance: Random) -> int:
     return places[int(chance.random() * len(places))]
 
 
-def verses(material: Material, chance: Random) -> tuple[Fields, str] | None:
+def verses(material: Material, chance: Random) -> Made | None:
     """Ask for a number of lines about something."""
     topic, n = pick(material.topics, chance), 2 + int(2 * chance.random())
     if topic is None:
         return None
     passage = material.passage(a_place(material, topic, chance), most_lines=n)
-    return ({"word": topic, "n": NUMBERS[n]}, passage) if passage.count("\n") == n - 1 else None
+    return Made({"word": topic, "n": NUMBERS[n]}, passage) if passage.count("\n") == n - 1 else None
 
 
-def a_voice(material: Material, chance: Random) -> tuple[Fields, str] | None:
+def a_voice(material: Material, chance: Random) -> Made | None:
     """Ask for the words of a speaker."""
     speech = pick(material.speeches, chance)
-    return ({"name": speech[0]}, f"{speech[0]}:\n{speech[1]}") if speech else None
+    return Made({"name": speech[0]}, f"{speech[0]}:\n{speech[1]}") if speech else None
 
 
-def a_reply(material: Material, chance: Random) -> tuple[Fields, str] | None:
+def a_reply(material: Material, chance: Random) -> Made | None:
     """Say something, for a reply."""
     pair = pick(material.replies, chance)
-    return ({"speech": pair[0]}, pair[1]) if pair else None
+    return Made({"speech": pair[0]}, pair[1]) if pair else None
 
 
 def pick(items: Sequence[Drawn], chance: Random) -> Drawn | None:
@@ -142,9 +218,10 @@ def goes_on(fields: Fields, completion: str) -> bool:
 
 
 def has_word(fields: Fields, completion: str) -> bool:
-    """Return whether a completion has the word that was asked for."""
+    """Return whether a completion has the word that was asked for, at most MOST_TIMES."""
     asked, said = words(fields["word"].lower()), words(completion.lower())
-    return any(said[at : at + len(asked)] == asked for at in range(len(said))) if asked else False
+    n = sum(said[at : at + len(asked)] == asked for at in range(len(said))) if asked else 0
+    return 1 <= n <= MOST_TIMES
 
 
 def has_lines(fields: Fields, completion: str) -> bool:
@@ -170,89 +247,110 @@ SKILLS: Mapping[str, Skill] = {
     for skill in (
         about_a_line(
             "repeat",
-            ("Repeat: {line}", "Say again: {line}", "Copy: {line}", "Write this: {line}", "{line} Repeat that.", "Repeat after me: {line}"),
+            ("[Repeat|Say|Copy|Write][| this| after me| again]: {line}",),
             str,
             0.27,
         ),
         about_a_line(
             "capitals",
-            ("In capitals: {line}", "Shout: {line}", "Capitals: {line}", "Write in capitals: {line}", "{line} Shout that.", "Put in capitals: {line}"),
+            ("[In|Write in|Put in|Say in] [capitals|capital letters]: {line}", "[Shout|Capitalize][| this]: {line}"),
             str.upper,
             0.14,
         ),
+        about_the_answer(
+            "then capitals",
+            ("[Now in|In|The same in|That in] [capitals|capital letters][.|, please.|]", "[Shout|Capitalize] [that|it][.|]"),
+            str.upper,
+            0.06,
+        ),
+        about_the_answer("then repeat", ("[Repeat|Say|Write] [that|it][| again][.|]",), str, 0.03),
         about_a_line(
             "last word",
-            ("Last word of: {line}", "The last word of: {line}", "Last word: {line}", "What is the last word of: {line}"),
+            ("[The last|Last|Give me the last|Write the last|What is the last] word[ of|]: {line}",),
             last_word,
             0.08,
         ),
         about_a_line(
             "first word",
-            ("First word of: {line}", "The first word of: {line}", "First word: {line}", "What is the first word of: {line}"),
+            ("[The first|First|Give me the first|Write the first|What is the first] word[ of|]: {line}",),
             first_word,
             0.05,
         ),
         about_a_line(
             "count",
-            ("How many words: {line}", "Count the words: {line}", "Count: {line}", "How many words are in: {line}"),
+            ("[How many|Count the|Count all|The number of] words[| in| of]: {line}",),
             number_of_words,
             0.04,
         ),
         Skill(
             "complete",
-            ("Complete: {start}", "Go on: {start}", "Finish this line: {start}", "Complete this line: {start}"),
+            ("[Complete|Finish|Continue|Go on with][| this| this line]: {start}",),
             a_beginning,
             goes_on,
             0.06,
         ),
         Skill(
             "about",
-            ("Write about {word}.", "Speak of {word}.", "Tell me about {word}.", "Say something about {word}.", "Speak about {word}."),
+            ("[Write|Speak|Talk|Write me something|Say something|Tell me] about {word}[.|]", "[Write|Speak|Talk] of {word}[.|]"),
             about,
             has_word,
             0.24,
+            is_free=True,
         ),
         Skill(
             "poem",
-            ("Write {n} lines about {word}.", "A poem about {word} in {n} lines.", "Give me {n} lines about {word}.", "A poem of {n} lines about {word}."),
+            (
+                "[A poem|Write a poem|Give me a poem] [about|of] {word} in {n} lines[.|]",
+                "[Write|Give me|Say] {n} lines about {word}[.|]",
+            ),
             verses,
             has_lines,
             0.06,
+            is_free=True,
         ),
-        Skill("speak as", ("Speak as {name}.", "Say something as {name}.", "You are {name}.", "Speak like {name}."), a_voice, is_in_voice, 0.03),
-        Skill("reply", ("{speech}",), a_reply, says_something, 0.03),
+        Skill("speak as", ("[Speak|Talk|Say something|Answer] [as|like] {name}[.|]",), a_voice, is_in_voice, 0.03, is_free=True),
+        Skill("reply", ("{speech}",), a_reply, says_something, 0.03, is_free=True),
     )
 }  # fmt: skip
 """Every skill, by name."""
 
 
-def drawn(skill: Skill, material: Material, chance: Random) -> tuple[Fields, str] | None:
-    """Return the fields of a request and an answer that meets it, or None if the text seems to have none."""
+def drawn(skill: Skill, material: Material, chance: Random) -> Made | None:
+    """Return a request and an answer that meets it, or None if the text seems to have none."""
     for _ in range(TRIES):
         made = skill.make(material, chance)
-        if made is not None and skill.met(*made):
+        if made is not None and skill.met(made.fields, made.answer):
             return made
     return None
 
 
-def recognized(request: str, skills: Mapping[str, Skill] = SKILLS) -> tuple[Skill, Fields] | None:
-    """Return the skill that a request asks for, and the fields of its phrasing; None for a request of no known kind."""
+def recognized(
+    request: str, before: str = "", skills: Mapping[str, Skill] = SKILLS
+) -> tuple[Skill, Fields] | None:
+    """Return the skill that a request asks for, and the fields of its phrasing; None for a request of no known kind.
+
+    before: the answer that came before, which a phrasing without fields is about.
+    """
     found = (
-        (phrasing, skill, match.groupdict())
+        (phrasing, skill, match.groupdict() or {"line": before})
         for skill in skills.values()
         for phrasing in skill.phrasings
-        if (match := _pattern(phrasing).fullmatch(request.strip())) and not phrasing.startswith("{speech}")
+        if (match := _pattern(phrasing).fullmatch(request.strip()))
+        and phrasing != "{speech}"
+        and (match.groupdict() or before)
     )
-    # Of those that match, the one that says most itself: "Write this: {line}" before "{line} Repeat that.".
+    # Of those that match, the one that says most itself: "Write two lines about {word}" before "Write about {word}".
     best = max(found, key=lambda each: len(re.sub(r"{\w+}", "", each[0])), default=None)
     return best and (best[1], best[2])
 
 
+@cache
 def _pattern(phrasing: str) -> re.Pattern[str]:
     """Return a pattern of requests in a phrasing, with a group for each field."""
     parts = re.split(r"({\w+})", phrasing)
     return re.compile(
-        "".join(f"(?P<{part[1:-1]}>.+?)" if part[:1] == "{" else re.escape(part) for part in parts)
+        "".join(f"(?P<{part[1:-1]}>.+?)" if part[:1] == "{" else re.escape(part) for part in parts),
+        re.IGNORECASE,
     )
 
 

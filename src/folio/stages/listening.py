@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from folio.data.conversations import Conversation, is_trained
+from folio.data.prompts import up_to_the_user
 from folio.data.records import spread
 from folio.data.skills import checker_of
 from folio.evaluation.prompt_pmi import Exchange, PromptPMI
@@ -38,8 +39,8 @@ def prompt_pmi(exchanges: Sequence[Exchange], tokenizer: Tokenizer, block_size: 
 
 
 def exchange(conversation: Conversation, tokenizer: Tokenizer) -> Exchange:
-    """Return the first answer to learn from, with what comes before it."""
-    at = next(number for number, message in enumerate(conversation) if is_trained(message))
+    """Return the last answer to learn from, with what comes before it."""
+    at = max(number for number, message in enumerate(conversation) if is_trained(message))
     return Exchange(
         skill=str(conversation.columns.get("skill", "")),
         prompt=prompt_ids(tokenizer, conversation[:at]),
@@ -52,7 +53,7 @@ def requests_of(
 ) -> list[Request]:
     """Return the requests that have a checker and leave room for an answer."""
     requests = [
-        Request(each.columns["skill"], prompt_ids(tokenizer, each[:1]), is_met)
+        Request(each.columns["skill"], prompt_ids(tokenizer, up_to_the_user(each)), is_met)
         for each in conversations
         if (is_met := checker_of(each.columns))
     ]

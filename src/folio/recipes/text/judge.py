@@ -9,19 +9,17 @@ import re
 from collections.abc import Mapping
 
 from folio.data.material import words
-from folio.data.skills import checker_of
+from folio.data.skills import SKILLS
 
 MET, FORM = 0.7, 0.3
 """Weights of a request that is met, and of the form of the answer."""
-FREE = ("about", "poem", "speak as", "reply")
-"""Skills whose answers are free: only their form can be judged beyond the request."""
 
 
 def score(prompt: str, completion: str, skill: str, fields: Mapping[str, str]) -> float:
     """Return the quality of an answer, from 0 to 1."""
-    is_met = checker_of({"skill": skill, "fields": fields})
-    met = float(is_met(completion)) if is_met else 0.0
-    return met if skill not in FREE else MET * met + FORM * form(completion)
+    asked = SKILLS[skill]
+    met = float(asked.met(fields, completion))
+    return MET * met + FORM * form(completion) if asked.is_free else met
 
 
 def form(completion: str) -> float:
