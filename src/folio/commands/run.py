@@ -20,7 +20,7 @@ from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.config import PACKAGED_RECIPES, Positive, Settings, flatten, to_table
 from folio.data.corpora import find_data
-from folio.data.known import find_prompts
+from folio.data.known import REQUESTS, find_prompts
 from folio.data.preferences import TRAIN_FILE, VALIDATION_FILE
 from folio.data.prompts import sample_questions
 from folio.errors import UserError
@@ -142,9 +142,9 @@ def arguments_from(text: str) -> dict[str, list[str]]:
     return {
         "pretrain": ["--data", text, "--run", str(base)],
         "sft": [str(base), "--run", sft],
-        "label": [sft, "--out", label],
+        "label": [sft, "--out", label, "--data", f"{REQUESTS}:{text}"],
         "reward": [sft, "--run", reward, *pairs],
-        "ppo": [sft, "--run", ppo, "--reward", reward, f"{JUDGE}=2"],
+        "ppo": [sft, "--run", ppo, "--data", f"{REQUESTS}:{text}", "--reward", reward, f"{JUDGE}=2"],
     }
 
 
