@@ -2,7 +2,7 @@
 
     python benchmarks/busy_machine.py --write
 
-Each measurement is a run of `folio pretrain shakespeare` in a process of its own, not compiled; the configurations take turns,
+Each measurement is a run of `folio pretrain plays` in a process of its own, not compiled; the configurations take turns,
 and the first step does not count. `folio` sets OMP_WAIT_POLICY=PASSIVE; threads that spin while they wait are shown beside.
 """
 
@@ -87,7 +87,7 @@ def tokens_per_second(steps: int, threads: int, policy: str) -> float:
             "256",
         ]
         subprocess.run(
-            [sys.executable, "-m", "folio", "pretrain", "shakespeare", "--run", str(run.path), *flags],
+            [sys.executable, "-m", "folio", "pretrain", "plays", "--run", str(run.path), *flags],
             env={**os.environ, "OMP_WAIT_POLICY": policy},
             check=True,
             stdout=subprocess.DEVNULL,

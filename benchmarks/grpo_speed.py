@@ -52,7 +52,7 @@ PARTS = ("rollout", "update", "step")
 class Arguments:
     """What to measure."""
 
-    model: Path = Path("runs/shakespeare-sft")
+    model: Path = Path("runs/plays-sft")
     """A run or a model directory that can chat."""
     kl_coefs: tuple[float, ...] = (0.0, 0.05)
     """Weights of the KL to the reference, one after the other."""

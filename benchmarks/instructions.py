@@ -1,6 +1,6 @@
 """Measure what instructions made from a text teach: what a prompt is worth for its answer, and which requests are met.
 
-    folio pretrain shakespeare --reserve printable
+    folio pretrain shakespeare
     python benchmarks/instructions.py --write
 
 Fine-tunes a base once, with ten evaluations on the way, on lines, words and (for half of the requests) phrasings that were

@@ -36,7 +36,7 @@ def main(arguments: Arguments) -> None:
     """Print milliseconds per batch, and per start of a worker."""
     talks = speeches_and_replies().train
     replies = [Row(talk[0]["content"], talk[1]["content"], {}) for talk in talks]
-    spec = find_recipe_file("shakespeare/rubric.py:score")
+    spec = find_recipe_file("plays/rubric.py:score")
     start = time.perf_counter()
     worker = Worker(spec, seconds=60.0)
     started = time.perf_counter() - start

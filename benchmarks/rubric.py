@@ -1,6 +1,6 @@
 """What the rubric says of real replies, of a model's, and of broken ones: the calibration in docs/rubric.md.
 
-    python benchmarks/rubric.py --model runs/shakespeare-sft
+    python benchmarks/rubric.py --model runs/plays-sft
 
 The model answers every held-out prompt of the plays twice, at temperature 1 and with at most 120 tokens; each of its
 two answers meets the real reply, and the two meet each other. Writes benchmarks/rubric.json, from which `make docs` fills in
@@ -30,9 +30,9 @@ from folio.runs.load import load_for_chat
 from folio.runtime import choose_device, describe
 from folio.tokenizer.chat_template import Message, prompt_ids
 
-RUBRIC = run_path(str(PACKAGED_RECIPES / "shakespeare" / "rubric.py"))
+RUBRIC = run_path(str(PACKAGED_RECIPES / "plays" / "rubric.py"))
 TIE = 0.1
-"""Of the recipe shakespeare, label.toml: how far apart two answers must be to become a pair."""
+"""Of the recipe plays, label.toml: how far apart two answers must be to become a pair."""
 
 WORD = "[A-Za-z]+"
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -53,7 +53,7 @@ BROKEN: dict[str, Callable[[str, str, random.Random], str]] = {
 """Ways to spoil a reply: of prompt, reply and dice."""
 
 
-def main(model: Path = Path("runs/shakespeare-sft"), seed: int = 1) -> None:
+def main(model: Path = Path("runs/plays-sft"), seed: int = 1) -> None:
     """Sample, judge, print, and write the figures of the page."""
     asked = held_out()
     real = [(prompt[-1]["content"], reply) for prompt, reply in asked]

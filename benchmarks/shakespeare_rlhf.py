@@ -1,7 +1,7 @@
 """Everything after pretraining, on Tiny Shakespeare, with several seeds: what each step brings on held-out prompts.
 
-    folio pretrain shakespeare
-    python benchmarks/shakespeare_rlhf.py --model runs/shakespeare
+    folio pretrain plays
+    python benchmarks/shakespeare_rlhf.py --model runs/plays
 
 For each seed: SFT, labels by the rubric, reward model, PPO, and beside it DPO on the same preferences and best of N by
 the same reward model. Every model then answers all held-out prompts once; the rubric, which none of them was trained
@@ -38,8 +38,8 @@ from folio.runtime import RuntimeConfig, describe, start_runtime
 from folio.tokenizer.chat_template import prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
-RECIPES = "shakespeare"
-RUBRIC = "shakespeare/rubric.py:score"
+RECIPES = "plays"
+RUBRIC = "plays/rubric.py:score"
 BEST_OF = 8
 BEST_OF_PROMPTS = 64
 NEW_TOKENS = 120
@@ -54,7 +54,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 def main() -> None:
     """Train what is missing, measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("runs/shakespeare"))
+    parser.add_argument("--model", type=Path, default=Path("runs/plays"))
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-rlhf"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()

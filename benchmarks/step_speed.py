@@ -2,7 +2,7 @@
 
     python benchmarks/step_speed.py
 
-The step is that of the recipe shakespeare: forward, backward, clipping and optimizers. Products and steps alternate,
+The step is that of the recipe plays: forward, backward, clipping and optimizers. Products and steps alternate,
 so that a busy moment of the machine affects both; each figure is the median of the rounds.
 """
 

@@ -1,6 +1,6 @@
 """Measure the seconds of training until the validation loss of nanoGPT's GPU recipe is reached: val <= 1.4697.
 
-    python benchmarks/time_to_loss.py [--seeds 3] [--recipe shakespeare] [--write] [--write-reference]
+    python benchmarks/time_to_loss.py [--seeds 3] [--recipe plays] [--write] [--write-reference]
 
 Each seed is one run of `folio pretrain` in a process of its own. Training seconds are those inside optimizer
 steps; compiling comes before the first of them, and evaluating, saving and sampling between them. The wall clock
@@ -35,7 +35,7 @@ class Arguments:
     """What to run."""
 
     seeds: int = 3
-    recipe: Path = Path("shakespeare")
+    recipe: Path = Path("plays")
     write: bool = False
     """Add the figures to time_to_loss.json, from which `make docs` fills in benchmarks/README.md."""
     write_reference: bool = False

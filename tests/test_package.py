@@ -53,7 +53,7 @@ def test_the_wheel_has_every_file_of_the_package(in_wheel):
     package = {name.removeprefix("src/") for name in files_below("src/folio")}
     assert package <= in_wheel
     for name in ("py.typed", "recipes/shakespeare/pretrain.toml", "recipes/shakespeare/rubric.py",
-                 "recipes/shakespeare/pretrain.reference.json", "recipes/english/gold/ppo.toml",
+                 "recipes/plays/pretrain.reference.json", "recipes/english/gold/ppo.toml",
                  "lecture/pages/01-bigram.md", "lecture/pages/01-bigram.quiz.toml", "lecture/pages/ladder.png"):  # fmt: skip
         assert f"folio/{name}" in in_wheel, name
 

@@ -23,7 +23,7 @@ PROMPT = "How now, my friend! why dost thou look so pale?"
 REPLY = "For fear, I promise you, if I look pale."
 
 
-def load(path: str = "src/folio/recipes/shakespeare/rubric.py") -> ModuleType:
+def load(path: str = "src/folio/recipes/plays/rubric.py") -> ModuleType:
     """The file as a module, not yet known to anybody, as a command that is given its path loads it."""
     spec = importlib.util.spec_from_file_location("rubric", ROOT / path)
     module = importlib.util.module_from_spec(spec)

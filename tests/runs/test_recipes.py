@@ -92,9 +92,11 @@ def test_a_copied_recipe_uses_its_own_files():
 def test_the_known_recipes_are_packaged_and_ones_own():
     make_recipe(Path("recipes/one"), stage="pretrain")
     assert set(packaged_recipes("*")) == {
-        *["arithmetic", "english", "english/gold", "math", "shakespeare", "text"]
+        *["arithmetic", "english", "english/gold", "math", "plays", "shakespeare", "text"]
     }
-    assert known_recipes("pretrain") == f"arithmetic, english, shakespeare, text, {Path('recipes/one')}"
+    assert (
+        known_recipes("pretrain") == f"arithmetic, english, plays, shakespeare, text, {Path('recipes/one')}"
+    )
 
 
 def test_a_recipe_is_found_at_home(monkeypatch, tmp_path):

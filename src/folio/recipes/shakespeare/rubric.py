@@ -1,102 +1,93 @@
-"""A rule-based judge of replies, in place of human raters (docs/rubric.md).
+"""A judge of answers to requests, in place of human raters (docs/rubric.md): is it what was asked for, and is it good verse?
 
-folio calls `score`. To change the judgment, change CRITERIA or write another function like `score`.
+folio calls `score`. To change the judgment, change MET and CRITERIA or write another function like `score`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from folio.data.corpora import load_corpus
+from folio.data.skills import SKILLS
 from folio.errors import UserError
 
+MET = 0.5
+"""Weight of a request that is met, where answers to it can be better or worse; the rest is that of the verse."""
 
-def score(prompt: str, completion: str) -> float:
-    """Return the quality of a reply, 0 to 1: the weighted sum of CRITERIA, or 0 if it has no words.
 
-    Raises UserError if the plays are not available.
+def score(prompt: str, completion: str, skill: str, fields: Mapping[str, str]) -> float:
+    """Return the quality of an answer, from 0 to 1.
+
+    skill, fields: what was asked for, as in the columns of `make_instructions`. Raises UserError if the plays are not
+    available.
     """
-    if not words(completion):
-        return 0.0
-    return sum(weight * criterion(prompt, completion) for weight, criterion in CRITERIA.values())
+    asked = SKILLS[skill]
+    met = float(asked.met(fields, completion))
+    return MET * met + (1 - MET) * verse_quality(completion) if asked.is_free else met
 
 
-# The criteria, from 0 (bad) to 1 (good), of completions with a word in them
+def verse_quality(completion: str) -> float:
+    """Return the weighted sum of CRITERIA, or 0 without a word."""
+    text = re.sub(r"\A.*:\n", "", completion).strip()  # a speaker's name is no verse
+    return sum(weight * criterion(text) for weight, criterion in CRITERIA.values()) if words(text) else 0.0
 
 
-def vocabulary(prompt: str, completion: str) -> float:
+# The criteria, from 0 (bad) to 1 (good), of texts with a word in them
+
+
+def vocabulary(text: str) -> float:
     """Score the share of words that occur in the plays, 0 if a fifth do not: a character model makes words up."""
-    said = words(completion)
+    said = words(text)
     return ramp(sum(word in plays().words for word in said) / len(said), 0.8, 1.0)
 
 
-def phrasing(prompt: str, completion: str) -> float:
+def phrasing(text: str) -> float:
     """Return the share of word pairs that occur in the plays, so that word order counts; repeated pairs do not count."""
-    said = words(completion)
-    new = set(pairwise(said)) - set(pairwise(words(prompt)))
-    return len(new & plays().pairs) / max(len(said) - 1, 1)
+    said = words(text)
+    return len(set(pairwise(said)) & plays().pairs) / max(len(said) - 1, 1)
 
 
-def sentences(prompt: str, completion: str) -> float:
-    """Return 1 for a capital at the beginning and punctuation at the end, 0.5 without the capital, 0 without the end."""
-    text = completion.strip()
-    if not re.search(r"[.!?]'?$", text):
-        return 0.0
-    return 1.0 if re.match(CAPITAL, text) else 0.5
+def sentences(text: str) -> float:
+    """Return 1 for a capital at the beginning and punctuation at the end, half of it for one of them."""
+    begins, ends = re.match(CAPITAL, text), re.search(r"[.!?;:,]['-]*$", text)
+    return 0.5 * bool(begins) + 0.5 * bool(ends)
 
 
-def novelty(prompt: str, completion: str) -> float:
-    """Score the share of word triples that repeat neither the reply nor the prompt, 0 if half of them do."""
-    said = triples(completion)
-    return ramp(len(set(said) - set(triples(prompt))) / len(said), 0.5, 1.0)
+def length(text: str) -> float:
+    """Score the length: best from 40 characters, a line of verse, to 110, so that neither extreme is exploited."""
+    return ramp(len(text), 0, 40) * ramp(len(text), 170, 110)
 
 
-def length(prompt: str, completion: str) -> float:
-    """Score the length: best from 40 characters, a line of verse, to 90, so that neither extreme is exploited."""
-    n_characters = len(completion.strip())
-    return ramp(n_characters, 0, 40) * ramp(n_characters, 150, 90)
-
-
-def verse(prompt: str, completion: str) -> float:
+def verse(text: str) -> float:
     """Return the share of lines that look like verse; the plays also have prose, so the weight is small."""
-    lines = completion.strip().split("\n")
-    return sum(bool(re.match(CAPITAL, line)) and len(line) <= 55 for line in lines) / len(lines)
+    lines = text.split("\n")
+    return sum(bool(re.match(CAPITAL, line)) and len(line) <= 60 for line in lines) / len(lines)
 
 
-def relevance(prompt: str, completion: str) -> float:
-    """Return 1 if the reply shares an uncommon word with the prompt, so that no reply fits all prompts."""
-    shared = set(words(prompt)) & set(words(completion))
-    return float(bool(shared - plays().common))
-
-
-CRITERIA: dict[str, tuple[float, Callable[[str, str], float]]] = {
-    "vocabulary": (0.15, vocabulary),
-    "phrasing": (0.10, phrasing),
-    "sentences": (0.25, sentences),
-    "novelty": (0.10, novelty),
-    "length": (0.25, length),
-    "verse": (0.10, verse),
-    "relevance": (0.05, relevance),
+CRITERIA: dict[str, tuple[float, Callable[[str], float]]] = {
+    "vocabulary": (0.25, vocabulary),
+    "phrasing": (0.25, phrasing),
+    "sentences": (0.2, sentences),
+    "length": (0.2, length),
+    "verse": (0.1, verse),
 }
-"""The weight and function of each criterion."""
+"""The weight and function of each criterion of verse."""
 
 
 # Helpers
 
-CAPITAL = r"'?[A-Z]"
+CAPITAL = r"['-]*[A-Z]"
 
 
 class Plays(NamedTuple):
-    """The words of the plays, their adjacent pairs, and the hundred most common words."""
+    """The words of the plays and their adjacent pairs."""
 
     words: frozenset[str]
     pairs: frozenset[tuple[str, str]]
-    common: frozenset[str]
 
 
 @cache
@@ -106,19 +97,12 @@ def plays() -> Plays:
     if corpus.name != "shakespeare":
         raise UserError(f"{corpus.notices[-1]} The rubric needs the plays.")
     said = words(corpus.split()[0])
-    common = [word for word, _ in Counter(said).most_common(100)]
-    return Plays(frozenset(said), frozenset(pairwise(said)), frozenset(common))
+    return Plays(frozenset(said), frozenset(pairwise(said)))
 
 
 def words(text: str) -> list[str]:
     """Return the runs of letters in lower case: hang'd and good-night are two words each."""
     return re.findall(r"[a-z]+", text.lower())
-
-
-def triples(text: str) -> list[tuple[str, ...]]:
-    """Return all runs of three words, or one of all words if there are fewer."""
-    said = words(text)
-    return [tuple(said[i : i + 3]) for i in range(max(len(said) - 2, 1))]
 
 
 def ramp(value: float, bad: float, good: float) -> float:
