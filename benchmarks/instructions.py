@@ -20,10 +20,10 @@ from typing import Any
 import tyro
 
 from folio.data.known import find_conversations
+from folio.evaluation.listening import ANSWER_TOKENS, TEMPERATURE, requests_of
 from folio.evaluation.skills import SkillsMet
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
-from folio.stages.listening import ANSWER_TOKENS, TEMPERATURE, requests_of
 from support.measurements import add_measurement
 
 

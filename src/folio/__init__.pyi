@@ -7,6 +7,7 @@ from .data.instructions import instructions
 from .data.preferences import PairBatches
 from .data.windows import RandomWindows, validation_windows
 from .errors import FolioWarning, UserError
+from .evaluation.listening import evaluate_assistant
 from .evaluation.loss import evaluate
 from .inference.chat import ChatSession
 from .inference.generate import chat, generate, stream
@@ -82,6 +83,7 @@ __all__ = [
     "dpo",
     "dpo_loss",
     "evaluate",
+    "evaluate_assistant",
     "generate",
     "grpo",
     "grpo_loss",

@@ -15,6 +15,7 @@ from folio.data.preferences import Preference
 from folio.data.prompts import sample_questions
 from folio.data.records import Parts, spread
 from folio.evaluation.evaluations import Evaluations
+from folio.evaluation.listening import EXCHANGES, prompt_pmi
 from folio.evaluation.prompt_pmi import Exchange
 from folio.objectives.dpo import implied_margins
 from folio.report.preferences import show_dpo_result
@@ -23,7 +24,6 @@ from folio.runs.load import find_model, load_for_chat
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.settings import RunConfig
 from folio.runtime import RuntimeConfig, for_varying_lengths
-from folio.stages.listening import EXCHANGES, prompt_pmi
 from folio.stages.preferences import (
     PreferencesConfig,
     facts_of,

@@ -17,6 +17,7 @@ from folio.data.known import find_conversations
 from folio.data.prompts import sample_questions, up_to_the_user
 from folio.data.records import Parts
 from folio.evaluation.evaluations import Evaluations
+from folio.evaluation.listening import listening
 from folio.evaluation.loss import HeldOut
 from folio.log import format_count, format_duration, format_times
 from folio.report.sft import show_result
@@ -29,7 +30,6 @@ from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import RuntimeConfig, describe
-from folio.stages.listening import listening
 from folio.stages.stage import (
     Inputs,
     Prepared,

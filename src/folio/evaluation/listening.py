@@ -1,15 +1,19 @@
-"""Whether an assistant listens, and what it can do: evaluations of every stage that makes one."""
+"""Whether an assistant listens, and what it can do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from folio.data.conversations import Conversation, is_trained
+from folio.data.characters import require_known
+from folio.data.conversations import Conversation, is_trained, parse_conversation, texts_of
 from folio.data.prompts import up_to_the_user
 from folio.data.records import spread
-from folio.data.skills import checker_of
+from folio.data.skills import checker_of, recognized
 from folio.evaluation.prompt_pmi import Exchange, PromptPMI
 from folio.evaluation.skills import Request, SkillsMet
+from folio.inference.chat import check_chat_tokens
+from folio.model.gpt import GPT
 from folio.tokenizer.chat_template import completion_ids, prompt_ids
 from folio.tokenizer.protocol import Tokenizer
 
@@ -19,6 +23,45 @@ ANSWER_TOKENS = 130
 """Maximum length of an answer to a request."""
 TEMPERATURE = 0.8
 """As in a chat."""
+
+
+def evaluate_assistant(
+    model: GPT, tokenizer: Tokenizer, conversations: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Evaluate whether a model listens, and how many requests it meets.
+
+    Args:
+        model: a model with the tokens of the chat template.
+        tokenizer: its tokenizer.
+        conversations: rows such as `{"messages": [...]}` that it has not learned from. Requests are checked that are of a
+            kind which `instructions` makes.
+
+    Returns:
+        `prompt_pmi`: nats by which its own prompt makes an answer likelier than another one does (Church and Hanks, 1990,
+        on pointwise mutual information), its standard error `prompt_pmi_error`, and `prompt_wins`, the share of answers for
+        which it is positive; `met`, the share of requests that are met at temperature 0.8; and each by skill, as in
+        `met/repeat`. What cannot be measured on these conversations is left out.
+
+    Raises:
+        UserError: for a row that is no conversation, or a character that the tokenizer does not know.
+    """
+    check_chat_tokens(tokenizer)
+    parsed = [parse_conversation(row, f"conversation {n}") for n, row in enumerate(conversations, start=1)]
+    require_known(tokenizer, texts_of(parsed))
+    evaluations = listening([with_skill(each) for each in parsed], tokenizer, model.config.block_size)
+    return {
+        name.removeprefix("val_"): value
+        for evaluation in evaluations
+        for name, value in evaluation(model).items()
+    }
+
+
+def with_skill(conversation: Conversation) -> Conversation:
+    """Return a conversation with the columns skill and fields, where its last request is of a kind that is known."""
+    *_, before, request = ("", *(message["content"] for message in up_to_the_user(conversation)))
+    found = recognized(request, before)
+    columns = {"skill": found[0].name, "fields": found[1]} if found else {}
+    return Conversation(conversation, conversation.where, columns)
 
 
 def listening(
