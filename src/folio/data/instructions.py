@@ -18,7 +18,9 @@ from folio.data.skills import SKILLS, Skill, drawn, pick
 from folio.errors import UserError
 from folio.tokenizer.chat_template import Message
 
-LATER = 0.5
+PLAIN = 0.5
+"""Share of requests in the first phrasing of their skill, in training: what is asked for must be clear before words can vary."""
+LATER = 0.3
 """Share of requests that come later in a conversation, after another one, where there is room."""
 LONGEST_PROMPT = 120
 """Characters of all that comes before the last answer then."""
@@ -69,7 +71,9 @@ def _exchanges(
         if made is None:
             continue
         is_new = bool(material.is_held_out and skill.new_phrasings and chance.random() < 0.5)
-        phrasing = pick(skill.new_phrasings if is_new else skill.taught_phrasings, chance)
+        is_plain = not material.is_held_out and chance.random() < PLAIN
+        taught = skill.taught_phrasings[:1] if is_plain else skill.taught_phrasings
+        phrasing = pick(skill.new_phrasings if is_new else taught, chance)
         assert phrasing is not None
         messages: list[Message] = [
             *made.before,

@@ -173,7 +173,8 @@ def about(material: Material, chance: Random) -> Made | None:
     topic = pick(material.topics, chance)
     if topic is None:
         return None
-    return Made({"word": topic}, material.passage(a_place(material, topic, chance), most_lines=2))
+    n = 1 + int(2 * chance.random())
+    return Made({"word": topic}, material.passage(a_place(material, topic, chance), most_lines=n))
 
 
 def a_place(material: Material, topic: str, chance: Random) -> int:
@@ -249,13 +250,13 @@ SKILLS: Mapping[str, Skill] = {
             "repeat",
             ("[Repeat|Say|Copy|Write][| this| after me| again]: {line}",),
             str,
-            0.27,
+            0.30,
         ),
         about_a_line(
             "capitals",
             ("[In|Write in|Put in|Say in] [capitals|capital letters]: {line}", "[Shout|Capitalize][| this]: {line}"),
             str.upper,
-            0.14,
+            0.16,
         ),
         about_the_answer(
             "then capitals",
@@ -294,7 +295,7 @@ SKILLS: Mapping[str, Skill] = {
             ("[Write|Speak|Talk|Write me something|Say something|Tell me] about {word}[.|]", "[Write|Speak|Talk] of {word}[.|]"),
             about,
             has_word,
-            0.24,
+            0.20,
             is_free=True,
         ),
         Skill(
@@ -305,7 +306,7 @@ SKILLS: Mapping[str, Skill] = {
             ),
             verses,
             has_lines,
-            0.06,
+            0.05,
             is_free=True,
         ),
         Skill("speak as", ("[Speak|Talk|Say something|Answer] [as|like] {name}[.|]",), a_voice, is_in_voice, 0.03, is_free=True),

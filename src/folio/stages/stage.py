@@ -209,7 +209,7 @@ def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
     if run.read_info()["data_sha256"] != inputs.digest:
         raise UserError(
             f"{run.path} learned from other data, or from another model, than are there now ({inputs.origin}): bring "
-            "them back, or choose another --run."
+            "them back, or choose another --run, or move that folder away."
         )
 
 
