@@ -203,7 +203,7 @@ def fitting_examples(
     n_cut = sum(example.is_cut for example in kept)
     if n_cut or len(kept) < len(examples):
         warnings.warn(
-            f"the context is {block_size} tokens: {n_cut:,} conversations are cut after an answer, "
+            f"the context is {block_size} tokens: of {len(examples):,} conversations {n_cut:,} cut after an answer, "
             f"{len(examples) - len(kept):,} left out",
             FolioWarning,
             stacklevel=4,

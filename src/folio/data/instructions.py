@@ -22,7 +22,7 @@ PLAIN = 0.5
 """Share of requests in the first phrasing of their skill, in training: what is asked for must be clear before words can vary."""
 LATER = 0.3
 """Share of requests that come later in a conversation, after another one, where there is room."""
-LONGEST_PROMPT = 120
+LONGEST_PROMPT = 110
 """Characters of all that comes before the last answer then."""
 
 

@@ -16,6 +16,8 @@ SHORTEST_LINE, LONGEST_LINE = 12, 60
 """Characters of a line to repeat."""
 LONGEST_ANSWER = 130
 """Characters of an answer of several lines."""
+LONGEST_EXCHANGE = 220
+"""Characters of a speech and the reply to it, together."""
 SHORTEST_WORD = 4
 """Letters of a word to write about."""
 RAREST, COMMONEST = 3, 25
@@ -91,7 +93,9 @@ class Material:
         return [
             (said, reply)
             for (speaker, said), (other, reply) in pairwise(found)
-            if speaker != other and max(len(said), len(reply)) <= LONGEST_ANSWER
+            if speaker != other
+            and len(said) + len(reply) <= LONGEST_EXCHANGE
+            and len(reply) <= LONGEST_ANSWER
         ]
 
     def passage(self, start: int, most_lines: int) -> str:
