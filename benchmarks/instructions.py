@@ -13,6 +13,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from folio.evaluation.skills import SkillsMet
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
 from support.measurements import add_measurement
+
+DOCS = Path(__file__).parents[1] / "docs"
+DRAWN = ("repeat", "capitals", "last word", "about")
+"""Skills in the figure."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Arguments:
     run: Path | None = None
     """Keep the run there, and take it as it is if it is finished; by default it is deleted."""
     write: bool = False
-    """Add the figures to instructions.json, from which `make docs` fills in docs/sft.md."""
+    """Add the figures to instructions.json, from which `make docs` fills in docs/sft.md, and draw docs/skills.png."""
 
 
 def main(arguments: Arguments) -> None:
@@ -77,6 +82,24 @@ def main(arguments: Arguments) -> None:
             print(row)
         if arguments.write:
             add_measurement(Path(__file__), rows)
+            draw(rows, DOCS / "skills.png")
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw what a prompt is worth, and which requests are met, over steps."""
+    from matplotlib.figure import Figure  # takes a second to import
+
+    curve = [row for row in rows if "step" in row]
+    steps = [row["step"] for row in curve]
+    figure = Figure(figsize=(9, 3.4), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(steps, [row["prompt_pmi"] for row in curve], marker="o", markersize=3)
+    left.set(title="What the right prompt is worth", xlabel="step", ylabel="nats an answer")
+    for skill in DRAWN:
+        right.plot(steps, [row.get(f"met/{skill}") for row in curve], marker="o", markersize=3, label=skill)
+    right.set(title="Requests met", xlabel="step", ylim=(-0.03, 1.03))
+    right.legend(fontsize=8)
+    figure.savefig(path)
 
 
 def evaluations(run: RunDirectory) -> list[dict[str, Any]]:
