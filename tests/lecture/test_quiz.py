@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from folio.data.conversations import tokenize
 from folio.errors import UserError
 from folio.inference.sampling import Sampler, SamplingConfig
 from folio.lecture.gpt import Attention
@@ -24,6 +25,7 @@ from folio.lecture.quiz import (
     read_number,
     read_quiz,
 )
+from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
 QUIZZES = [load_quiz(page) for page in page_names()]
@@ -76,6 +78,25 @@ def nucleus_share(probabilities, top_p):
     return (tokens == 0).float().mean()
 
 
+def slope_of_the_last_score():
+    """The gradient of the last of three scores, which is right."""
+    scores = torch.tensor([0.2, 0.5, 0.3]).log().requires_grad_()
+    torch.nn.functional.cross_entropy(scores, torch.tensor(2)).backward()
+    return scores.grad[2]
+
+
+def first_step_of_adam(gradient, rate):
+    parameter = torch.zeros(1)
+    parameter.grad = torch.tensor([gradient])
+    torch.optim.Adam([parameter], lr=rate).step()
+    return parameter.abs()
+
+
+def tokens_that_count(question, answer):
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return tokenize(CharTokenizer.train(question + answer), messages, max_tokens=40).weights.sum()
+
+
 VALUES = {
     "score-ratio": lambda: math.exp(3) / math.exp(1),
     "half-the-width": lambda: rung_parameters("position", n_embd=16),
@@ -99,6 +120,10 @@ VALUES = {
     "nucleus-share": lambda: nucleus_share([0.5, 0.3, 0.15, 0.05], top_p=0.9),
     "n-merges": lambda: 1024 - 256 - len(SPECIAL_TOKENS),
     "one-round": lambda: 3.4445 * 0.1 - 4.775 * 0.1**3 + 2.0315 * 0.1**5,
+    "slope-of-the-right-score": slope_of_the_last_score,
+    "first-step-of-adam": lambda: first_step_of_adam(gradient=50.0, rate=0.01),
+    "tokens-that-count": lambda: tokens_that_count("Who?", "Me."),
+    "worth-of-a-prompt": lambda: math.log(0.8) - math.log(0.2),
 }
 """The answer to each question with a fixed number, worked out by code."""
 
