@@ -25,6 +25,7 @@ from folio.lecture.quiz import (
     read_number,
     read_quiz,
 )
+from folio.objectives.reward import bradley_terry_loss
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
@@ -97,6 +98,11 @@ def tokens_that_count(question, answer):
     return tokenize(CharTokenizer.train(question + answer), messages, max_tokens=40).weights.sum()
 
 
+def slope(of, at):
+    x = torch.tensor([at], requires_grad=True)
+    return torch.autograd.grad(of(x), x)[0]
+
+
 VALUES = {
     "score-ratio": lambda: math.exp(3) / math.exp(1),
     "half-the-width": lambda: rung_parameters("position", n_embd=16),
@@ -124,6 +130,12 @@ VALUES = {
     "first-step-of-adam": lambda: first_step_of_adam(gradient=50.0, rate=0.01),
     "tokens-that-count": lambda: tokens_that_count("Who?", "Me."),
     "worth-of-a-prompt": lambda: math.log(0.8) - math.log(0.2),
+    "chain-of-odds": lambda: torch.tensor(2 * math.log(4)).sigmoid(),
+    "slope-of-a-mistake": lambda: slope(lambda r: bradley_terry_loss(r, torch.tensor([2.0])).total, 1.0),
+    "slope-of-the-reward": lambda: slope(lambda t: (5 * t.sigmoid() + (-t).sigmoid()).sum(), 0.0),
+    "best-with-a-price": lambda: (torch.tensor([0.2, 0.8]).log() + torch.tensor([2.0, 1.0]) / 0.5).softmax(0)[
+        0
+    ],
 }
 """The answer to each question with a fixed number, worked out by code."""
 
