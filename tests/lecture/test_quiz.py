@@ -26,6 +26,7 @@ from folio.lecture.quiz import (
     read_quiz,
 )
 from folio.objectives.reward import bradley_terry_loss
+from folio.rl.advantages import group_advantages
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
@@ -130,6 +131,9 @@ VALUES = {
     "first-step-of-adam": lambda: first_step_of_adam(gradient=50.0, rate=0.01),
     "tokens-that-count": lambda: tokens_that_count("Who?", "Me."),
     "worth-of-a-prompt": lambda: math.log(0.8) - math.log(0.2),
+    "two-of-eight": lambda: group_advantages(torch.tensor([1.0] * 2 + [0.0] * 6), 8)[0],
+    "pass-at-two": lambda: 1 - math.comb(10 - 3, 2) / math.comb(10, 2),
+    "gold-peak": lambda: max(range(1, 3600), key=lambda n: 0.6 * (n / 100) ** 0.5 - 0.1 * n / 100) / 100,
     "chain-of-odds": lambda: torch.tensor(2 * math.log(4)).sigmoid(),
     "slope-of-a-mistake": lambda: slope(lambda r: bradley_terry_loss(r, torch.tensor([2.0])).total, 1.0),
     "slope-of-the-reward": lambda: slope(lambda t: (5 * t.sigmoid() + (-t).sigmoid()).sum(), 0.0),
