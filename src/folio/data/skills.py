@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,14 +76,24 @@ class Skill:
     @cached_property
     def phrasings(self) -> tuple[str, ...]:
         """All phrasings."""
-        return tuple(phrasing for pattern in self.patterns for phrasing in alternatives(pattern))
+        return tuple("".join(each) for pattern in self.patterns for each in alternatives(pattern))
 
     @cached_property
     def new_phrasings(self) -> tuple[str, ...]:
-        """Those for validation only, chosen by hash; never the first of a pattern."""
-        first = {alternatives(pattern)[0] for pattern in self.patterns}
-        others = sorted(set(self.phrasings) - first, key=lambda phrasing: crc32(phrasing.encode()))
-        return tuple(others[: math.ceil(len(others) / NEW_PHRASINGS)])
+        """Those for validation only, chosen by hash: other combinations of parts that are all in taught ones.
+
+        The first of a pattern is none of them.
+        """
+        parts = {
+            "".join(each): set(enumerate(each)) for pattern in self.patterns for each in alternatives(pattern)
+        }
+        first = {"".join(alternatives(pattern)[0]) for pattern in self.patterns}
+        new: list[str] = []
+        for phrasing in sorted(parts.keys() - first, key=lambda phrasing: crc32(phrasing.encode())):
+            taught = [parts[each] for each in parts if each not in (*new, phrasing)]
+            if len(new) < len(parts) // NEW_PHRASINGS and parts[phrasing] <= set().union(*taught):
+                new.append(phrasing)
+        return tuple(new)
 
     @cached_property
     def taught_phrasings(self) -> tuple[str, ...]:
@@ -92,25 +101,45 @@ class Skill:
         return tuple(phrasing for phrasing in self.phrasings if phrasing not in self.new_phrasings)
 
 
-def alternatives(pattern: str) -> list[str]:
-    """Return all texts of a pattern: "[Say|Repeat][| this]: {line}" has four."""
+def alternatives(pattern: str) -> list[tuple[str, ...]]:
+    """Return the parts of all texts of a pattern: "[Say|Repeat][| this]: {line}" has four."""
     parts = re.split(r"\[(.*?)\]", pattern)
-    return [
-        "".join(chosen)
-        for chosen in product(*(part.split("|") if n % 2 else [part] for n, part in enumerate(parts)))
-    ]
+    return list(product(*(part.split("|") if n % 2 else [part] for n, part in enumerate(parts))))
 
 
 # Makers
 
 
-def about_a_line(name: str, patterns: Sequence[str], answer: Callable[[str], str], share: float) -> Skill:
+def a_line(material: Material, chance: Random) -> str | None:
+    """Draw a line, in training sometimes a scrambled one."""
+    line = pick(material.lines, chance)
+    is_scrambled = not material.is_held_out and chance.random() < SCRAMBLED
+    return scrambled(line, chance) if line and is_scrambled else line
+
+
+def scrambled(line: str, chance: Random) -> str:
+    """Return the characters of a line in another order, between spaces as they were: what cannot be guessed must be copied."""
+    characters = iter(sorted(line.replace(" ", ""), key=lambda _: chance.random()))
+    return "".join(each if each == " " else next(characters) for each in line)
+
+
+def a_few_words(material: Material, chance: Random) -> str | None:
+    """Draw the beginning of a line, of two to six words."""
+    line, n = pick(material.lines, chance), 2 + int(5 * chance.random())
+    return " ".join(line.split()[:n]) if line else None
+
+
+def about_a_line(
+    name: str,
+    patterns: Sequence[str],
+    answer: Callable[[str], str],
+    share: float,
+    draw: Callable[[Material, Random], str | None] = a_line,
+) -> Skill:
     """Return a skill that asks about a {line}, to which there is one right answer."""
 
     def make(material: Material, chance: Random) -> Made | None:
-        line = pick(material.lines, chance)
-        if line and not material.is_held_out and chance.random() < SCRAMBLED:
-            line = scrambled(line, chance)
+        line = draw(material, chance)
         return Made({"line": line}, answer(line)) if line else None
 
     def met(fields: Fields, completion: str) -> bool:
@@ -136,12 +165,6 @@ def about_the_answer(name: str, patterns: Sequence[str], answer: Callable[[str],
         )
 
     return replace(asked, make=make)
-
-
-def scrambled(line: str, chance: Random) -> str:
-    """Return the characters of a line in another order, between spaces as they were: what cannot be guessed must be copied."""
-    characters = iter(sorted(line.replace(" ", ""), key=lambda _: chance.random()))
-    return "".join(each if each == " " else next(characters) for each in line)
 
 
 def first_word(line: str) -> str:
@@ -254,13 +277,13 @@ SKILLS: Mapping[str, Skill] = {
         ),
         about_a_line(
             "capitals",
-            ("[In|Write in|Put in|Say in] [capitals|capital letters]: {line}", "[Shout|Capitalize][| this]: {line}"),
+            ("[In|Write in|Put in|Say in] [capitals|capital letters]: {line}", "[Shout|Capitalize][| this| it]: {line}"),
             str.upper,
             0.16,
         ),
         about_the_answer(
             "then capitals",
-            ("[Now in|In|The same in|That in] [capitals|capital letters][.|, please.|]", "[Shout|Capitalize] [that|it][.|]"),
+            ("[In|Now in|The same in|That in] [capitals|capital letters][.|, please.|]", "[Shout|Capitalize] [that|it][.|]"),
             str.upper,
             0.06,
         ),
@@ -269,19 +292,20 @@ SKILLS: Mapping[str, Skill] = {
             "last word",
             ("[The last|Last|Give me the last|Write the last|What is the last] word[ of|]: {line}",),
             last_word,
-            0.08,
+            0.10,
         ),
         about_a_line(
             "first word",
             ("[The first|First|Give me the first|Write the first|What is the first] word[ of|]: {line}",),
             first_word,
-            0.05,
+            0.06,
         ),
         about_a_line(
             "count",
             ("[How many|Count the|Count all|The number of] words[| in| of]: {line}",),
             number_of_words,
-            0.04,
+            0.06,
+            draw=a_few_words,
         ),
         Skill(
             "complete",
