@@ -32,6 +32,8 @@ NUMBERS = (
 """In words: a text may have no digits."""
 NEW_PHRASINGS = 5
 """One phrasing of so many is for validation only."""
+DRAWN_PLACES = 4
+"""Lines that are drawn for an answer about a word."""
 MOST_TIMES = 2
 """How often a word may be said that was asked for: more is evasion."""
 SCRAMBLED = 0.3
@@ -201,9 +203,10 @@ def about(material: Material, chance: Random) -> Made | None:
 
 
 def a_place(material: Material, topic: str, chance: Random) -> int:
-    """Draw one of the lines that have a word."""
+    """Draw lines that have a word, and return the one that says it first: an answer that puts it off may forget it."""
     places = material.places[topic]
-    return places[int(chance.random() * len(places))]
+    drawn_places = [places[int(chance.random() * len(places))] for _ in range(DRAWN_PLACES)]
+    return min(drawn_places, key=lambda place: material.all_lines[place].lower().find(topic))
 
 
 def verses(material: Material, chance: Random) -> Made | None:
