@@ -3,9 +3,9 @@
     folio pretrain shakespeare
     python benchmarks/instructions.py --write
 
-Fine-tunes a base once, with ten evaluations on the way, on lines, words and (for half of the requests) phrasings that were
-held out, at the temperature of a chat. Last it writes the share of held-out requests that are met in phrasings of training
-and in new ones, over all of them.
+Fine-tunes a base by the recipe `text`, with ten evaluations on the way, on lines, words and (for half of the requests)
+phrasings that were held out, at the temperature of a chat. Last it writes the share of held-out requests that are met in
+phrasings of training and in new ones, over all of them, and what their prompts are worth.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import tyro
 
 from folio.data.known import find_conversations
-from folio.evaluation.listening import ANSWER_TOKENS, TEMPERATURE, requests_of
+from folio.evaluation.listening import ANSWER_TOKENS, TEMPERATURE, exchange, prompt_pmi, requests_of
 from folio.evaluation.skills import SkillsMet
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
@@ -39,10 +39,7 @@ class Arguments:
     base: Path = Path("runs/shakespeare")
     """A run of pretraining."""
     data: str = "instructions:shakespeare"
-    epochs: float = 1.0
-    learning_rate: float = 0.02
-    embedding_learning_rate: float = 0.02
-    head_learning_rate: float = 0.004
+    seed: int = 1
     temperature: float = TEMPERATURE
     run: Path | None = None
     """Keep the run there, and take it as it is if it is finished; by default it is deleted."""
@@ -54,20 +51,16 @@ def main(arguments: Arguments) -> None:
     """Fine-tune, and print what was learned when."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(arguments.run or Path(folder) / "sft")
-        rates = ("learning_rate", "embedding_learning_rate", "head_learning_rate", "epochs")
-        flags = [
-            text for name in rates for text in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))
-        ]
         command = [
             "sft",
+            "text",
             str(arguments.base),
             "--data",
             arguments.data,
-            "--run",
-            str(run.path),
-            "--resume",
-            *flags,
+            "--seed",
+            str(arguments.seed),
         ]
+        command += ["--run", str(run.path), "--resume"]
         subprocess.run([sys.executable, "-m", "folio", *command], check=True)
         rows = [row_of(run.read_info()["before"], step=0), *evaluations(run)]
         model, tokenizer = load_for_chat(run.path)
@@ -78,6 +71,10 @@ def main(arguments: Arguments) -> None:
             skills = SkillsMet(requests, tokenizer, arguments.temperature, ANSWER_TOKENS)
             words = "new phrasings" if is_new else "phrasings of training"
             rows.append({"what": f"{len(requests)} requests in {words}", **row_of(skills(model))})
+        exchanges = [exchange(each, tokenizer) for each in conversations]
+        evaluation = prompt_pmi(exchanges, tokenizer, model.config.block_size)
+        if evaluation is not None:
+            rows.append({"what": "the prompts of all of them", **row_of(evaluation(model))})
         for row in rows:
             print(row)
         if arguments.write:
