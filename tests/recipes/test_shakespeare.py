@@ -63,10 +63,10 @@ def test_a_criterion_moves_the_right_way(name):
     assert values[-1] == 1
 
 
-def test_a_request_that_is_met_is_half_of_a_free_answer_and_all_of_the_others():
+def test_a_request_that_is_met_is_a_part_of_a_free_answer_and_all_of_the_others():
     fields = {"word": "love"}
     assert RUBRIC.score("", VERSE, "about", fields) == pytest.approx(1.0)
-    assert RUBRIC.score("", VERSE, "about", {"word": "hate"}) == pytest.approx(0.5)
+    assert RUBRIC.score("", VERSE, "about", {"word": "hate"}) == pytest.approx(1 - RUBRIC.MET)
     assert RUBRIC.score("", "?", "about", fields) == 0.0
     assert RUBRIC.score("", "zq", "repeat", {"line": "zq"}) == 1.0
     assert RUBRIC.score("", VERSE, "repeat", {"line": "zq"}) == 0.0

@@ -137,14 +137,14 @@ def find_links(recipes: Path) -> tuple[Path, list[Link]]:
 def arguments_from(text: str) -> dict[str, list[str]]:
     """Return the arguments by which each stage takes up what those before it made of a text."""
     base = Path("runs") / Path(text).stem
-    sft, label, reward, ppo = (f"{base}-{name}" for name in ("sft", "label", "reward", "ppo"))
+    sft, label, reward, grpo = (f"{base}-{name}" for name in ("sft", "label", "reward", "grpo"))
     pairs = ["--data", f"{label}/{TRAIN_FILE}", "--validation", f"{label}/{VALIDATION_FILE}"]
     return {
         "pretrain": ["--data", text, "--run", str(base)],
         "sft": [str(base), "--run", sft],
         "label": [sft, "--out", label, "--data", f"{REQUESTS}:{text}"],
         "reward": [sft, "--run", reward, *pairs],
-        "ppo": [sft, "--run", ppo, "--data", f"{REQUESTS}:{text}", "--reward", reward, f"{JUDGE}=2"],
+        "grpo": [sft, "--run", grpo, "--data", f"{REQUESTS}:{text}", "--reward", JUDGE, f"{reward}=0.33"],
     }
 
 

@@ -34,9 +34,15 @@ class StageSummary:
         return CHAT in self.next
 
 
+LISTENING = {"val_prompt_wins": "right prompt wins", "val_met": "requests met"}
 PREFERENCES = {"val_accuracy": "accuracy on held-out pairs"}
 POLICY = StageSummary(
-    metrics={"val_reward": "reward", "val_gold": "gold reward", "val_kl": "KL per answer"},
+    metrics={
+        "val_reward": "reward",
+        "val_gold": "gold reward",
+        "val_kl": "KL per answer",
+        "val_met": "requests met",
+    },
     next=(CHAT, "folio rl-report {run}"),
     details={
         "val_length": "tokens per answer",
@@ -53,7 +59,7 @@ STAGES = {
             "folio pretrain --data your-text.txt",
         ),
     ),
-    "sft": StageSummary(metrics={"val_loss": "loss of held-out answers"}, next=(CHAT,)),
+    "sft": StageSummary(metrics={"val_loss": "loss of held-out answers"} | LISTENING, next=(CHAT,)),
     "reward": StageSummary(metrics=PREFERENCES, next=("folio ppo {model} --reward {run}",)),
     "dpo": StageSummary(metrics=PREFERENCES, next=(CHAT,)),
     "ppo": POLICY,

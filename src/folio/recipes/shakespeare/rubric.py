@@ -15,8 +15,9 @@ from folio.data.corpora import load_corpus
 from folio.data.skills import SKILLS
 from folio.errors import UserError
 
-MET = 0.5
-"""Weight of a request that is met, where answers to it can be better or worse; the rest is that of the verse."""
+MET = 0.3
+"""Weight of a request that is met, where answers to it can be better or worse; the rest is that of the verse. A checker,
+which is a reward of its own, has more to say on the request (grpo.toml)."""
 
 
 def score(prompt: str, completion: str, skill: str, fields: Mapping[str, str]) -> float:
@@ -69,10 +70,10 @@ def verse(text: str) -> float:
 
 
 CRITERIA: dict[str, tuple[float, Callable[[str], float]]] = {
-    "vocabulary": (0.25, vocabulary),
-    "phrasing": (0.25, phrasing),
-    "sentences": (0.2, sentences),
-    "length": (0.2, length),
+    "vocabulary": (0.2, vocabulary),
+    "phrasing": (0.1, phrasing),
+    "sentences": (0.3, sentences),
+    "length": (0.3, length),
     "verse": (0.1, verse),
 }
 """The weight and function of each criterion of verse."""
