@@ -36,7 +36,7 @@ usage: folio COMMAND ...
 `folio COMMAND --help` lists the settings of a command. To begin:
 
   folio run shakespeare
-  folio chat runs/shakespeare-ppo
+  folio chat runs/shakespeare-grpo
 """
 
 

@@ -16,7 +16,7 @@ SMALL = {
     "tokens_per_step = 512\nsteps = 3",
     "sft": "epochs = 0.5\nmicro_batch_size = 2",
     "reward": "",
-    "ppo": "rollouts = 1\nrollout_size = 4\nvalidation_prompts = 4\nmax_new_tokens = 6\nminibatch_size = 4",
+    "grpo": "rollouts = 1\nrollout_size = 4\ngroup_size = 2\nvalidation_prompts = 4\nmax_new_tokens = 6\nminibatch_size = 4",
 }
 """Small settings for the stages of any text. A model this small ends no answer, so preferences are given."""
 
@@ -182,10 +182,10 @@ def test_any_text_goes_the_whole_way_to_an_assistant(folio, tmp_path, monkeypatc
     told = " ".join(done.out.split())
     for words in (
         "1 of 4: pretrain",
-        "4 of 4: ppo",
+        "4 of 4: grpo",
         "requests met",
         "right prompt",
-        "folio chat runs/words-ppo",
+        "folio chat runs/words-grpo",
     ):
         assert words in told
     assert json.loads((tmp_path / "runs/words-sft/run.json").read_text())["data"].startswith(

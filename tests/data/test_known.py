@@ -42,3 +42,23 @@ def test_the_name_says_the_text(data, found):
 def test_a_text_that_is_not_there_is_a_mistake():
     with pytest.raises(UserError, match=r"no file or folder 'nothing\.txt'"):
         find_conversations("instructions:nothing.txt")
+
+
+@pytest.mark.parametrize("find", [find_conversations, find_prompts])
+def test_requests_are_of_skills_whose_answers_can_be_better_or_worse(find, tmp_path, text):
+    things = [
+        f"{a}{b}"
+        for a in ("king", "sor", "gar", "can", "sum")
+        for b in ("dom", "row", "den", "dle", "mer", "ter")
+    ]
+    lines = (f"A {things[n % 30]} in year {n} is not the {things[n // 8 % 30]} of old." for n in range(900))
+    (tmp_path / "verse.txt").write_text("\n".join(lines))
+    parts = find(f"requests:{tmp_path / 'verse.txt'}")
+    assert {each.columns["skill"] for each in parts.train} <= {"about", "poem"}
+    assert {each.columns["skill"] for each in parts.validation} >= {"repeat", "capitals"}
+
+
+def test_a_text_without_such_requests_is_asked_for_others(tmp_path, text):
+    (tmp_path / "short.txt").write_text("".join(f"it is {n} to me and so\n" for n in range(300)))
+    parts = find_conversations(f"requests:{tmp_path / 'short.txt'}")
+    assert {each.columns["skill"] for each in parts.train} >= {"repeat", "capitals"}

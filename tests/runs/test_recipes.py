@@ -31,8 +31,8 @@ def make_recipe(folder: Path, text: str = "", stage: str = "ppo") -> Path:
 
 
 def test_a_name_means_a_packaged_recipe():
-    recipe, flags = take_recipe("ppo", ["shakespeare", "--seed", "2"])
-    assert recipe == PACKAGED_RECIPES / "shakespeare" / "ppo.toml"
+    recipe, flags = take_recipe("ppo", ["plays", "--seed", "2"])
+    assert recipe == PACKAGED_RECIPES / "plays" / "ppo.toml"
     assert flags == ["--seed", "2"]
     assert take_recipe("reward", ["english/gold"])[0] == PACKAGED_RECIPES / "english" / "gold" / "reward.toml"
     assert find_recipes(Path("arithmetic")) == PACKAGED_RECIPES / "arithmetic"
@@ -40,7 +40,7 @@ def test_a_name_means_a_packaged_recipe():
 
 def test_what_is_no_recipe_is_left_to_the_stage():
     assert take_recipe("ppo", ["runs/mine", "--seed", "2"]) == (None, ["runs/mine", "--seed", "2"])
-    assert take_recipe("grpo", ["shakespeare"])[0] is None
+    assert take_recipe("grpo", ["plays"])[0] is None
     assert take_recipe("ppo", ["--seed", "2"])[0] is None
     assert take_recipe("ppo", [])[0] is None
     assert find_recipes(Path("../recipes")) == Path("../recipes")

@@ -58,7 +58,7 @@ class ReportConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.runs:
-            raise UserError("name a run of ppo or grpo, as in `folio rl-report runs/shakespeare-ppo`.")
+            raise UserError("name a run of ppo or grpo, as in `folio rl-report runs/shakespeare-grpo`.")
         if self.png is not None:
             check_picture_path(self.png)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from random import Random
 
 from folio.data import arithmetic
 from folio.data.conversations import CONVERSATIONS, Conversation, read_conversations
@@ -14,7 +15,7 @@ from folio.data.material import Material
 from folio.data.plays import dialogues
 from folio.data.prompts import PROMPTS, PromptMessages, read_prompts, up_to_the_user
 from folio.data.records import Kind, Parts, Record, Records, find_parts
-from folio.data.skills import SKILLS
+from folio.data.skills import SKILLS, Skill, drawn
 from folio.errors import UserError
 
 INSTRUCTIONS, REQUESTS = "instructions", "requests"
@@ -60,11 +61,11 @@ def text_of_instructions(data: str) -> str | None:
 def taught_by(data: str, validation: str | None) -> Parts[Conversation]:
     """Return instructions made of a text, the held-out ones of its validation part or of a validation text (see
     `load_corpus`). Held out are requests of all skills."""
-    name, _, text = data.partition(":")
-    skills = {key: skill for key, skill in SKILLS.items() if skill.is_free or name == INSTRUCTIONS}
-    corpus = load_corpus(text, validation)
+    name, _, place = data.partition(":")
+    corpus = load_corpus(place, validation)
     text, held_out = corpus.split()
     train = Material(text)
+    skills = SKILLS if name == INSTRUCTIONS else free_skills(train) or SKILLS
     return Parts(
         make_instructions(train, N_INSTRUCTIONS, seed=1, skills=skills),
         make_instructions(
@@ -72,6 +73,13 @@ def taught_by(data: str, validation: str | None) -> Parts[Conversation]:
         ),
         f"{name} made of {corpus.origin}",
     )
+
+
+def free_skills(material: Material) -> dict[str, Skill]:
+    """Return the skills whose answers may be better or worse, and for which a text has something."""
+    return {
+        name: skill for name, skill in SKILLS.items() if skill.is_free and drawn(skill, material, Random(1))
+    }
 
 
 def asked_about(data: str, validation: str | None) -> Parts[PromptMessages]:
