@@ -80,7 +80,7 @@ def test_only_runs_of_the_same_text_and_sizes_are_compared():
     assert "number of steps" in REFERENCE.mismatch({"data_sha256": "abc", "plan": {"steps": 4}})
 
 
-@pytest.mark.parametrize("name", ["plays"])
+@pytest.mark.parametrize("name", ["plays", "shakespeare"])
 def test_a_recipes_reference_is_of_plans_as_runs_write_them(name):
     recipe = find_recipes(Path(name)) / "pretrain.toml"
     reference = Reference.beside(recipe)
