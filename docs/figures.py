@@ -81,13 +81,19 @@ def measurements(name: str) -> None:
 def hardening() -> None:
     """Print the counts of benchmarks/hardening.json."""
     found = json.loads((BENCHMARKS / "hardening.json").read_text(encoding="utf-8"))
-    form = "quick" if found["quick"] else "long"
-    print(f"Folio {found['folio']}, {found['date']}, {found['machine']}, the {form} form:\n")
     _table(
-        ["part", "trials", "faults", "seconds"],
+        ["part", "form", "trials", "faults", "seconds", "folio", "machine"],
         [
-            [name, f"{part['trials']:,}", str(len(part["faults"])), str(part["seconds"])]
-            for name, part in found["parts"].items()
+            [
+                name,
+                part["form"],
+                f"{part['trials']:,}",
+                str(len(part["faults"])),
+                str(part["seconds"]),
+                f"{part['folio']}, {part['date']}",
+                part["machine"],
+            ]
+            for name, part in found.items()
         ],
     )
 
