@@ -27,6 +27,8 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "met": ("met", "{:.0%}".format),
     "met/repeat": ("repeat", "{:.0%}".format),
     "met/capitals": ("capitals", "{:.0%}".format),
+    "met/then capitals": ("then capitals", "{:.0%}".format),
+    "met/then repeat": ("then repeat", "{:.0%}".format),
     "met/last word": ("last word", "{:.0%}".format),
     "met/first word": ("first word", "{:.0%}".format),
     "met/count": ("count", "{:.0%}".format),
