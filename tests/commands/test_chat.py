@@ -245,3 +245,8 @@ def test_the_invitation_names_skills_and_examples(taught, finished):
 )
 def test_the_remark_is_the_checkers(request_, answer, told):
     assert told in remark(request_, answer)
+
+
+def test_a_request_may_be_about_the_answer_before_it():
+    assert remark("In capitals.", "O LOVE!", before="O love!") == "then capitals: done as asked."
+    assert "a guess" in remark("In capitals.", "O LOVE!")

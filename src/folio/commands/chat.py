@@ -169,7 +169,7 @@ def invitation(run: Path) -> str:
     )
 
 
-def remark(request: str, before: str, answer: str) -> str:
+def remark(request: str, answer: str, before: str = "") -> str:
     """Return whether an answer does what a request asks for, as its checker says. before: the answer before it."""
     found = recognized(request, before)
     if found is None:
@@ -209,13 +209,14 @@ def handle_turn(chat: Chat, turn: str) -> None:
             command, _, rest = turn.partition(" ")
             SLASH_COMMANDS.get(command, show_unknown)(chat, rest.strip())
         else:
-            n_messages = len(chat.session.messages)
+            earlier = [message["content"] for message in chat.session.messages]
             # A question is put to both models in the same words.
             chat.session.add_user_message(chat.other.filter_unknown(turn) if chat.other else turn)
             reply(chat)
-            new = [message["content"] for message in chat.session.messages[n_messages:]]
+            new = [message["content"] for message in chat.session.messages[len(earlier) :]]
             if chat.knows_skills and len(new) == 2:  # a question without an answer is taken back
-                notify(remark(*new))
+                request, answer = new
+                notify(remark(request, answer, before=earlier[-1] if earlier else ""))
     except KeyboardInterrupt:
         pass  # what was written stays, and the next turn can be typed
     except UserError as error:
