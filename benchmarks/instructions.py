@@ -10,6 +10,7 @@ phrasings of training and in new ones, over all of them, and what their prompts 
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -20,11 +21,14 @@ from typing import Any
 
 import tyro
 
+from folio.config import PACKAGED_RECIPES
 from folio.data.known import find_conversations
 from folio.evaluation.listening import ANSWER_TOKENS, TEMPERATURE, exchange, prompt_pmi, requests_of
 from folio.evaluation.skills import SkillsMet
+from folio.files import read_json
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_chat
+from folio.runs.pace import FILE
 from support.measurements import add_measurement
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -44,7 +48,8 @@ class Arguments:
     run: Path | None = None
     """Keep the run there, and take it as it is if it is finished; by default it is deleted."""
     write: bool = False
-    """Add the figures to instructions.json, from which `make docs` fills in docs/sft.md, and draw docs/skills.png."""
+    """Add the figures to instructions.json, from which `make docs` fills in docs/sft.md, draw docs/skills.png, and tell
+    `folio run` how many requests are met after which share of the steps."""
 
 
 def main(arguments: Arguments) -> None:
@@ -80,6 +85,15 @@ def main(arguments: Arguments) -> None:
         if arguments.write:
             add_measurement(Path(__file__), rows)
             draw(rows, DOCS / "skills.png")
+            keep_met(rows, PACKAGED_RECIPES / "shakespeare" / FILE)
+
+
+def keep_met(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Keep in the times of the recipe how many requests are met after which share of the steps."""
+    curve = [(row["step"], row["met"]) for row in rows if "step" in row]
+    last, _ = curve[-1]
+    times = read_json(path) | {"met": {f"{step / last:.2f}": met for step, met in curve}}
+    path.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -91,6 +91,7 @@ def main(arguments: Arguments) -> None:
         pace=round(statistics.median(paces), 4),
         stages=seconds,
         losses=losses,
+        met=earlier.met if (earlier := RecipeTimes.beside(recipes)) else {},  # of instructions.py
     )
     text = json.dumps(asdict(times), indent=1)
     print(text)

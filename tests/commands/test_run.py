@@ -128,6 +128,7 @@ def write_times(recipes, seconds):
         "pace": 1.0,
         "stages": {"pretrain": seconds, "sft": seconds, "grpo": seconds},
         "losses": {"0.0001": 3.5, "1": 1.25},
+        "met": {"0": 0.0, "1": 0.75},
     }
     (recipes / FILE).write_text(json.dumps(times))
 
@@ -144,6 +145,8 @@ def test_the_time_and_the_quality_to_expect_are_told_first(folio, recipes, tmp_p
         "about 0% of its steps",
         "above 3.50",
         "reach 1.25",
+        "expect 0% of requests to be met",
+        "all steps reach 75%",
     ):
         assert words in told
     minutes = [

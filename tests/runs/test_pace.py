@@ -17,6 +17,7 @@ TIMES = RecipeTimes(
     pace=0.5,
     stages={"pretrain": 100.0, "sft": 20.0},
     losses={"0.1": 2.0, "1": 1.5},
+    met={"0": 0.0, "0.5": 0.2, "1": 0.8},
 )
 
 
@@ -28,6 +29,11 @@ def test_a_machine_of_half_the_pace_takes_twice_as_long():
 @pytest.mark.parametrize(("share", "loss"), [(0.1, 2.0), (1.0, 1.5), (0.1**0.5, 1.75), (0.01, 2.0)])
 def test_the_loss_is_that_of_the_measured_shares_and_between_them(share, loss):
     assert TIMES.expected_loss(share) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize(("share", "met"), [(0.0, 0.0), (0.5, 0.2), (0.75, 0.5), (1.0, 0.8)])
+def test_the_requests_met_are_those_of_the_measured_shares_and_between_them(share, met):
+    assert TIMES.expected_met(share) == pytest.approx(met)
 
 
 def test_they_are_read_from_beside_the_recipe(tmp_path):

@@ -194,6 +194,12 @@ def show_times(times: RecipeTimes | None, stages: Sequence[str], shares: Shares,
                 f"{times.expected_loss(share):.2f}, where all steps reach "
                 f"{times.expected_loss(1.0):.2f}, and answers to match"
             )
+        if "sft" in stages and times.met:
+            share = min(1.0, shares.seconds("sft") / times.seconds(["sft"], pace))
+            lines["listening"] = (
+                f"fine-tuning makes about {share:.0%} of its steps: expect {times.expected_met(share):.0%} of requests to be "
+                f"met after it, where all steps reach {times.expected_met(1.0):.0%}"
+            )
     show_table(lines, console)
 
 

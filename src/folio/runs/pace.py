@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,8 @@ class RecipeTimes:
     """Measured times of the stages of a recipe.
 
     pace: seconds of `measure_pace` on the machine of the measurement. stages: seconds of each stage there. losses: the
-    validation loss of pretraining by the share of its steps that are made.
+    validation loss of pretraining by the share of its steps that are made. met: the share of held-out requests that are met
+    after fine-tuning, likewise; empty where it teaches none.
     """
 
     hardware: str
@@ -48,6 +49,7 @@ class RecipeTimes:
     pace: float
     stages: Mapping[str, float]
     losses: Mapping[str, float]
+    met: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def beside(cls, folder: Path) -> RecipeTimes | None:
@@ -76,6 +78,11 @@ class RecipeTimes:
         """
         shares, losses = zip(*sorted((float(at), loss) for at, loss in self.losses.items()), strict=True)
         return float(np.interp(np.log(share), np.log(shares), losses))
+
+    def expected_met(self, share: float) -> float:
+        """Return the share of requests to expect to be met after a share of the steps of fine-tuning."""
+        shares, met = zip(*sorted((float(at), met) for at, met in self.met.items()), strict=True)
+        return float(np.interp(share, shares, met))
 
 
 def measure_pace(runtime: Runtime) -> float:
