@@ -58,6 +58,17 @@ def test_steps_are_fitted_to_the_time_that_is_left(make):
     assert 45 <= steps[500.0] <= 50
 
 
+def test_a_run_whose_time_is_over_makes_one_more_step_which_is_evaluated(make):
+    """The first step of a run without a rehearsal is timed when it is too late to evaluate it as the last one."""
+    recorder = make(steps=100, budget=Budget(12.0, most_steps=100))
+    recorder.run.write_info(
+        {"status": "running", "stage": "grpo", "config": {}, "runtime": {}, "plan": {}, "data_sha256": ""}
+    )
+    recorder.training.train_seconds = 10.0
+    recorder.plan_first(make_report(1))
+    assert recorder.training.task.steps == 2
+
+
 def test_what_is_planned_is_restored_with_the_checkpoint(make):
     recorder = make(steps=100, budget=Budget(1e6, most_steps=100))
     recorder.training.set_steps(37)

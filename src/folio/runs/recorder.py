@@ -60,7 +60,7 @@ class Recorder:
     def plan(self, report: StepReport, evaluations_due: int = 0) -> None:
         """Fit the number of steps to the time that is left, by the speed since it was planned last.
 
-        evaluations_due: of the step that was reported.
+        evaluations_due: of the step that was reported. Where there is none, another step follows: the last one is evaluated.
         """
         training = self.training
         step, seconds = self._planned
@@ -69,6 +69,8 @@ class Recorder:
             return
         step_seconds = (training.train_seconds - seconds) / (report.step - step)
         steps = training.budget.steps(report.step, step_seconds, evaluations_due)
+        if not evaluations_due:
+            steps = max(steps, min(report.step + training.budget.multiple, training.budget.most_steps))
         if steps != training.task.steps:
             training.set_steps(steps)
             self.progress.total = steps
