@@ -6,7 +6,8 @@ import pytest
 from tiny import make_text
 from tiny_rl import make_talk
 
-from folio.commands.run import END_SECONDS, Shares
+from folio.commands.run import END_SECONDS, Shares, find_links
+from folio.config import PACKAGED_RECIPES
 from folio.runs.pace import FILE
 from folio.stages import stage
 
@@ -117,6 +118,15 @@ def test_without_times_stages_share_alike_and_finished_ones_take_nothing():
 
 def test_a_recipe_that_was_not_timed_says_so(folio, recipes):
     assert "this recipe was not timed" in " ".join(folio("run", recipes).out.split())
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "plays", "arithmetic", "english"])
+def test_each_stage_of_a_packaged_recipe_begins_with_what_one_before_it_makes(name):
+    _, (first, *others) = find_links(PACKAGED_RECIPES / name)
+    made = {first.output}
+    for link in others:
+        assert link.settings.model in made, link.name
+        made.add(link.output)
 
 
 def write_times(recipes, seconds):

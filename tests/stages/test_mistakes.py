@@ -157,7 +157,7 @@ def test_a_start_that_is_not_there_is_told_before_anything_else(folio: Folio, te
 
 def test_a_mistyped_recipe_is_told(folio: Folio, texts):
     assert "Did you mean arithmetic?" in folio("grpo", "arithmetik").mistake
-    assert "Did you mean shakespeare?" in folio("ppo", "shakespear").mistake
+    assert "Did you mean shakespeare?" in folio("grpo", "shakespear").mistake
 
 
 def test_a_broken_reference(folio: Folio, texts):
