@@ -71,7 +71,7 @@ def test_mistakes_are_told_at_once(rows, settings, message):
 
 def test_what_does_not_fit_is_left_out_with_a_warning():
     rows = [PAIR, {"prompt": "a?", "completion": "a" * 40}]
-    with pytest.warns(FolioWarning, match="conversations? 0 cut after an answer, 1 left out"):
+    with pytest.warns(FolioWarning, match="of 2 conversations 0 cut after an answer, 1 left out"):
         sft(*make_chatty(), rows)
 
 

@@ -11,6 +11,8 @@ from folio.errors import UserError
 from folio.runs.directory import RunDirectory
 
 Config = TypeVar("Config")
+ELSEWHERE = "choose another --run, or move that folder away."
+"""What to do where a run cannot go on. `folio run` takes names of runs from the text, so there only the second helps."""
 NOT_KEPT = ("run", "resume")
 """Settings that say which run, not what it does."""
 
@@ -44,28 +46,22 @@ def stored_config(run: RunDirectory, config: Config, *, stage: str, resume: bool
     """
     info = run.read_info()
     if info["stage"] != stage:
-        raise UserError(
-            f"{run.path} was made by folio {info['stage']}, not folio {stage}: choose another --run, or move that folder away."
-        )
+        raise UserError(f"{run.path} was made by folio {info['stage']}, not folio {stage}: {ELSEWHERE}")
     if run.is_old(info):
         if info["status"] == "finished":
             return config
         raise UserError(
             f"{run.path} is an unfinished run of an older folio ({info.get('folio', 'unknown')}), which cannot be "
-            "resumed: choose another --run, or move that folder away."
+            f"resumed: {ELSEWHERE}"
         )
     if not resume and info["status"] != "finished":
-        raise UserError(
-            f"{run.path} holds an unfinished run: resume with --resume, or choose another --run, or move that folder away."
-        )
+        raise UserError(f"{run.path} holds an unfinished run: resume with --resume, {ELSEWHERE}")
     cls = type(config)
     stored = from_table(cls, with_missing(info["config"], cls), str(run.info_file))
     asked, default = flatten(to_table(config)), flatten(to_table(cls()))
     for key, value in flatten(to_table(stored)).items():
         if key not in (*NOT_KEPT, *ADJUSTABLE) and asked[key] not in (value, default[key]):
-            raise UserError(
-                f"{run.path} was started with {key} {value!r}, not {asked[key]!r}: choose another --run, or move that folder away."
-            )
+            raise UserError(f"{run.path} was started with {key} {value!r}, not {asked[key]!r}: {ELSEWHERE}")
     adjusted = {key: asked[key] for key in ADJUSTABLE if asked.get(key) != default.get(key)}
     return from_table(cls, adjusted, str(run.info_file), stored)
 

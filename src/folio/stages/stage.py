@@ -29,7 +29,7 @@ from folio.runs.load import MODEL_FILES, read_model, stage_of
 from folio.runs.recipes import known_recipes, take_recipe
 from folio.runs.recorder import Recorder
 from folio.runs.samples import SampleSource
-from folio.runs.settings import RunConfig, stored_config
+from folio.runs.settings import ELSEWHERE, RunConfig, stored_config
 from folio.runs.sources import stamp
 from folio.runs.state import Training
 from folio.runs.train import begin_run, resume, train_to_end
@@ -209,7 +209,7 @@ def require_same(inputs: Inputs[Any], run: RunDirectory) -> None:
     if run.read_info()["data_sha256"] != inputs.digest:
         raise UserError(
             f"{run.path} learned from other data, or from another model, than are there now ({inputs.origin}): bring "
-            "them back, or choose another --run, or move that folder away."
+            f"them back, {ELSEWHERE}"
         )
 
 
