@@ -116,6 +116,17 @@ def test_without_times_stages_share_alike_and_finished_ones_take_nothing():
     assert Shares({}, ["sft"], minutes=None).flags("sft") == []
 
 
+def test_a_stage_gets_what_it_needs_first():
+    seconds, needed = {"pretrain": 900.0, "sft": 900.0}, {"sft": 120.0}
+    shares = Shares(seconds, ["pretrain", "sft"], minutes=4 + END_SECONDS / 60, needed=needed)
+    assert minutes_of(shares.flags("pretrain")) == pytest.approx(1, abs=0.1)
+    little = Shares(seconds, ["pretrain", "sft"], minutes=1 + END_SECONDS / 60, needed=needed)
+    most = Shares.MOST_NEEDED
+    assert minutes_of(little.flags("pretrain")) == pytest.approx((1 - most) / 2, abs=0.1)
+    finished = Shares(seconds, ["pretrain"], minutes=4 + END_SECONDS / 60, needed=needed)
+    assert minutes_of(finished.flags("pretrain")) == pytest.approx(4, abs=0.1)
+
+
 def test_a_recipe_that_was_not_timed_says_so(folio, recipes):
     assert "this recipe was not timed" in " ".join(folio("run", recipes).out.split())
 

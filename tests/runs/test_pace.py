@@ -1,6 +1,7 @@
 """The pace of a machine, and the times of a recipe on it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,6 +35,12 @@ def test_the_loss_is_that_of_the_measured_shares_and_between_them(share, loss):
 @pytest.mark.parametrize(("share", "met"), [(0.0, 0.0), (0.5, 0.2), (0.75, 0.5), (1.0, 0.8)])
 def test_the_requests_met_are_those_of_the_measured_shares_and_between_them(share, met):
     assert TIMES.expected_met(share) == pytest.approx(met)
+
+
+def test_fine_tuning_needs_the_share_at_which_half_of_the_requests_are_met():
+    assert TIMES.needed(1.0) == {"sft": 40.0}  # all of it: at half of the steps only a quarter of them are
+    assert replace(TIMES, met={"0.4": 0.5, "1": 0.8}).needed(0.5) == {"sft": pytest.approx(8.0)}
+    assert replace(TIMES, met={}).needed(1.0) == {}
 
 
 def test_they_are_read_from_beside_the_recipe(tmp_path):

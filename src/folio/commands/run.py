@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import tyro
@@ -78,10 +79,7 @@ def run_chain(config: ChainConfig, console: Console) -> None:
     """Run the stages that are not finished, show the result of each, and start a chat."""
     folder, links = find_links(config.recipes)
     left = [link.name for link in links if not link.step.is_made(link.settings)]
-    times = RecipeTimes.beside(folder)
-    shares = Shares(times.stages if times else {}, left, config.minutes)
-    if left:
-        show_times(times, left, shares, console)
+    shares = plan_time(RecipeTimes.beside(folder), left, config.minutes, console)
     try:
         for number, link in enumerate(links, start=1):
             heading(f"{number} of {len(links)}: {link.name}", console)
@@ -163,20 +161,33 @@ def present(assistants: Sequence[Link], console: Console, *, may_chat: bool) -> 
         show_next([f"folio chat {last.output}"], console)
 
 
-def show_times(times: RecipeTimes | None, stages: Sequence[str], shares: Shares, console: Console) -> None:
-    """Print how long stages take on this machine and, where there is less time, what quality to expect."""
-    names = ", ".join(stages)
+def plan_time(
+    times: RecipeTimes | None, stages: Sequence[str], minutes: float | None, console: Console
+) -> Shares:
+    """Divide the time among the stages that are left, and print how long they take on this machine."""
+    if not stages:
+        return Shares({}, stages, minutes)
     if times is None:
+        names = ", ".join(stages)
         show_table(
             {"time": f"not known for {names}: this recipe was not timed; --minutes N limits it"}, console
         )
-        return
+        return Shares({}, stages, minutes)
     with activity("Measuring this machine"):
         runtime = start_runtime(RuntimeConfig(compile="off"))
         pace = measure_pace(runtime)
-    seconds = times.seconds(stages, pace)
+    shares = Shares(times.stages, stages, minutes, times.needed(pace))
+    show_times(times, stages, shares, describe(runtime.device), pace, console)
+    return shares
+
+
+def show_times(
+    times: RecipeTimes, stages: Sequence[str], shares: Shares, machine: str, pace: float, console: Console
+) -> None:
+    """Print how long stages take on this machine and, where there is less time, what quality to expect."""
+    seconds, names = times.seconds(stages, pace), ", ".join(stages)
     lines = {
-        "machine": describe(runtime.device),
+        "machine": machine,
         "time": f"about {format_duration(seconds)} for {names}; {format_duration(times.seconds(stages, times.pace))} on "
         f"{times.hardware}",
     }
@@ -204,16 +215,27 @@ def show_times(times: RecipeTimes | None, stages: Sequence[str], shares: Shares,
 
 
 class Shares:
-    """Divides the time among the stages that are left, by the square root of how long they take without a limit.
+    """Divides the time among the stages that are left.
 
-    In proportion, a short stage would hardly get more than its start-up, and the next ones cannot use what it makes then.
-    What a stage leaves over is for those after it. seconds: of each stage; one that is not known counts as the mean of the
-    others.
+    A stage first gets what it needs (see `RecipeTimes.needed`), but all together no more than MOST_NEEDED of the time. The
+    rest goes by the square root of how long each takes without a limit: in proportion, a short stage would hardly get more
+    than its start-up, and the next ones cannot use what it makes then. What a stage leaves over is for those after it.
+
+    seconds: of each stage; one that is not known counts as the mean of the others. needed: of some.
     """
 
-    def __init__(self, seconds: Mapping[str, float], stages: Iterable[str], minutes: float | None) -> None:
+    MOST_NEEDED = 0.6
+
+    def __init__(
+        self,
+        seconds: Mapping[str, float],
+        stages: Iterable[str],
+        minutes: float | None,
+        needed: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         usual = fmean(seconds.values()) if seconds else 1.0
         self._weights = {name: math.sqrt(seconds.get(name, usual)) for name in stages}
+        self._needed = {name: needed[name] for name in self._weights if name in needed}
         self._budget = Budget.of_minutes(minutes, most_steps=1)
 
     @property
@@ -222,9 +244,13 @@ class Shares:
         return self._budget.seconds
 
     def seconds(self, stage: str) -> float:
-        """Return the share of a stage that is the next one."""
+        """Return the share of a stage of what is left, those before it in the chain being over."""
+        left = self.limit - END_SECONDS - self._budget.spent
+        total_needed = sum(self._needed.values())
+        kept = min(1.0, self.MOST_NEEDED * left / total_needed) if total_needed else 0.0
+        rest = left - kept * total_needed
         share = self._weights[stage] / sum(self._weights.values())
-        return max(1.0, share * (self.limit - END_SECONDS - self._budget.spent))
+        return max(1.0, kept * self._needed.get(stage, 0.0) + share * rest)
 
     def flags(self, stage: str) -> list[str]:
         """Return the flags that limit a stage, which is the next one, to its share."""
@@ -232,6 +258,7 @@ class Shares:
             return []
         seconds = self.seconds(stage)
         del self._weights[stage]
+        self._needed.pop(stage, None)
         return ["--minutes", f"{seconds / 60:.3f}"]
 
 

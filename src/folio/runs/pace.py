@@ -66,6 +66,18 @@ class RecipeTimes:
         """Return how long these stages take on a machine of this pace."""
         return sum(self.stages.get(name, 0.0) for name in stages) * pace / self.pace
 
+    def needed(self, pace: float) -> dict[str, float]:
+        """Return the seconds that a stage needs to teach what it is for, on a machine of this pace, where that is known.
+
+        Fine-tuning needs those until half of the requests are met that are met in the end: the circuit that copies forms
+        suddenly, and before that it answers without having listened (docs/sft.md).
+        """
+        if not self.met:
+            return {}
+        shares = sorted((float(at), met) for at, met in self.met.items())
+        half = next(at for at, met in shares if met >= shares[-1][1] / 2)
+        return {"sft": half * self.seconds(["sft"], pace)}
+
     @property
     def least_share(self) -> float:
         """The smallest share of the steps whose loss was measured."""
