@@ -217,7 +217,7 @@ def test_a_given_answer_that_is_too_long_for_the_context_is_left_out(label, tmp_
 
 
 MISTAKES = {
-    "no judge": (["--judge", "None"], "--judge is required: name file.py:name or a reward model"),
+    "no judge": (["--judge"], "--judge is required: name file.py:name or a reward model"),
     "no file": (["--judge", "absent.py:f"], "there is no Python file absent.py"),
     "no data": (["--data", "absent.jsonl"], "absent.jsonl cannot be read"),
     "no model": (["--judge", "absent"], "absent: no such run or model directory"),

@@ -85,7 +85,7 @@ def test_a_text_that_is_not_there_is_a_mistake(folio, tmp_path):
 def test_a_step_that_trains_nothing_is_run_in_its_place(folio, recipes, tmp_path):
     (recipes / "grpo.toml").unlink()
     (recipes / "label.toml").write_text(
-        f'model = "{tmp_path}/sft"\nout = "{tmp_path}/label"\njudge = "{tmp_path}/likes.py:an_a"\n'
+        f'model = "{tmp_path}/sft"\nout = "{tmp_path}/label"\njudge = ["{tmp_path}/likes.py:an_a"]\n'
     )
     (tmp_path / "label").mkdir()
     for name in ("train", "validation"):  # the tiny model ends no answer, so a judge would make no pairs

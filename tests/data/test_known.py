@@ -54,8 +54,8 @@ def test_requests_are_of_skills_whose_answers_can_be_better_or_worse(find, tmp_p
     lines = (f"A {things[n % 30]} in year {n} is not the {things[n // 8 % 30]} of old." for n in range(900))
     (tmp_path / "verse.txt").write_text("\n".join(lines))
     parts = find(f"requests:{tmp_path / 'verse.txt'}")
-    assert {each.columns["skill"] for each in parts.train} <= {"about", "poem"}
-    assert {each.columns["skill"] for each in parts.validation} >= {"repeat", "capitals"}
+    for part in (parts.train, parts.validation):
+        assert {each.columns["skill"] for each in part} <= {"about", "poem"}
 
 
 def test_a_text_without_such_requests_is_asked_for_others(tmp_path, text):

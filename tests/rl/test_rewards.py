@@ -1,12 +1,14 @@
 """Reward sources: models, functions, and sums."""
 
+import math
+
 import pytest
 import torch
-from random_models import END, PAD, random_scorer
+from random_models import END, PAD, TOKENIZER, random_gpt, random_scorer
 
 from folio.errors import UserError
 from folio.rl.functions import LocalFunction
-from folio.rl.rewards import FunctionReward, ModelReward, RewardError, Sample, WeightedSum
+from folio.rl.rewards import FunctionReward, LikelihoodReward, ModelReward, RewardError, Sample, WeightedSum
 
 
 def sample(
@@ -14,6 +16,26 @@ def sample(
 ):
     logprobs = (0.0,) * len(completion_ids)
     return Sample(prompt, completion, prompt_ids, completion_ids, logprobs, True, columns or {})
+
+
+def test_a_likelihood_is_that_of_a_text_of_its_own_in_nats_a_character():
+    model = random_gpt()
+    reward = LikelihoodReward(model, TOKENIZER, batch_size=2)
+    texts = ["a cab", "", "fed", "a cab", "b" * 100]
+    rewards = reward([sample(completion=text) for text in texts])
+    before = TOKENIZER.prompt("")
+
+    def alone(text):
+        ids = torch.tensor([[*before, *TOKENIZER.encode(text).tolist()][: model.config.block_size]])
+        logprobs = model(ids).log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[len(before) - 1 :]
+        return logprobs.mean().item()  # each token of this tokenizer is a character
+
+    expected = [alone(text) if text else -math.log(TOKENIZER.vocab_size) for text in texts]
+    assert rewards == pytest.approx(expected, abs=1e-5)
+    assert reward([]) == []
+    # What was asked plays no part.
+    other = sample(prompt="another", completion="fed", prompt_ids=(4, 5, 6))
+    assert reward([other]) == [pytest.approx(rewards[2], abs=1e-5)]
 
 
 def test_a_function_gets_the_columns_that_it_asks_for():

@@ -1,16 +1,17 @@
 """Rewards by name: models, functions, and their weights."""
 
 import os
+from pathlib import Path
 
 import pytest
-from random_models import TOKENIZER, config, random_scorer
+from random_models import TOKENIZER, config, random_gpt, random_scorer
 from tiny_rl import make_function
 
 from folio.errors import UserError
 from folio.model.score import ScoreModel
-from folio.rl.rewards import ModelReward, Sample
+from folio.rl.rewards import LikelihoodReward, ModelReward, Sample
 from folio.runs.load import save
-from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
+from folio.runs.rewards import is_function, load_rewards, model_paths, models_in, split_weight
 from folio.tokenizer.char import CharTokenizer
 
 
@@ -103,3 +104,15 @@ def test_what_is_not_there_is_told():
         load_rewards(["absent"], TOKENIZER, 1.0)
     with pytest.raises(UserError, match=r"there is no Python file absent\.py"):
         load_rewards(["absent.py:f"], TOKENIZER, 1.0)
+
+
+def test_a_base_model_says_how_likely_a_completion_is(tmp_path, scorer, function):
+    save(random_gpt(), TOKENIZER, tmp_path / "base")
+    spec = f"likelihood:{tmp_path / 'base'}=0.5"
+    alone = LikelihoodReward(random_gpt(), TOKENIZER)(SAMPLES)
+    rewards = load_rewards([spec], TOKENIZER, 1.0)
+    assert rewards(SAMPLES) == pytest.approx([each / 2 for each in alone])
+    assert len(models_in(rewards)) == 1
+    assert model_paths([spec, scorer, function]) == [tmp_path / "base", Path(scorer)]
+    with pytest.raises(UserError, match="absent: no such run"):
+        load_rewards(["likelihood:absent"], TOKENIZER, 1.0)

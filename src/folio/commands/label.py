@@ -51,9 +51,10 @@ class LabelConfig(Settings):
 
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare-sft")
     """Model that answers: a run, a checkpoint, or any model directory. Or a recipe."""
-    judge: Source | None = None
-    """Judge: a function, as file.py:name, or the run or directory of a reward model. A function gets prompt and
-    completion, and returns a number; further parameters are columns of the data."""
+    judge: tuple[Source, ...] = ()
+    """Judge: a function, as file.py:name, the run or directory of a reward model, or likelihood:RUN, which says how likely a
+    base model finds an answer, in nats a character; or several, as SOURCE=WEIGHT, which are summed. A function gets prompt
+    and completion, and returns a number; further parameters are columns of the data."""
     data: Source | None = None
     """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, instructions:TEXT,
     requests:TEXT, shakespeare, arithmetic or gsm8k; by default those that the model was fine-tuned on."""
@@ -97,7 +98,7 @@ def make_preferences(config: LabelConfig, out: Path, console: Console) -> None:
     ]
     model, tokenizer = load_for_chat(config.model)
     require_known(tokenizer, texts_of(conversation for part in parts for conversation in part))
-    judge = load_rewards([config.judge], tokenizer, seconds=JUDGE_SECONDS)
+    judge = load_rewards(config.judge, tokenizer, seconds=JUDGE_SECONDS)
     judge.check_columns([each.columns for part in parts for each in part])
     runtime = start_runtime(for_varying_lengths(config.runtime))
     runtime.place(model, *models_in(judge))

@@ -21,7 +21,7 @@ from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.config import PACKAGED_RECIPES, Positive, Settings, flatten, to_table
 from folio.data.corpora import find_data
-from folio.data.known import REQUESTS, find_prompts
+from folio.data.known import INSTRUCTIONS, REQUESTS, find_prompts
 from folio.data.preferences import TRAIN_FILE, VALIDATION_FILE
 from folio.data.prompts import sample_questions
 from folio.errors import UserError
@@ -34,6 +34,7 @@ from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat
 from folio.runs.pace import RecipeTimes, measure_pace
 from folio.runs.recipes import find_recipes, known_recipes
+from folio.runs.rewards import LIKELIHOOD
 from folio.runs.samples import Answers
 from folio.runs.stages import STAGES
 from folio.runtime import RuntimeConfig, describe, start_runtime
@@ -41,6 +42,8 @@ from folio.runtime import RuntimeConfig, describe, start_runtime
 TEXT_RECIPES = PACKAGED_RECIPES / "text"
 """The recipes for any text."""
 JUDGE = "text/judge.py:score"
+LIKELIHOOD_WEIGHT = 0.3
+"""Of a nat a character that the base finds an answer likelier, in the judge of answers made from any text."""
 END_SECONDS = 10.0
 """Reserved for comparing the models of all stages at the end."""
 
@@ -140,9 +143,18 @@ def arguments_from(text: str) -> dict[str, list[str]]:
     return {
         "pretrain": ["--data", text, "--run", str(base)],
         "sft": [str(base), "--run", sft],
-        "label": [sft, "--out", label, "--data", f"{REQUESTS}:{text}"],
+        "label": [
+            sft,
+            "--out",
+            label,
+            "--data",
+            f"{REQUESTS}:{text}",
+            "--judge",
+            JUDGE,
+            f"{LIKELIHOOD}{base}={LIKELIHOOD_WEIGHT}",
+        ],
         "reward": [sft, "--run", reward, *pairs],
-        "grpo": [sft, "--run", grpo, "--data", f"{REQUESTS}:{text}", "--reward", JUDGE, f"{reward}=0.33"],
+        "grpo": [sft, "--run", grpo, "--data", f"{INSTRUCTIONS}:{text}", "--reward", JUDGE, f"{reward}=0.33"],
     }
 
 

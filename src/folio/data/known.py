@@ -19,7 +19,7 @@ from folio.data.skills import SKILLS, Skill, drawn
 from folio.errors import UserError
 
 INSTRUCTIONS, REQUESTS = "instructions", "requests"
-"""What can be made of a text: of all skills, or, to learn from, of those only whose answers may be better or worse."""
+"""What can be made of a text: requests of all skills, or of those only whose answers may be better or worse."""
 N_INSTRUCTIONS, N_HELD_OUT_INSTRUCTIONS = 16_000, 600
 """Instructions made of a text."""
 LONGEST_SPEECH = 120
@@ -60,7 +60,7 @@ def text_of_instructions(data: str) -> str | None:
 
 def taught_by(data: str, validation: str | None) -> Parts[Conversation]:
     """Return instructions made of a text, the held-out ones of its validation part or of a validation text (see
-    `load_corpus`). Held out are requests of all skills."""
+    `load_corpus`)."""
     name, _, place = data.partition(":")
     corpus = load_corpus(place, validation)
     text, held_out = corpus.split()
@@ -69,7 +69,10 @@ def taught_by(data: str, validation: str | None) -> Parts[Conversation]:
     return Parts(
         make_instructions(train, N_INSTRUCTIONS, seed=1, skills=skills),
         make_instructions(
-            Material(held_out, is_held_out=True, seen=train.lines), N_HELD_OUT_INSTRUCTIONS, seed=2
+            Material(held_out, is_held_out=True, seen=train.lines),
+            N_HELD_OUT_INSTRUCTIONS,
+            seed=2,
+            skills=skills,
         ),
         f"{name} made of {corpus.origin}",
     )

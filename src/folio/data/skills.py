@@ -36,8 +36,8 @@ DRAWN_PLACES = 4
 """Lines that are drawn for an answer about a word."""
 MOST_TIMES = 2
 """How often a word may be said that was asked for: more is evasion."""
-SCRAMBLED = 0.3
-"""Share of lines whose characters are in another order, in training."""
+SCRAMBLED, REDRAWN = 0.2, 0.15
+"""Shares of lines, in training, whose characters are in another order, and whose words are drawn anew."""
 TRIES = 100
 """How often a skill is tried before a text is said to have nothing for it."""
 
@@ -113,16 +113,25 @@ def alternatives(pattern: str) -> list[tuple[str, ...]]:
 
 
 def a_line(material: Material, chance: Random) -> str | None:
-    """Draw a line, in training sometimes a scrambled one."""
+    """Draw a line, in training sometimes a scrambled one, or one in which words come again."""
     line = pick(material.lines, chance)
-    is_scrambled = not material.is_held_out and chance.random() < SCRAMBLED
-    return scrambled(line, chance) if line and is_scrambled else line
+    if line is None or material.is_held_out:
+        return line
+    share = chance.random()
+    if share < SCRAMBLED:
+        return scrambled(line, chance)
+    return redrawn(line, chance) if share < SCRAMBLED + REDRAWN else line
 
 
 def scrambled(line: str, chance: Random) -> str:
     """Return the characters of a line in another order, between spaces as they were: what cannot be guessed must be copied."""
     characters = iter(sorted(line.replace(" ", ""), key=lambda _: chance.random()))
     return "".join(each if each == " " else next(characters) for each in line)
+
+
+def redrawn(line: str, chance: Random) -> str:
+    """Return as many words drawn from a line: where some come again, the place to copy from is not found by a word alone."""
+    return " ".join(str(pick(line.split(), chance)) for _ in line.split())
 
 
 def a_few_words(material: Material, chance: Random) -> str | None:
@@ -290,7 +299,7 @@ SKILLS: Mapping[str, Skill] = {
             str.upper,
             0.06,
         ),
-        about_the_answer("then repeat", ("[Repeat|Say|Write] [that|it][| again][.|]",), str, 0.03),
+        about_the_answer("then repeat", ("[Repeat|Say|Write] [that|it][| again][.|]",), str, 0.05),
         about_a_line(
             "last word",
             ("[The last|Last|Give me the last|Write the last|What is the last] word[ of|]: {line}",),

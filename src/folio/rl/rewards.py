@@ -1,18 +1,23 @@
-"""Reward sources: reward models, Python functions, and weighted sums of them."""
+"""Reward sources: reward models, a language model's likelihood, Python functions, and weighted sums of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import truediv
 from typing import Any, Protocol
 
 import torch
 
 from folio.batch import Completions
 from folio.errors import UserError
+from folio.model.gpt import GPT
 from folio.model.score import ScoreModel
+from folio.objectives.logprobs import completion_logprobs
 from folio.objectives.reward import completion_scores
 from folio.rl.functions import Asks, CallError, Row
+from folio.tokenizer.protocol import Tokenizer
 
 SHOWN_CHARACTERS = 60
 """Characters of a prompt or a completion shown in a message."""
@@ -67,6 +72,42 @@ class ModelReward:
             for row, score in zip(rows, scores.tolist(), strict=True):
                 rewards[row] = score
         return rewards
+
+
+@dataclass(frozen=True)
+class LikelihoodReward:
+    """How well a completion reads: its mean log-probability, in nats a character, as a text of its own.
+
+    model: a base model of the texts that completions should read like, with its tokenizer. Of a completion longer than its
+    context the beginning is read. One without a character gets as much as a random token.
+    """
+
+    model: GPT
+    tokenizer: Tokenizer
+    batch_size: int = 16
+
+    @torch.inference_mode()
+    def __call__(self, samples: Sequence[Sample]) -> list[float]:
+        texts = dict.fromkeys(sample.completion for sample in samples)
+        # A line begins: a tokenizer of characters has a <|bos|> that the model may never have seen.
+        before = self.tokenizer.prompt(self.tokenizer.drop_unknown("\n")[0])
+        room = self.model.config.block_size - len(before)
+        pairs = [(before, self.tokenizer.encode(text)[:room].tolist()) for text in texts if text]
+        n_characters = [len(self.tokenizer.decode(ids)) for _, ids in pairs]
+        logprobs = self._logprobs(Completions.from_pairs(pairs, pad_id=0)) if pairs else []
+        means = dict(zip(filter(None, texts), map(truediv, logprobs, n_characters), strict=True))
+        at_random = -math.log(self.tokenizer.vocab_size)
+        return [means.get(sample.completion, at_random) for sample in samples]
+
+    def _logprobs(self, completions: Completions) -> list[float]:
+        logprobs = [0.0] * len(completions.ids)
+        order = completions.by_length
+        for first in range(0, len(order), self.batch_size):
+            rows = order[first : first + self.batch_size]
+            batch = completions.rows(rows).to(self.model.embedding.weight.device)
+            for row, logprob in zip(rows, completion_logprobs(self.model, batch).tolist(), strict=True):
+                logprobs[row] = logprob
+        return logprobs
 
 
 class ScoringFunction(Protocol):

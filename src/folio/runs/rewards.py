@@ -1,4 +1,4 @@
-"""Load rewards: reward models, functions of files, and weighted sums of them."""
+"""Load rewards: reward models, functions of files, likelihoods under a base model, and weighted sums of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from pathlib import Path
 
 from folio.errors import UserError
 from folio.model.directory import load_score_model
-from folio.model.score import ScoreModel
-from folio.rl.rewards import FunctionReward, ModelReward, RewardSource, WeightedSum
-from folio.runs.load import read_model
+from folio.model.transformer import Transformer
+from folio.rl.rewards import FunctionReward, LikelihoodReward, ModelReward, RewardSource, WeightedSum
+from folio.runs.load import load_for_inference, read_model
 from folio.runs.recipes import find_recipe_file
 from folio.runs.worker import Worker
 from folio.tokenizer.directory import load_tokenizer
 from folio.tokenizer.protocol import Tokenizer
+
+LIKELIHOOD = "likelihood:"
+"""Before the name of a base model: the reward is how likely it finds the completion."""
 
 
 def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> WeightedSum:
@@ -28,18 +31,28 @@ def load_rewards(specs: Sequence[str], tokenizer: Tokenizer, seconds: float) -> 
     parts = []
     for spec in specs:
         name, weight = split_weight(spec)
-        source: RewardSource = (
-            FunctionReward(name, Worker(find_recipe_file(name), seconds))
-            if is_function(name)
-            else load_model_reward(name, tokenizer)
-        )
-        parts.append((source, weight))
+        parts.append((_load(name, tokenizer, seconds), weight))
     return WeightedSum(parts)
 
 
-def models_in(rewards: WeightedSum) -> list[ScoreModel]:
-    """Return the reward models among the sources."""
-    return [source.model for source, _ in rewards.parts if isinstance(source, ModelReward)]
+def _load(name: str, tokenizer: Tokenizer, seconds: float) -> RewardSource:
+    if name.startswith(LIKELIHOOD):
+        model, own = load_for_inference(Path(name.removeprefix(LIKELIHOOD)), dropout=0.0)
+        return LikelihoodReward(model.eval().requires_grad_(False), own)
+    if is_function(name):
+        return FunctionReward(name, Worker(find_recipe_file(name), seconds))
+    return load_model_reward(name, tokenizer)
+
+
+def model_paths(specs: Sequence[str]) -> list[Path]:
+    """Return where the models among the sources are."""
+    names = [split_weight(spec)[0] for spec in specs]
+    return [Path(name.removeprefix(LIKELIHOOD)) for name in names if not is_function(name)]
+
+
+def models_in(rewards: WeightedSum) -> list[Transformer]:
+    """Return the models among the sources."""
+    return [source.model for source, _ in rewards.parts if isinstance(source, ModelReward | LikelihoodReward)]
 
 
 def split_weight(spec: str) -> tuple[str, float]:

@@ -26,7 +26,7 @@ from folio.runs.budget import Budget
 from folio.runs.default_data import named_or_default
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model, load_for_chat
-from folio.runs.rewards import is_function, load_rewards, models_in, split_weight
+from folio.runs.rewards import load_rewards, model_paths, models_in
 from folio.runs.samples import Answers, AnswersConfig
 from folio.runs.state import Training
 from folio.runtime import Runtime, RuntimeConfig, describe, for_varying_lengths
@@ -54,9 +54,9 @@ class RewardsConfig(Settings):
     """Where rewards come from."""
 
     reward: tuple[Source, ...] = ()
-    """Reward sources: runs or directories of reward models, and functions, as file.py:name; each may have a weight, as
-    in file.py:name=0.5. A function gets prompt and completion, and returns a number; further parameters are columns of
-    the prompts."""
+    """Reward sources: runs or directories of reward models, functions, as file.py:name, and likelihood:RUN, which says how
+    likely a base model finds a completion, in nats a character; each may have a weight, as in file.py:name=0.5. A function
+    gets prompt and completion, and returns a number; further parameters are columns of the prompts."""
     gold: tuple[Source, ...] = ()
     """Gold reward sources, in the same form: evaluated, never learned from."""
     reward_seconds: Positive = 10.0
@@ -105,13 +105,11 @@ def read_prompt_inputs(
 
     Their digest covers their columns, the policy and the reward models, but no function: it may be fixed in a run.
     """
-    find_model(model)  # what is missing before what was not given
+    find_model(model)  # a name that was mistyped is told first
     if not rewards.reward:
         raise UserError("--reward is required: name a reward model or file.py:name.")
-    find_model(model)  # a name that was mistyped is told before any data are looked for
     parts = find_prompts(*named_or_default(prompts.data, prompts.validation, model))
-    names = [split_weight(spec)[0] for spec in (*rewards.reward, *rewards.gold)]
-    models = [Path(name) for name in names if not is_function(name)]
+    models = model_paths((*rewards.reward, *rewards.gold))
     # What is nothing but a prompt is digested as it was by versions that read no columns.
     read = [
         [[each, each.columns] if each.columns.keys() - {"prompt"} else each for each in part]
