@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 
 from folio.config import flatten
 from folio.data.corpora import Corpus
 from folio.log import format_count, format_duration, format_size
 from folio.model.architectures import architecture_of
-from folio.report.reference import Reference
+from folio.report.reference import reference_of, verdict_of
 from folio.report.tables import kept_evaluation, show_next, show_table, training_cost
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_for_inference
@@ -70,25 +68,15 @@ def show_result(run: RunDirectory, console: Console) -> None:
         "validation loss": f"{best['val_loss']:.4f} nats per {tokenizer.unit}, at step {best['step']:,}; "
         f"{best['val_bpb']:.4f} bits per byte, comparable across tokenizers"
     }
-    reference = reference_of(run)
-    mismatch = reference.mismatch(info) if reference else None
-    if mismatch:
-        lines["verdict"] = f"none: the recipe's measured runs had {mismatch}"
-    elif reference:
+    reference, verdict = reference_of(info), verdict_of(info, records)
+    if reference and not reference.mismatch(info):
         landmarks = [f"{loss} ({name})" for name, loss in reference.landmarks.items()]
         lines["published"] = ", ".join(landmarks)
-        evaluated = [record for record in records if "val_loss" in record]
-        curve = [(record["step"] / info["plan"]["steps"], record["val_loss"]) for record in evaluated]
-        lines["verdict"] = reference.verdict(curve)
+    if verdict:
+        lines["verdict"] = verdict
     speed = records[-1]["tokens"] / records[-1]["train_seconds"]
     lines["training"] = f"{training_cost(run)}, {speed:,.0f} {tokenizer.unit}s/s"
     lines["model"] = str(run.best)
     lines["curve"] = str(run.plot)
     show_table(lines, console)
     show_next(next_commands(run), console)
-
-
-def reference_of(run: RunDirectory) -> Reference | None:
-    """Return the reference curves of the run's recipe, or None if it has none."""
-    recipe = run.read_info().get("recipe")
-    return Reference.beside(Path(recipe)) if recipe else None
