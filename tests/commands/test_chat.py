@@ -6,6 +6,7 @@ import sys
 import pytest
 from random_models import TOKENIZER, silent_gpt, talkative_gpt
 from terminals import in_terminal
+from tiny import instructed
 
 from folio.data.conversations import read_conversations
 from folio.runs.load import save
