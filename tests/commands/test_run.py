@@ -1,6 +1,7 @@
 """`folio run`: from a text to an assistant in one command."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny import make_text
@@ -205,3 +206,43 @@ def test_any_text_goes_the_whole_way_to_an_assistant(folio, tmp_path, monkeypatc
         "instructions made of"
     )
     assert "is already finished" in folio("run", "words.txt").out
+
+
+def test_the_plan_is_told_and_nothing_is_done(folio, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "words.txt").write_text(make_text(), encoding="utf-8")
+    done = folio("run", "words.txt", "--runs", "elsewhere", "--minutes", "3", "--plan", "json")
+    assert done.code == 0, done.err
+    plan = json.loads(done.out)
+    assert [each["name"] for each in plan["stages"]] == ["pretrain", "sft", "label", "reward", "grpo"]
+    assert plan["stages"][1]["output"] == str(Path("elsewhere") / "words-sft")
+    assert not any(each["is_made"] for each in plan["stages"])
+    told = plan["told"]
+    assert "characters" in told["text"]
+    assert "M parameters" in told["model"]
+    assert "not compiled" in told["machine"]
+    assert told["limit"] == "3:00 for all of them"
+    assert "validation loss" in told["quality"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "words.txt"]
+    shown = folio("run", "words.txt", "--plan", "show").out
+    assert "stages    pretrain, sft, label, reward, grpo" in shown
+    assert list(tmp_path.iterdir()) == [tmp_path / "words.txt"]
+
+
+def test_the_plan_of_what_is_made_says_so(folio, recipes, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    first = json.loads(folio("run", recipes, "--plan", "json").out)
+    assert first["told"]["too short"].startswith("5 steps are too few")
+    assert folio("run", recipes).code == 0
+    plan = json.loads(folio("run", recipes, "--plan", "json").out)
+    assert all(each["is_made"] for each in plan["stages"])
+    assert plan["told"] == {}
+    assert "made  pretrain, sft, grpo" in folio("run", recipes, "--plan", "show").out
+
+
+def test_runs_of_a_text_go_where_they_are_told(tmp_path):
+    (tmp_path / "words.txt").write_text(make_text(), encoding="utf-8")
+    _, links = find_links(tmp_path / "words.txt", tmp_path / "all")
+    assert [link.output.parent for link in links] == [tmp_path / "all"] * 5
+    assert links[1].settings.model == tmp_path / "all" / "words"

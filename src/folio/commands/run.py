@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import tyro
 from rich.console import Console
@@ -36,6 +37,7 @@ from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.samples import Answers
 from folio.runs.stages import STAGES
 from folio.runtime import RuntimeConfig, describe, start_runtime
+from folio.stages.stage import Stage
 
 TEXT_RECIPES = PACKAGED_RECIPES / "text"
 """The recipes for any text."""
@@ -64,6 +66,10 @@ class ChainConfig(Settings):
     """A text, a recipe by name, or a folder of recipes of your own: pretrain.toml, sft.toml, ..."""
     minutes: Positive | None = None
     """Time for all recipes together: each makes as many steps, or preferences, as fit into its share."""
+    runs: Path = Path("runs")
+    """Folder for the runs of a text. Recipes say themselves where theirs go."""
+    plan: Literal["off", "show", "json"] = "off"
+    """Say what would be done, in words or as JSON, and do nothing."""
     chat: bool = True
     """At the end, start a chat with the model if there is a terminal."""
 
@@ -71,17 +77,20 @@ class ChainConfig(Settings):
 def main(arguments: Sequence[str]) -> None:
     """Run `folio run [TEXT | FOLDER]`."""
     config = read_config(ChainConfig, arguments, recipe=None, prog="folio run", description=__doc__)
-    run_chain(config, make_console())
+    if config.plan == "off":
+        run_chain(config, make_console())
+    else:
+        show_plan(config, make_console())
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
     """Run the stages that are not finished, show the result of each, and start a chat."""
-    folder, links = find_links(config.recipes)
+    folder, links = find_links(config.recipes, config.runs)
     left = [link.name for link in links if not link.step.is_made(link.settings)]
     times = RecipeTimes.beside(folder)
     shares = Shares(times.stages if times else {}, left, config.minutes)
     if left:
-        show_times(times, left, shares, console)
+        show_table(expected(times, left, shares), console)
     try:
         for number, link in enumerate(links, start=1):
             heading(f"{number} of {len(links)}: {link.name}", console)
@@ -99,6 +108,35 @@ def run_chain(config: ChainConfig, console: Console) -> None:
         present(assistants, console, may_chat=config.chat)
 
 
+def show_plan(config: ChainConfig, console: Console) -> None:
+    """Print the stages, which of them are made, and what is known before the first step of those that are left."""
+    folder, links = find_links(config.recipes, config.runs)
+    left = [link for link in links if not link.step.is_made(link.settings)]
+    times = RecipeTimes.beside(folder)
+    shares = Shares(times.stages if times else {}, [link.name for link in left], config.minutes)
+    told: dict[str, str] = {}
+    if left and isinstance(left[0].step, Stage) and left[0] is links[0]:  # the others need what it makes
+        told |= left[0].step.plan(for_plan(left[0], shares), Console(stderr=True))
+    if left:
+        told |= expected(times, [link.name for link in left], shares)
+    if config.plan == "show":
+        made = [link.name for link in links if link not in left]
+        show_table({"stages": ", ".join(link.name for link in links), **told}, console)
+        if made:
+            show_table({"made": ", ".join(made)}, console)
+        return
+    stages = [{"name": link.name, "output": str(link.output), "is_made": link not in left} for link in links]
+    print(json.dumps({"stages": stages, "told": told}))
+
+
+def for_plan(link: Link, shares: Shares) -> Any:
+    """Return the settings of the first stage with its share of the time, not compiled: that takes longer than a plan should."""
+    settings = replace(link.settings, runtime=replace(link.settings.runtime, compile="off"))
+    if math.isinf(shares.limit):
+        return settings
+    return replace(settings, output=replace(settings.output, minutes=shares.seconds(link.name) / 60))
+
+
 @dataclass(frozen=True)
 class Link:
     """A step of a chain, with its arguments on the command line, its settings, and what it makes."""
@@ -110,15 +148,16 @@ class Link:
     output: Path
 
 
-def find_links(recipes: Path) -> tuple[Path, list[Link]]:
+def find_links(recipes: Path, runs: Path = Path("runs")) -> tuple[Path, list[Link]]:
     """Return the folder of recipes for a text or of a name, and the steps that have one, in order.
 
-    All recipes are read: a mistake in the last one should not show after an hour. Raises UserError where there are none.
+    runs: folder for the runs of a text. All recipes are read: a mistake in the last one should not show after an hour.
+    Raises UserError where there are none.
     """
     text = find_data(recipes)
     is_text = text.is_file() and text.suffix != ".toml"
     folder = TEXT_RECIPES if is_text else find_recipes(recipes)
-    more = arguments_from(str(recipes)) if is_text else {}
+    more = arguments_from(str(recipes), runs) if is_text else {}
     links = []
     for name, (module, _) in COMMANDS.items():
         recipe = folder / f"{name}.toml"
@@ -134,9 +173,9 @@ def find_links(recipes: Path) -> tuple[Path, list[Link]]:
     return folder, links
 
 
-def arguments_from(text: str) -> dict[str, list[str]]:
+def arguments_from(text: str, runs: Path) -> dict[str, list[str]]:
     """Return the arguments by which each stage takes up what those before it made of a text."""
-    base = Path("runs") / Path(text).stem
+    base = runs / Path(text).stem
     sft, label, reward, grpo = (f"{base}-{name}" for name in ("sft", "label", "reward", "grpo"))
     pairs = ["--data", f"{label}/{TRAIN_FILE}", "--validation", f"{label}/{VALIDATION_FILE}"]
     return {
@@ -163,14 +202,13 @@ def present(assistants: Sequence[Link], console: Console, *, may_chat: bool) -> 
         show_next([f"folio chat {last.output}"], console)
 
 
-def show_times(times: RecipeTimes | None, stages: Sequence[str], shares: Shares, console: Console) -> None:
-    """Print how long stages take on this machine and, where there is less time, what quality to expect."""
+def expected(times: RecipeTimes | None, stages: Sequence[str], shares: Shares) -> dict[str, str]:
+    """Return how long stages take on this machine and, where there is less time, what quality to expect, in words."""
     names = ", ".join(stages)
+    limit = {} if math.isinf(shares.limit) else {"limit": f"{format_duration(shares.limit)} for all of them"}
     if times is None:
-        show_table(
-            {"time": f"not known for {names}: this recipe was not timed; --minutes N limits it"}, console
-        )
-        return
+        how = "each makes as much as fits into its share" if limit else "--minutes N limits it"
+        return {"time": f"not known for {names}: this recipe was not timed; {how}", **limit}
     with activity("Measuring this machine"):
         runtime = start_runtime(RuntimeConfig(compile="off"))
         pace = measure_pace(runtime)
@@ -180,27 +218,31 @@ def show_times(times: RecipeTimes | None, stages: Sequence[str], shares: Shares,
         "time": f"about {format_duration(seconds)} for {names}; {format_duration(times.seconds(stages, times.pace))} on "
         f"{times.hardware}",
     }
-    if math.isinf(shares.limit):
+    if not limit:
         lines["shorter"] = "--minutes N makes as much of it as fits into N minutes"
     elif shares.limit < seconds:
-        lines["limit"] = (
-            f"{format_duration(shares.limit)}: fewer steps of each; without --minutes, all of them"
+        lines |= less_time(times, stages, shares, pace)
+    return lines
+
+
+def less_time(times: RecipeTimes, stages: Sequence[str], shares: Shares, pace: float) -> dict[str, str]:
+    """Return what quality to expect of stages that have less time than they take, in words."""
+    lines = {"limit": f"{format_duration(shares.limit)}: fewer steps of each; without --minutes, all of them"}
+    if "pretrain" in stages:
+        share = min(1.0, shares.seconds("pretrain") / times.seconds(["pretrain"], pace))
+        lines["quality"] = (
+            f"pretraining makes about {share:.0%} of its steps: "
+            f"expect a validation loss {'near' if share >= times.least_share else 'above'} "
+            f"{times.expected_loss(share):.2f}, where all steps reach "
+            f"{times.expected_loss(1.0):.2f}, and answers to match"
         )
-        if "pretrain" in stages:
-            share = min(1.0, shares.seconds("pretrain") / times.seconds(["pretrain"], pace))
-            lines["quality"] = (
-                f"pretraining makes about {share:.0%} of its steps: "
-                f"expect a validation loss {'near' if share >= times.least_share else 'above'} "
-                f"{times.expected_loss(share):.2f}, where all steps reach "
-                f"{times.expected_loss(1.0):.2f}, and answers to match"
-            )
-        if "sft" in stages and times.met:
-            share = min(1.0, shares.seconds("sft") / times.seconds(["sft"], pace))
-            lines["listening"] = (
-                f"fine-tuning makes about {share:.0%} of its steps: expect {times.expected_met(share):.0%} of requests to be "
-                f"met after it, where all steps reach {times.expected_met(1.0):.0%}"
-            )
-    show_table(lines, console)
+    if "sft" in stages and times.met:
+        share = min(1.0, shares.seconds("sft") / times.seconds(["sft"], pace))
+        lines["listening"] = (
+            f"fine-tuning makes about {share:.0%} of its steps: expect {times.expected_met(share):.0%} of requests to be "
+            f"met after it, where all steps reach {times.expected_met(1.0):.0%}"
+        )
+    return lines
 
 
 class Shares:
