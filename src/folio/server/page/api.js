@@ -20,7 +20,7 @@ export const post = async (path, body, options = {}) => (await request(path, bod
 export async function* events(path, body, options = {}) {
   const response = await request(path, body, options);
   for await (const data of eventData(response.body)) {
-    if (data === "[DONE]") return;
+    if (data === "[DONE]") continue; // the last of them: the stream ends by itself
     const event = JSON.parse(data);
     if (event.error) throw new ApiError(response.status, event.error);
     yield event;
@@ -48,12 +48,17 @@ async function refusal(response) {
   return new ApiError(response.status, error, response.headers.get("Retry-After"));
 }
 
+function broken(error) {
+  if (error.name === "AbortError") throw error;
+  throw new ApiError(0, { message: "The connection broke off before the answer was whole." });
+}
+
 async function* eventData(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch(broken);
       if (done) return;
       const parts = (held + value).split("\n\n");
       held = parts.pop();

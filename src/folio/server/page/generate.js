@@ -1,0 +1,42 @@
+// Have a model write: requests to the usual endpoints, and their streams as tokens.
+
+import { events } from "./api.js";
+
+/** Yield what a chat model answers to messages, piece by piece (see `tokensOf`). Where `start` is given, the ids of a prompt,
+ * the model continues those instead, of whatever kind it is.
+ *
+ * settings: { temperature, topP, topK, minP, seed, maxTokens, n }. */
+export async function* write({ model, messages = null, start = null, settings, signal }) {
+  const body = {
+    model, stream: true, return_token_ids: true, n: settings.n ?? 1, seed: settings.seed,
+    temperature: settings.temperature, top_p: settings.topP, max_tokens: settings.maxTokens,
+    ...(settings.topK ? { top_k: settings.topK } : {}),
+    ...(settings.minP ? { min_p: settings.minP } : {}),
+  };
+  const [path, asked] = start
+    ? ["/v1/completions", { ...body, prompt: start, logprobs: 0 }]
+    : ["/v1/chat/completions", { ...body, messages, logprobs: true }];
+  const readers = Array.from({ length: body.n }, () => new TextDecoder());
+  for await (const event of events(path, asked, { signal })) {
+    for (const choice of event.choices ?? []) {
+      yield {
+        index: choice.index, text: choice.delta?.content ?? choice.text ?? "",
+        tokens: tokensOf(choice, readers[choice.index]), finish: choice.finish_reason ?? null,
+      };
+    }
+  }
+}
+
+/** Return the tokens of a chunk: [{ id, piece, nats }]. Half a character has an empty piece; its last token has the whole. */
+function tokensOf(choice, reader) {
+  const ids = choice.token_ids ?? [];
+  const told = choice.logprobs?.content ?? [];
+  if (told.length) {
+    return told.map((each, at) => ({
+      id: ids[at], nats: -each.logprob,
+      piece: each.bytes ? reader.decode(new Uint8Array(each.bytes), { stream: true }) : each.token,
+    }));
+  }
+  const { tokens = [], token_logprobs: logprobs = [] } = choice.logprobs ?? {};
+  return tokens.map((token, at) => ({ id: ids[at], nats: -logprobs[at], piece: token }));
+}
