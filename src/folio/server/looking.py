@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from folio.inference.heads import HeadStatistics, check_head, head_statistics, l
 from folio.inference.inspection import inspect
 from folio.inference.lens import logit_lens
 from folio.model.gpt import GPT
-from folio.tokenizer.protocol import Tokenizer
+from folio.server.vocabulary import Vocabulary
 
 WHOLE = 1024
 """Distributions over at most so many tokens are told whole."""
@@ -39,7 +40,7 @@ class Look:
     """
 
     model: GPT
-    tokenizer: Tokenizer
+    vocabulary: Vocabulary
     ids: Sequence[int]
     position: int
     head: tuple[int, int] | None = None
@@ -66,7 +67,7 @@ class Look:
     @cached_property
     def logprobs(self) -> Tensor:
         """ln p of every token to come next, for each position: (T, V). V leaves out what is no token."""
-        return inspect(self.model, list(self.ids), 0).logprobs[:, : self.tokenizer.vocab_size]
+        return inspect(self.model, list(self.ids), 0).logprobs[:, : len(self.vocabulary.bytes)]
 
     def take(self, parts: Iterable[str]) -> dict[str, object]:
         """Return the parts by name. Raises UserError for one that does not exist, or where the model cannot read the ids."""
@@ -80,20 +81,29 @@ class Look:
             return {name: PARTS[name](self) for name in wanted}
 
 
-def piece(tokenizer: Tokenizer, token: int) -> str:
-    """Return the text of one token; bytes that are no character are U+FFFD."""
-    return tokenizer.decode([token])
-
-
-def pieces(tokenizer: Tokenizer, ids: Iterable[int]) -> dict[str, list[object]]:
-    """Return tokens for display: their ids, their text, and whether each is a special one."""
+def tokens(vocabulary: Vocabulary, ids: Iterable[int]) -> dict[str, list[object]]:
+    """Return tokens for display: their ids, their names, and whether each is a special one."""
     listed = [int(token) for token in ids]
-    special = set(tokenizer.special_ids.values())
     return {
         "ids": list(listed),
-        "pieces": [piece(tokenizer, token) for token in listed],
-        "special": [token in special for token in listed],
+        "pieces": [vocabulary.name(token) for token in listed],
+        "special": [token in vocabulary.special for token in listed],
     }
+
+
+def running_text(vocabulary: Vocabulary, ids: Sequence[int]) -> dict[str, list[object]]:
+    """Return tokens as `tokens` does, but in place of names the text that each completes: joined, it is that of all.
+
+    Where several tokens make a character, the last of them has it, and the others are empty.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    told = tokens(vocabulary, ids)
+    for number, token in enumerate(ids):
+        if 0 <= token < len(vocabulary.bytes) and token not in vocabulary.special:
+            told["pieces"][number] = decoder.decode(vocabulary.bytes[token])
+        else:
+            decoder.reset()
+    return told
 
 
 def surprise(look: Look) -> dict[str, object]:
@@ -102,7 +112,7 @@ def surprise(look: Look) -> dict[str, object]:
     inside = following < look.logprobs.shape[1]  # an id that is no token has no probability here
     chosen = look.logprobs[:-1].gather(1, following.clamp(max=look.logprobs.shape[1] - 1)[:, None]).squeeze(1)
     nats = (-chosen).where(inside, torch.inf)
-    return {**pieces(look.tokenizer, look.ids), "nats": [None, *rounded(nats)]}
+    return {**running_text(look.vocabulary, look.ids), "nats": [None, *rounded(nats)]}
 
 
 def distribution(look: Look) -> dict[str, object]:
@@ -115,7 +125,7 @@ def distribution(look: Look) -> dict[str, object]:
         best, ids = best[: min(covered, MOST)], ids[: min(covered, MOST)]
     left = max(0.0, float(logprobs.exp().sum() - best.exp().sum()))
     return {
-        **pieces(look.tokenizer, ids.tolist()),
+        **tokens(look.vocabulary, ids.tolist()),
         "logprobs": rounded(best),
         "left": {"n": V - len(best), "mass": left if len(best) < V else 0.0},
         "actual": look.actual,
@@ -132,7 +142,8 @@ def attention(look: Look) -> dict[str, object]:
         "shape": [look.model.config.n_layer, look.model.config.n_head, look.position],
         "weights": packed(last_attention(look.model, list(look.before))),
         "looks": {
-            each.name: [rounded(row) for row in getattr(statistics, each.name)] for each in fields(HeadStatistics)
+            each.name: [rounded(row) for row in getattr(statistics, each.name)]
+            for each in fields(HeadStatistics)
         },
     }
 
@@ -142,17 +153,20 @@ def head_map(look: Look) -> dict[str, object]:
     if look.head is None:
         raise UserError("name the head of the map: head is [layer, head].")
     layer, head = look.head
-    return {"size": len(look.ids), "weights": packed(inspect(look.model, list(look.ids), layer).attention[head])}
+    return {
+        "size": len(look.ids),
+        "weights": packed(inspect(look.model, list(look.ids), layer).attention[head]),
+    }
 
 
 def lens(look: Look) -> dict[str, object]:
     """Return what would come next if the model stopped after each layer, from the embedding alone to the whole model."""
     found = logit_lens(look.model, list(look.before))
-    logprobs = found.logprobs[:, : look.tokenizer.vocab_size]
+    logprobs = found.logprobs[:, : len(look.vocabulary.bytes)]
     rows = []
     for row, losses in zip(logprobs, found.losses, strict=True):
         best, ids = row.topk(min(LENS_TOKENS, len(row)))
-        told: dict[str, object] = {**pieces(look.tokenizer, ids.tolist()), "logprobs": rounded(best)}
+        told: dict[str, object] = {**tokens(look.vocabulary, ids.tolist()), "logprobs": rounded(best)}
         told["loss"] = round(float(losses.mean()), DIGITS) if len(losses) else None
         if look.actual is not None and look.actual < len(row):
             told["actual"] = {

@@ -18,8 +18,10 @@ from folio.errors import UserError
 from folio.inference.window import visible_window
 from folio.runs import taught
 from folio.server.body import read_json_object
-from folio.server.looking import Look, pieces
+from folio.server.looking import Look, running_text, tokens
+from folio.server.models import Models, Served
 from folio.server.page_fields import list_of, message, read, string, whole
+from folio.server.vocabulary import Vocabulary
 from folio.tokenizer.chat_template import Message, check_messages
 from folio.tokenizer.protocol import Tokenizer
 from folio.tokenizer.special_tokens import STANDARD_NAMES, has_chat_tokens
@@ -56,7 +58,7 @@ async def inspect(request: Request) -> Response:
     def look() -> dict[str, object]:
         return Look(
             model=served.model,
-            tokenizer=served.tokenizer,
+            vocabulary=served.vocabulary,
             ids=body["ids"],
             position=body.get("position", len(body["ids"])),
             head=tuple(body["head"]) if "head" in body else None,
@@ -78,39 +80,43 @@ async def prompt(request: Request) -> Response:
     served = await serve(request, body)
     block_size = served.model.config.block_size
     if "text" in body:
-        told = prompt_of_text(served.tokenizer, body["text"])
+        told = prompt_of_text(served.vocabulary, body["text"])
     else:
-        told = prompt_of_messages(
-            served.tokenizer, body["messages"], block_size, body.get("answer", ANSWER)
-        )
+        told = prompt_of_messages(served.vocabulary, body["messages"], block_size, body.get("answer", ANSWER))
     return JSONResponse({**told, "block_size": block_size})
 
 
-def prompt_of_text(tokenizer: Tokenizer, text: str) -> dict[str, Any]:
+def prompt_of_text(vocabulary: Vocabulary, text: str) -> dict[str, Any]:
     """Return the tokens of a text, and those to put before it so that its first token is predicted as well."""
+    tokenizer = vocabulary.tokenizer
     known, unknown = tokenizer.drop_unknown(text)
     if unknown and not known:
-        raise UserError("the model has never seen any of these characters: write like the text it was trained on.")
+        raise UserError(
+            "the model has never seen any of these characters: write like the text it was trained on."
+        )
     ids = tokenizer.prompt(known)
     return {
-        **pieces(tokenizer, ids),
+        **running_text(vocabulary, ids),
         "text": known,
         "unknown": unknown,
-        "opening": pieces(tokenizer, opening(tokenizer, ids)),
+        "opening": tokens(vocabulary, opening(tokenizer, ids)),
     }
 
 
 def opening(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
     """Return the token that begins a text in training, where the model was trained on it and the ids have none."""
     begin = tokenizer.special_ids.get(STANDARD_NAMES["bos"])
-    was_trained = bool(tokenizer.drop_unknown("\n")[0])  # texts without line ends are one line, with no beginning
+    was_trained = bool(
+        tokenizer.drop_unknown("\n")[0]
+    )  # texts without line ends are one line, with no beginning
     return [] if begin is None or not was_trained or ids[0] == begin else [begin]
 
 
 def prompt_of_messages(
-    tokenizer: Tokenizer, messages: Sequence[Message], block_size: int, answer: int
+    vocabulary: Vocabulary, messages: Sequence[Message], block_size: int, answer: int
 ) -> dict[str, Any]:
     """Return the tokens that a model sees of a conversation, its messages in known characters, and how many are not seen."""
+    tokenizer = vocabulary.tokenizer
     if not has_chat_tokens(tokenizer.special_ids):
         raise UserError("the model has no chat tokens: it continues texts, as the page Write shows.")
     kept = [tokenizer.drop_unknown(each["content"]) for each in messages]
@@ -128,7 +134,7 @@ def prompt_of_messages(
         tokenizer, known[:n_system], known[n_system:], block_size=block_size, answer=answer
     )
     return {
-        **pieces(tokenizer, window.ids),
+        **running_text(vocabulary, window.ids),
         "messages": [*known[:n_system], *known[n_system + window.n_dropped :]],
         "unknown": "".join(dict.fromkeys("".join(unknown for _, unknown in kept))),
         "n_dropped": window.n_dropped,
@@ -186,6 +192,7 @@ async def remark(request: Request) -> Response:
     )
 
 
-async def serve(request: Request, body: dict[str, Any]) -> Any:
+async def serve(request: Request, body: dict[str, Any]) -> Served:
     """Return the loaded model that a request is about. Raises ApiError where there is none of that name."""
-    return await request.app.state.models.get(body["model"], body.get("checkpoint"))
+    models: Models = request.app.state.models
+    return await models.get(body["model"], body.get("checkpoint"))

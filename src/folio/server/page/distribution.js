@@ -11,7 +11,7 @@ const MORE = 200;
 /** Return a panel: { node, show(distribution, heading) }.
  *
  * sampling: where the sliders stand, { temperature, topK, topP }. onsample(sampling): they were moved.
- * oncontinue(id, piece): the reader wants the text to go on from this token instead; null where that cannot be.
+ * oncontinue(id, piece, special): the reader wants the text to go on from this token instead; null where that cannot be.
  * distribution: { pieces, ids, special, logprobs, left, actual } of the server. */
 export function distributionPanel({ sampling, onsample = () => {}, oncontinue = null }) {
   const state = { ...sampling };
@@ -60,7 +60,7 @@ export function distributionPanel({ sampling, onsample = () => {}, oncontinue = 
     const share = h("span", { class: "number" });
     const inside = [sign, h("span", { class: "track", "aria-hidden": true }, before, bar), share];
     let here = -1;
-    const act = () => oncontinue(given.ids[here], given.pieces[here]);
+    const act = () => oncontinue(given.ids[here], given.pieces[here], given.special[here]);
     const line = oncontinue ? h("button", { type: "button", class: "bar-row", onclick: act }, inside) : h("span", { class: "bar-row" }, inside);
     const item = h("li", {}, line);
     item.show = (each, probability, most, isActual) => {

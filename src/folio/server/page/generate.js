@@ -30,13 +30,15 @@ export async function* write({ model, messages = null, start = null, settings, s
 /** Return the tokens of a chunk: [{ id, piece, nats }]. Half a character has an empty piece; its last token has the whole. */
 function tokensOf(choice, reader) {
   const ids = choice.token_ids ?? [];
-  const told = choice.logprobs?.content ?? [];
-  if (told.length) {
-    return told.map((each, at) => ({
-      id: ids[at], nats: -each.logprob,
-      piece: each.bytes ? reader.decode(new Uint8Array(each.bytes), { stream: true }) : each.token,
-    }));
-  }
-  const { tokens = [], token_logprobs: logprobs = [] } = choice.logprobs ?? {};
-  return tokens.map((token, at) => ({ id: ids[at], nats: -logprobs[at], piece: token }));
+  const { content, tokens, token_logprobs: logprobs } = choice.logprobs ?? {};
+  const told = content ?? (tokens ?? []).map((token, at) => ({ token, bytes: bytesOf(token), logprob: logprobs[at] }));
+  return told.map(({ bytes, logprob }, at) => ({ id: ids[at], nats: -logprob, piece: reader.decode(Uint8Array.from(bytes), { stream: true }) }));
+}
+
+const encoder = new TextEncoder();
+
+/** Return the bytes of a token by its name, which is its text, or as in "bytes:\\xf0\\x9f". */
+function bytesOf(name) {
+  if (!/^bytes:(\\x[0-9a-f]{2})+$/.test(name)) return encoder.encode(name);
+  return name.slice(8).split("\\x").map((byte) => parseInt(byte, 16));
 }

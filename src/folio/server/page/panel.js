@@ -20,7 +20,7 @@ export function sidePanel({ settings, hint, several, extra = [], oninside, onclo
   const shown = distributionPanel({
     sampling: settings,
     onsample: ({ temperature, topK, topP }) => changeSettings(settings, { temperature, topK, topP }),
-    oncontinue: (id, piece) => place?.oncontinue(id, piece),
+    oncontinue: (...token) => place?.oncontinue(...token),
   });
   const status = h("div", {});
   const inside = button("Look further inside", () => oninside(place), { kind: "link", hidden: true });
@@ -55,7 +55,7 @@ export function sidePanel({ settings, hint, several, extra = [], oninside, onclo
       asking.abort();
       asking = new AbortController();
       place = given;
-      const { model, checkpoint, ids, position } = given;
+      const { model, checkpoint, ids, position, heads_off = [] } = given;
       if (position < 1) {
         rest();
         fill(status, h("p", { class: "quiet small" }, "Nothing comes before this token, so nothing predicts it."));
@@ -63,7 +63,7 @@ export function sidePanel({ settings, hint, several, extra = [], oninside, onclo
       }
       try {
         const { distribution } = await post(
-          "/page/api/inspect", { model, checkpoint, ids, position, parts: ["distribution"] }, { signal: asking.signal });
+          "/page/api/inspect", { model, checkpoint, ids, position, heads_off, parts: ["distribution"] }, { signal: asking.signal });
         fill(status);
         shown.node.classList.remove("unfilled");
         inside.hidden = false;

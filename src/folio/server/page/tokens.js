@@ -15,7 +15,9 @@ export function surpriseStep(nats) {
 }
 
 /** Return a token as visible signs. */
-export const visible = (piece) => SIGNS[piece] ?? piece.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/^ | $/g, "␣");
+export const visible = (piece) => SIGNS[piece] ?? (piece.startsWith("bytes:") ? piece.slice(6).replaceAll("\\x", " ").trim() : shownAs(piece));
+
+const shownAs = (piece) => piece.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/^ | $/g, "␣");
 
 /** Return a token as a screen reader should say it. */
 export const spoken = (piece) => NAMES[piece] ?? (piece.trim() ? piece : "spaces and line ends");
@@ -29,10 +31,10 @@ export function surpriseLegend() {
   );
 }
 
-/** Return a strip of tokens: { node, tokens, add, cut, choose, chosen, look, weigh }.
+/** Return a strip of tokens: { node, tokens, add, cut, recolor, weigh, color, look, mark, choose, focus }.
  *
  * label: its name. onchoose(at): a token was clicked, or Enter pressed on it. onmove(at): the focus moved to it.
- * look(on): whether tokens are seen and reached one by one; else they are plain text. */
+ * look: whether tokens are reached one by one from the start. */
 export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look = false }) {
   const node = h("div", { class: "tokens" });
   const strip = { node, tokens: [], chosen: -1, looked: false };
@@ -68,6 +70,9 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look
       spans[at].classList.toggle("strong", weight != null && weight > 0.1);
     }
   };
+  /** Show surprise, or not; to the eye alone. */
+  strip.color = (on) => node.classList.toggle("colored", on);
+  /** Make tokens reachable one by one, or a plain text again. */
   strip.look = (on) => {
     strip.looked = on;
     node.classList.toggle("looked", on);

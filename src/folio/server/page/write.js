@@ -242,7 +242,7 @@ class Sheet {
     this.panel.look({
       model: this.model.id, ids: ids.slice(first, place + 1), position: place - first,
       pieces: [...this.head.map(() => ""), ...tokens.map((token) => token.piece)].slice(first, place + 1),
-      oncontinue: (id, piece) => this.instead(at, id, piece),
+      oncontinue: (id, piece, special) => !special && this.instead(at, id, piece), // what no text can hold is not written
     });
   }
 
