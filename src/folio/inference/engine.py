@@ -102,13 +102,14 @@ class Generation(Iterator[TokenStep]):
             )
             for choice, ids in enumerate(prompts if config.max_new_tokens else ())
         ]
-        self._rows = {self._batch.add(request): number for number, request in enumerate(requests)}
+        self._rows = [self._batch.add(request) for request in requests]
+        self._numbers = {row: number for number, row in enumerate(self._rows)}
         self._reasons: list[FinishReason | None] = [None] * len(prompts)
 
     def finish(self, row: int) -> None:
         """End a row from outside, for example because its text has reached a stop string."""
         self._reasons[row] = self._reasons[row] or "stop"
-        self._batch.cancel(list(self._rows)[row])
+        self._batch.cancel(self._rows[row])
 
     def __next__(self) -> TokenStep:
         if self._batch.idle:
@@ -116,7 +117,7 @@ class Generation(Iterator[TokenStep]):
         tokens: list[int | None] = [None] * len(self._reasons)
         logprobs = [0.0] * len(self._reasons)
         for event in self._batch.step():
-            number = self._rows[event.row]
+            number = self._numbers[event.row]
             tokens[number], self._reasons[number] = event.token, event.finish_reason
             if event.logprobs is not None:
                 logprobs[number] = event.logprobs.logprob

@@ -69,7 +69,7 @@ def _split_rms_norm(norm: nn.Module, size: int) -> _SplitNorm:
 
     def normalize(x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        return x / torch.hypot(length, floor)
+        return x / length.hypot_(floor)
 
     return _SplitNorm(normalize, weight * size**0.5, None)
 

@@ -179,7 +179,7 @@ class _Noise:
         """Return the numbers of the rows' next tokens: (B, 1)."""
         if not self._columns:
             block = uniform(self._keys, self._first + np.arange(self.BLOCK))
-            self._columns = list(torch.from_numpy(block).to(self._device).split(1, dim=1))[::-1]
+            self._columns = list(torch.from_numpy(block).to(self._device)[:, :, None].unbind(1))[::-1]
             self._first += self.BLOCK
         return self._columns.pop()
 
