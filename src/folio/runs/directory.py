@@ -165,7 +165,7 @@ class RunDirectory:
 
         Warns with FolioWarning of lines that are damaged, which are left out, and of steps that are missing.
         """
-        records = read_lines(self.metrics_file, _is_step)
+        records = read_lines(self.metrics_file, is_step)
         steps = sorted({record["step"] for record in records})
         gaps = [range(a + 1, b) for a, b in zip((0, *steps), steps, strict=False) if b - a > 1]
         if gaps:
@@ -200,7 +200,8 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_step(record: Mapping[str, Any]) -> bool:
+def is_step(record: Mapping[str, Any]) -> bool:
+    """Return whether an object is a record of metrics.jsonl."""
     return is_metrics(record) and all(isinstance(record.get(key), kind) for key, kind in STEP_TYPES.items())
 
 
