@@ -28,11 +28,17 @@ from starlette.routing import Route
 
 from folio.errors import UserError
 from folio.server.catalog import Catalog, Entry
+from folio.server.chat import create_chat
+from folio.server.completions import create_completion
 from folio.server.config import ServerConfig
 from folio.server.errors import ApiError, respond
+from folio.server.metrics import Metrics
 from folio.server.models import Models
+from folio.server.openapi import describe_api
+from folio.server.responses import create_response
 from folio.server.security import Gate, SamePage, take_key
 from folio.server.static import PAGE, Page, page_file
+from folio.server.tokens import detokenize, tokenize
 
 PAGE_MODULES = ("page_inspect", "page_runs", "page_prefer", "page_learn")
 
@@ -48,6 +54,7 @@ def create_app(config: ServerConfig, catalog: Catalog) -> Starlette:
     )
     app.state.config = config
     app.state.models = Models(catalog, config)
+    app.state.metrics = Metrics()
     app.state.page = Page(PAGE)
     app.state.may_train = config.is_local or config.allow_training
     app.state.closing = closing
@@ -63,15 +70,25 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 def api_routes() -> list[Route]:
     """Return the paths of the API, each with and without /v1."""
-    paths = [
-        ("/models", list_models, ["GET"]),
-        ("/models/{id:path}", retrieve_model, ["GET"]),
-        ("/health", health, ["GET"]),
-    ]
+    paths = {
+        "/chat/completions": create_chat,
+        "/completions": create_completion,
+        "/responses": create_response,
+        "/tokenize": tokenize,
+        "/detokenize": detokenize,
+    }
+    views = {
+        "/models": list_models,
+        "/models/{id:path}": retrieve_model,
+        "/health": health,
+        "/metrics": metrics,
+        "/openapi.json": openapi,
+    }
     return [
-        Route(f"{prefix}{path}", handler, methods=methods)
+        Route(f"{prefix}{path}", handler, methods=[method])
         for prefix in ("/v1", "")
-        for path, handler, methods in paths
+        for method, table in (("POST", paths), ("GET", views))
+        for path, handler in table.items()
     ]
 
 
@@ -93,6 +110,20 @@ def page_routes() -> list[Route]:
 async def health(request: Request) -> Response:
     """Say that the server is there."""
     return JSONResponse({"status": "ok"})
+
+
+async def metrics(request: Request) -> Response:
+    """Tell counters and times, for Prometheus."""
+    state = request.app.state
+    loads = [
+        (served.name, served.worker.n_running, served.worker.n_waiting) for served in state.models.loaded()
+    ]
+    return Response(state.metrics.exposition(loads), media_type=state.metrics.content_type)
+
+
+async def openapi(request: Request) -> Response:
+    """Describe the API."""
+    return JSONResponse(describe_api())
 
 
 async def list_models(request: Request) -> Response:

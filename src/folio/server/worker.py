@@ -225,15 +225,19 @@ class Generation:
         return self
 
     async def __anext__(self) -> list[tuple[int, Event]]:
-        while not self._events:
-            if self._error is not None:
-                raise self._error
-            if not self._open:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+        await self.wait()
+        if not self._events:
+            raise StopAsyncIteration
         events, self._events = self._events, []
         return events
+
+    async def wait(self) -> None:
+        """Wait until there is something to take, or all has ended. Raises the error of a batch that has failed."""
+        while not self._events and self._open:
+            if self._error is not None:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
     def finish(self, index: int) -> None:
         """End an answer from outside, as where its text has reached a stop string."""
