@@ -30,7 +30,7 @@ export async function mount(root, context) {
 
 class Chat {
   constructor(root, context, models) {
-    Object.assign(this, { context, models, settings: recallSettings(), running: null, shown: new Map(), colored: recall("colored", true) });
+    Object.assign(this, { context, models, settings: recallSettings(), running: null, writing: new Set(), shown: new Map(), colored: recall("colored", true) });
     const wanted = context.params.get("model") ?? recall("chat-model");
     this.model = models.find((model) => model.id === wanted) ?? models[0];
     this.talks = talkList({ onopen: (conversation) => this.open(conversation) });
@@ -45,7 +45,7 @@ class Chat {
   }
 
   build(root) {
-    this.log = h("ol", { class: "log", role: "log", "aria-label": "Conversation", "aria-busy": "false" });
+    this.log = h("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-busy": "false" });
     this.start = h("div", { class: "start" });
     this.box = h("textarea", { rows: 1, placeholder: "Say something", "aria-label": "Your message", onkeydown: (event) => this.key(event), oninput: () => this.grow() });
     this.send = h("button", { class: "primary" }, "Send");
@@ -126,7 +126,7 @@ class Chat {
     }
     const beside = versions.filter((each) => each.group === node.group);
     if (isLast && node.group && beside.length > 1) {
-      return h("li", { class: "beside" }, beside.map((each, at) => this.answerNode(each, versions, `Answer ${at + 1}`, true)));
+      return h("div", { class: "beside" }, beside.map((each, at) => this.answerNode(each, versions, `Answer ${at + 1}`, true)));
     }
     return this.answerNode(node, versions, this.model.id, false);
   }
@@ -136,7 +136,7 @@ class Chat {
       look: (at, strip, later) => this.look(node, at, strip, later), retry: () => this.answer(turnBefore(this.talk, node), { n: 1 }),
       goOn: () => this.goOn(node), saw: () => this.saw(node), choose: (each) => this.choose(each), take: () => this.take(node),
     }, { colored: this.colored, label, take });
-    if (node !== this.writing) turn.finish();
+    if (!this.writing.has(node)) turn.finish();
     this.shown.set(node.id, turn);
     return turn.node;
   }
@@ -164,9 +164,10 @@ class Chat {
       const seen = await this.see(asked, signal);
       const group = n > 1 ? `${asked.id}-${before}` : null;
       const seed = this.settings.seed + before;
-      const nodes = Array.from({ length: n }, (_, choice) => addTurn(this.talk, asked, {
-        role: "assistant", content: "", tokens: [], prompt: seen.ids, dropped: seen.n_dropped, blockSize: seen.block_size, model: this.model.id, seed, choice, group, finish: "stopped",
+      const nodes = Array.from({ length: n }, () => addTurn(this.talk, asked, {
+        role: "assistant", content: "", tokens: [], prompt: seen.ids, dropped: seen.n_dropped, blockSize: seen.block_size, model: this.model.id, seed, group, finish: "stopped",
       }));
+      this.writing = new Set(nodes);
       this.render();
       this.follow(true);
       await this.stream(nodes, { messages: seen.messages, settings: { ...this.settings, n, seed }, signal });
@@ -193,6 +194,7 @@ class Chat {
       for await (const piece of generate({ model: nodes[0].model, messages, start, settings: some, signal })) {
         const node = nodes[piece.index];
         node.content += piece.text;
+        node.seed = piece.seed ?? node.seed; // that repeats this answer alone
         for (const token of piece.tokens) node.tokens.push(token), this.shown.get(node.id)?.strip.add(token);
         if (piece.finish) node.finish = piece.finish === "length" && some.maxTokens === room ? "full" : piece.finish;
         this.follow();
@@ -215,8 +217,11 @@ class Chat {
       if (error.name !== "AbortError") fill(this.status, problem(error, () => this.answer(asked, { n: 1 })));
     } finally {
       this.running = null;
+      this.writing.clear();
       this.busy(false);
+      const isBelow = this.isAtEnd();
       this.render();
+      this.follow(isBelow);
       announce("The answer is complete.");
       await keepConversation(this.talk);
       this.talks.refresh(this.talk.id);
@@ -237,7 +242,7 @@ class Chat {
     const { prompt, dropped, blockSize, model } = node;
     const ends = token.special;
     const content = tokens.filter((each) => !each.special).map((each) => each.piece).join("");
-    const next = addTurn(this.talk, asked, { role: "assistant", content, tokens: ends ? tokens.slice(0, -1) : tokens, prompt, dropped, blockSize, model, seed, choice: 0, group: null, finish: ends ? "stop" : "stopped" });
+    const next = addTurn(this.talk, asked, { role: "assistant", content, tokens: ends ? tokens.slice(0, -1) : tokens, prompt, dropped, blockSize, model, seed, group: null, finish: ends ? "stop" : "stopped" });
     return this.goOn(next, !ends);
   }
 
@@ -246,6 +251,7 @@ class Chat {
     const start = [...node.prompt, ...node.tokens.map((token) => token.id)];
     return this.run(async (signal) => {
       this.panel.forget();
+      this.writing.add(node);
       this.render();
       if (writes) await this.stream([node], { start, settings: { ...this.settings, n: 1, seed: node.seed }, signal });
       else await this.judge(node);
@@ -295,7 +301,7 @@ class Chat {
   markWindow(turns) {
     const dropped = turns.findLast((turn) => turn.role === "assistant")?.dropped ?? 0;
     if (!dropped) return;
-    this.log.children[dropped]?.before(h("li", { class: "window-end small quiet" }, "The model no longer sees what is above."));
+    this.log.children[dropped]?.before(h("div", { class: "window-end small quiet" }, "The model no longer sees what is above."));
   }
 
   tellMeter(node) {
@@ -310,9 +316,13 @@ class Chat {
     if (!on && document.activeElement === document.body) this.box.focus({ preventScroll: true });
   }
 
+  isAtEnd() {
+    return document.documentElement.scrollHeight - scrollY - innerHeight < 140;
+  }
+
+  /** Keep the end in sight, where it was. */
   follow(always = false) {
-    const below = document.documentElement.scrollHeight - scrollY - innerHeight;
-    if (always || below < 140) scrollTo(0, document.documentElement.scrollHeight);
+    if (always || this.isAtEnd()) scrollTo(0, document.documentElement.scrollHeight);
   }
 
   color(on) {

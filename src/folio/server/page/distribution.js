@@ -2,7 +2,7 @@
 
 import { announce, fill, h } from "./dom.js";
 import { reshape } from "./reshape.js";
-import { spoken, visible } from "./tokens.js";
+import { nameOf, spoken, visible } from "./tokens.js";
 import { button, count, percent, slider } from "./ui.js";
 
 const SHOWN = 12;
@@ -66,7 +66,7 @@ export function distributionPanel({ sampling, onsample = () => {}, oncontinue = 
     item.show = (each, probability, most, isActual) => {
       here = each;
       const plain = Math.exp(given.logprobs[each]);
-      const piece = given.special[each] ? given.pieces[each].replace(/^<\|(.*)\|>$/, "$1") : given.pieces[each];
+      const piece = nameOf(given.pieces[each], given.special[each]);
       sign.textContent = visible(piece);
       sign.classList.toggle("special", given.special[each]);
       before.style.width = `${(100 * plain) / most}%`;

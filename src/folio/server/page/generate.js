@@ -2,7 +2,7 @@
 
 import { events } from "./api.js";
 
-/** Yield what a chat model answers to messages, piece by piece (see `tokensOf`). Where `start` is given, the ids of a prompt,
+/** Yield what a chat model answers to messages, piece by piece: { index, text, tokens, finish, seed } (see `tokensOf`). Where `start` is given, the ids of a prompt,
  * the model continues those instead, of whatever kind it is.
  *
  * settings: { temperature, topP, topK, minP, seed, maxTokens, n }. */
@@ -21,7 +21,7 @@ export async function* write({ model, messages = null, start = null, settings, s
     for (const choice of event.choices ?? []) {
       yield {
         index: choice.index, text: choice.delta?.content ?? choice.text ?? "",
-        tokens: tokensOf(choice, readers[choice.index]), finish: choice.finish_reason ?? null,
+        tokens: tokensOf(choice, readers[choice.index]), finish: choice.finish_reason ?? null, seed: choice.seed ?? null,
       };
     }
   }

@@ -9,7 +9,7 @@ import { recall, remember } from "./keep.js";
 import { lensSection } from "./lens.js";
 import { sidePanel } from "./panel.js";
 import { recallSettings } from "./settings.js";
-import { surpriseLegend, tokenStrip, visible } from "./tokens.js";
+import { nameOf, surpriseLegend, tokenStrip, visible } from "./tokens.js";
 import { button, choice, empty, field, problem } from "./ui.js";
 
 export const title = "Look inside";
@@ -154,7 +154,7 @@ class Inside {
     try {
       const found = await this.inspect(["attention", "lens"], { position: at });
       if (number !== this.looking) return;
-      this.heads.show(found.attention, this.strip.tokens.slice(0, at).map((token) => token.piece));
+      this.heads.show(found.attention, this.strip.tokens.slice(0, at).map(({ piece, special }) => nameOf(piece, special)));
       this.lens.show(found.lens, this.ids[at]);
       this.compareNow();
     } catch (error) {

@@ -1,7 +1,7 @@
 // The logit lens: what the model would have said if it had stopped after each layer.
 
 import { fill, h } from "./dom.js";
-import { spoken, visible } from "./tokens.js";
+import { nameOf, spoken, visible } from "./tokens.js";
 import { percent } from "./ui.js";
 
 /** Return a section: { node, show(lens, written) }. */
@@ -20,9 +20,9 @@ export function lensSection() {
     node,
     show({ rows }, written) {
       const agreed = rows.findIndex((_, at) => rows.slice(at).every((row) => row.ids[0] === rows.at(-1).ids[0]));
-      told.textContent = `The model's first choice, ${spoken(rows.at(-1).pieces[0])}, stands from ${nameOf(agreed, rows.length)} on. Loss: the mean over the text so far, in nats, if that layer were the last.`;
+      told.textContent = `The model's first choice, ${spoken(rows.at(-1).pieces[0])}, stands from ${layerName(agreed)} on. Loss: the mean over the text so far, in nats, if that layer were the last.`;
       fill(body, rows.map((row, at) => h("tr", {},
-        h("th", { scope: "row" }, nameOf(at, rows.length)),
+        h("th", { scope: "row" }, layerName(at)),
         row.pieces.map((piece, each) => h("td", { class: row.ids[each] === written ? "hit" : "" }, cell(piece, row, each))),
         Array.from({ length: 5 - row.pieces.length }, () => h("td")),
         h("td", { class: "number" }, row.actual ? `${percent(Math.exp(row.actual.logprob))} · no. ${row.actual.rank}` : "–"),
@@ -31,11 +31,11 @@ export function lensSection() {
   };
 }
 
-const nameOf = (at) => (at ? `layer ${at}` : "the embedding");
+const layerName = (at) => (at ? `layer ${at}` : "the embedding");
 
 function cell(piece, row, each) {
   const probability = Math.exp(row.logprobs[each]);
-  const node = h("span", { class: "lens-cell" }, h("span", { class: "piece" }, visible(row.special[each] ? piece.slice(2, -2) : piece)), h("span", { class: "small number" }, percent(probability)));
+  const node = h("span", { class: "lens-cell" }, h("span", { class: "piece" }, visible(nameOf(piece, row.special[each]))), h("span", { class: "small number" }, percent(probability)));
   node.style.setProperty("--weight", probability.toFixed(3));
   return node;
 }

@@ -14,6 +14,9 @@ export function surpriseStep(nats) {
   return at < 0 ? 5 : at + 1;
 }
 
+/** Return the name of a token, a special one without its frame: "end" for "<|end|>". */
+export const nameOf = (piece, special) => (special ? piece.replace(/^<\|(.*)\|>$/, "$1") : piece);
+
 /** Return a token as visible signs. */
 export const visible = (piece) => SIGNS[piece] ?? (piece.startsWith("bytes:") ? piece.slice(6).replaceAll("\\x", " ").trim() : shownAs(piece));
 
@@ -57,7 +60,9 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look
   };
   strip.recolor = (nats) => nats.forEach((each, at) => {
     strip.tokens[at].nats = each;
-    if (spans[at]) spans[at].className = spans[at].className.replace(/\bs\d/, `s${surpriseStep(each)}`);
+    if (!spans[at]) return;
+    spans[at].className = spans[at].className.replace(/\bs\d/, `s${surpriseStep(each)}`);
+    if (strip.looked) spans[at].setAttribute("aria-label", labelOf(strip.tokens[at]));
   });
   /** Shade tokens by weights from 0 to 1 (null: by surprise again). */
   strip.weigh = (weights) => {
@@ -102,6 +107,7 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look
   function asOption(span, at) {
     span.setAttribute("role", "option");
     span.setAttribute("aria-selected", String(at === strip.chosen));
+    span.setAttribute("aria-label", labelOf(strip.tokens[at]));
     span.tabIndex = -1;
   }
   function asText(span) {
@@ -112,8 +118,6 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look
     if (spans[current]) spans[current].tabIndex = -1;
     current = at;
     spans[at].tabIndex = 0;
-    const { piece, nats } = strip.tokens[at];
-    spans[at].setAttribute("aria-label", spoken(piece) + (nats == null ? "" : `, ${percent(Math.exp(-nats))}`));
   }
   node.addEventListener("click", (event) => {
     const at = [...spans].indexOf(event.target.closest(".t"));
@@ -133,6 +137,8 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look
   strip.look(look);
   return strip;
 }
+
+const labelOf = ({ piece, nats }) => spoken(piece) + (nats == null ? "" : `, ${percent(Math.exp(-nats))}`);
 
 const MOVES = {
   ArrowLeft: (at) => at - 1,
@@ -161,7 +167,7 @@ function lineBeside(from, spans, direction) {
 
 /** Return what a token's element holds: signs for what cannot be seen, which plain text hides. */
 function content({ piece, special }) {
-  if (special) return piece.replace(/^<\|(.*)\|>$/, "$1");
+  if (special) return nameOf(piece, special);
   if (piece === "" || piece === "\ufffd") return h("span", { class: "sign" }, "·");
   const parts = piece.split(/(\n|\t)/).filter(Boolean);
   return parts.map((part) => (part in SIGNS && part !== " " ? [h("span", { class: "sign", "aria-hidden": true }, SIGNS[part]), part] : part));

@@ -34,7 +34,7 @@ export function userTurn(node, versions, acts) {
     fill(place, form);
     area.focus();
   }
-  return { node: h("li", { class: "turn user" }, h("h2", { class: "hidden" }, "You"), place, notes, actions) };
+  return { node: h("div", { class: "turn user" }, h("h2", { class: "hidden" }, "You"), place, notes, actions) };
 }
 
 /** Return an answer: { node, strip, add(tokens), finish() }.
@@ -48,13 +48,13 @@ export function answerTurn(node, versions, acts, { colored, label, take = false 
   const actions = h("div", { class: "actions" });
   const notes = h("div", { class: "notes" });
   const heading = take ? h("h3", { class: "small quiet" }, label) : h("h2", { class: "hidden" }, label);
-  const turn = { node: h(take ? "div" : "li", { class: `turn answer${take ? " card" : ""}` }, heading, strip.node, notes, actions), strip };
+  const turn = { node: h("div", { class: `turn answer${take ? " card" : ""}` }, heading, strip.node, notes, actions), strip };
   strip.color(colored);
   node.tokens.forEach((token) => strip.add(token));
 
   /** Show what can be done, now that the answer has ended. */
   turn.finish = () => {
-    const told = [`seed ${node.seed}`, node.choice ? `choice ${node.choice + 1}` : "", `${node.tokens.length} tokens`, ENDS[node.finish] ?? ""];
+    const told = [`seed ${node.seed}`, `${node.tokens.length} tokens`, ENDS[node.finish] ?? ""];
     fill(actions,
       take && button("Go on with this one", () => acts.take(node)),
       tokens, !take && button("Retry", acts.retry, { kind: "link" }),
