@@ -39,9 +39,8 @@ def test_the_file_is_one_that_folio_reward_reads(judgements):
     assert [(each.chosen, each.rejected) for each in records] == [("good 1", "poor 1"), ("poor 2", "good 2")]
     assert records[0].prompt == [{"role": "user", "content": "prompt 1"}]
     assert [each.judgement for each in judgements.all()] == ["left", "right", "tie", "bad", "skip"]
-    assert len(read_preferences(judgements.file.parent)) == 2, (
-        "the whole folder holds nothing else to train on"
-    )
+    with pytest.warns(match="1 file left out"):
+        assert len(read_preferences(judgements.file.parent)) == 2, "nothing else there is to train on"
 
 
 def test_what_is_no_lesson_is_kept_and_makes_no_pair(judgements):

@@ -6,7 +6,7 @@ import time
 import pytest
 from starlette.testclient import TestClient
 
-from folio.server import page_training, trainings
+from folio.server import page_training, processes
 from folio.server.app import create_app
 from folio.server.catalog import Catalog
 from folio.server.config import ServerConfig
@@ -32,7 +32,7 @@ def client(runs):
 
 @pytest.fixture
 def command(monkeypatch):
-    return lambda script: monkeypatch.setattr(trainings, "START", script)
+    return lambda script: monkeypatch.setattr(processes, "BEGIN", script)
 
 
 def post(client, path, **body):
@@ -48,16 +48,16 @@ def test_from_a_text_to_a_training_that_is_stopped(client, runs, command):
     command("import time; time.sleep(60)")
     assert post(client, "trainings/start", text="my-cats", minutes=3).json() == {"text": "my-cats"}
     (told,) = client.get("/page/api/trainings").json()["trainings"]
-    assert (told["text"], told["state"], told["minutes"]) == ("my-cats", "running", 3.0)
+    assert (told["name"], told["state"], told["is_text"]) == ("my-cats", "running", True)
     assert "pid" not in told
     refused = post(client, "trainings/start", text="my-cats")
     assert (refused.status_code, "stop it first" in refused.json()["error"]["message"]) == (400, True)
-    assert post(client, "trainings/stop", text="my-cats").status_code == 200
+    assert post(client, "trainings/stop", name="my-cats").status_code == 200
     deadline = time.monotonic() + 30
     while client.get("/page/api/trainings").json()["trainings"][0]["state"] == "stopping":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert list(runs.iterdir()) == [runs / "texts"]
+    assert {path.name for path in runs.iterdir()} == {"texts", ".started"}
 
 
 def test_off_where_others_can_reach_the_server_unless_it_is_allowed(runs):
@@ -70,7 +70,7 @@ def test_off_where_others_can_reach_the_server_unless_it_is_allowed(runs):
             ("texts", {"name": "a", "text": TEXT}),
             ("plan", {"text": "a"}),
             ("trainings/start", {"text": "a"}),
-            ("trainings/stop", {"text": "a"}),
+            ("trainings/stop", {"name": "a"}),
         ):
             refused = post(client, path, **body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (403, "training_not_allowed")
@@ -99,8 +99,8 @@ def test_off_where_single_models_are_served(finished, tmp_path):
         ("trainings/start", {"text": "a", "minutes": True}, "minutes must be a number"),
         ("trainings/start", {"text": "a", "minutes": 0}, "minutes must be a number"),
         ("trainings/start", {"text": "a", "minutes": 1e9}, "minutes must be a number"),
-        ("trainings/stop", {"text": "none"}, "was not trained here"),
-        ("trainings/stop", {}, "text is missing"),
+        ("trainings/stop", {"name": "none"}, "was not started here"),
+        ("trainings/stop", {}, "name is missing"),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(client, path, body, words):

@@ -36,7 +36,7 @@ def minutes(name: str, value: Any) -> float:
 
 GIVEN = {"name": string, "text": string}
 TRAINING = {"text": string, "minutes": minutes}
-WHICH = {"text": string}
+WHICH = {"name": string}
 
 
 def routes() -> list[Route]:
@@ -87,8 +87,20 @@ async def all_trainings(request: Request) -> Response:
     if why is not None:
         return JSONResponse({"allowed": False, "why": why, "trainings": []})
     trainings = trainings_of(request)
-    told = await run_in_threadpool(lambda: [trainings.told(each) for each in trainings.all()])
-    return JSONResponse({"allowed": True, "why": None, "trainings": told})
+    return JSONResponse({"allowed": True, "why": None, "trainings": await run_in_threadpool(told, trainings)})
+
+
+def told(trainings: Trainings) -> list[dict[str, Any]]:
+    """Return all that the page has started, with the runs that the training of each text has made."""
+    texts = trainings.texts.all()
+    return [
+        {
+            **trainings.processes.told(each),
+            "is_text": each.name in texts,
+            "runs": trainings.runs_of(each.name) if each.name in texts else [],
+        }
+        for each in trainings.processes.all()
+    ]
 
 
 async def keep_text(request: Request) -> Response:
@@ -119,8 +131,8 @@ async def start(request: Request) -> Response:
 
 
 async def stop(request: Request) -> Response:
-    """Stop a training, which saves. Body: text."""
+    """Stop what the page has started, which saves. Body: name."""
     trainings = trainings_of(request)
-    body = read(await read_json_object(request), WHICH, ("text",))
-    await run_in_threadpool(trainings.stop, body["text"])
-    return JSONResponse({"text": body["text"]})
+    body = read(await read_json_object(request), WHICH, ("name",))
+    await run_in_threadpool(trainings.processes.stop, body["name"])
+    return JSONResponse({"name": body["name"]})
