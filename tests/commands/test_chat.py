@@ -1,5 +1,4 @@
 import io
-import json
 import os
 import subprocess
 import sys
@@ -7,11 +6,9 @@ import sys
 import pytest
 from random_models import TOKENIZER, silent_gpt, talkative_gpt
 from terminals import in_terminal
-from tiny import answering
+from tiny import instructed
 
-from folio.commands.chat import follows_instructions, invitation, remark
 from folio.data.conversations import read_conversations
-from folio.runs.directory import RunDirectory
 from folio.runs.load import save
 
 
@@ -213,40 +210,10 @@ def test_in_a_terminal_a_conversation_survives_ctrl_c_and_kill(tmp_path):
 @pytest.fixture
 def taught(finished, tmp_path):
     """A copy of the tiny run that says it was fine-tuned on instructions."""
-    run = answering(finished, tmp_path / "taught")
-    made = RunDirectory(run)
-    info = made.read_info()
-    made.write_info({**info, "config": {**info["config"], "data": "instructions:words.txt"}})
-    made.samples_file.write_text(json.dumps({"step": 1, "prompt": "Repeat: the cat", "text": "> "}) + "\n")
-    return run
+    return instructed(finished, tmp_path / "taught")
 
 
 def test_an_assistant_that_follows_instructions_says_what_it_makes_of_a_request(chat, taught, finished):
     words = "no request of a kind that this model was taught"
     assert words in " ".join(chat("the cat", model=taught).err.split())
     assert words not in " ".join(chat("the cat", model=finished).err.split())
-
-
-def test_the_invitation_names_skills_and_examples(taught, finished):
-    told = invitation(taught)
-    assert "repeat, capitals" in told
-    assert "For example:\n  Repeat: the cat" in told
-    assert follows_instructions(taught)
-    assert not follows_instructions(finished)
-
-
-@pytest.mark.parametrize(
-    ("request_", "answer", "told"),
-    [
-        ("Repeat: the cat", "the cat", "repeat: done as asked."),
-        ("Write about love.", "Hate!", "about: not what was asked for."),
-        ("Who art thou?", "I.", "its answer is a guess"),
-    ],
-)
-def test_the_remark_is_the_checkers(request_, answer, told):
-    assert told in remark(request_, answer)
-
-
-def test_a_request_may_be_about_the_answer_before_it():
-    assert remark("In capitals.", "O LOVE!", before="O love!") == "then capitals: done as asked."
-    assert "a guess" in remark("In capitals.", "O LOVE!")

@@ -1,12 +1,13 @@
 """`folio run`: from a text to an assistant in one command."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny import make_text
 from tiny_rl import make_talk
 
-from folio.commands.run import END_SECONDS, Shares, find_links
+from folio.commands.run import find_links
 from folio.config import PACKAGED_RECIPES
 from folio.runs.pace import FILE
 from folio.stages import stage
@@ -94,37 +95,6 @@ def test_a_step_that_trains_nothing_is_run_in_its_place(folio, recipes, tmp_path
     assert done.code == 0, done.err
     assert "3 of 3: label" in done.out
     assert "already has these preferences" in done.out
-
-
-def minutes_of(flags):
-    name, minutes = flags
-    assert name == "--minutes"
-    return float(minutes)
-
-
-def test_the_time_is_divided_by_the_root_of_how_long_stages_take():
-    shares = Shares({"pretrain": 900.0, "sft": 100.0}, ["pretrain", "sft"], minutes=4 + END_SECONDS / 60)
-    assert minutes_of(shares.flags("pretrain")) == pytest.approx(3, abs=0.1)
-    # Nothing was used of it: all is left for the other.
-    assert minutes_of(shares.flags("sft")) == pytest.approx(4, abs=0.1)
-
-
-def test_without_times_stages_share_alike_and_finished_ones_take_nothing():
-    shares = Shares({}, ["sft", "ppo"], minutes=2 + END_SECONDS / 60)
-    assert shares.flags("pretrain") == []
-    assert minutes_of(shares.flags("sft")) == pytest.approx(1, abs=0.1)
-    assert Shares({}, ["sft"], minutes=None).flags("sft") == []
-
-
-def test_a_stage_gets_what_it_needs_first():
-    seconds, needed = {"pretrain": 900.0, "sft": 900.0}, {"sft": 120.0}
-    shares = Shares(seconds, ["pretrain", "sft"], minutes=4 + END_SECONDS / 60, needed=needed)
-    assert minutes_of(shares.flags("pretrain")) == pytest.approx(1, abs=0.1)
-    little = Shares(seconds, ["pretrain", "sft"], minutes=1 + END_SECONDS / 60, needed=needed)
-    most = Shares.MOST_NEEDED
-    assert minutes_of(little.flags("pretrain")) == pytest.approx((1 - most) / 2, abs=0.1)
-    finished = Shares(seconds, ["pretrain"], minutes=4 + END_SECONDS / 60, needed=needed)
-    assert minutes_of(finished.flags("pretrain")) == pytest.approx(4, abs=0.1)
 
 
 def test_a_recipe_that_was_not_timed_says_so(folio, recipes):
@@ -216,3 +186,43 @@ def test_any_text_goes_the_whole_way_to_an_assistant(folio, tmp_path, monkeypatc
         "instructions made of"
     )
     assert "is already finished" in folio("run", "words.txt").out
+
+
+def test_the_plan_is_told_and_nothing_is_done(folio, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "words.txt").write_text(make_text(), encoding="utf-8")
+    done = folio("run", "words.txt", "--runs", "elsewhere", "--minutes", "3", "--plan", "json")
+    assert done.code == 0, done.err
+    plan = json.loads(done.out)
+    assert [each["name"] for each in plan["stages"]] == ["pretrain", "sft", "label", "reward", "grpo"]
+    assert plan["stages"][1]["output"] == str(Path("elsewhere") / "words-sft")
+    assert not any(each["is_made"] for each in plan["stages"])
+    told = plan["told"]
+    assert "characters" in told["text"]
+    assert "M parameters" in told["model"]
+    assert "not compiled" in told["machine"]
+    assert told["limit"] == "3:00 for all of them"
+    assert "validation loss" in told["quality"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "words.txt"]
+    shown = folio("run", "words.txt", "--plan", "show").out
+    assert "stages    pretrain, sft, label, reward, grpo" in shown
+    assert list(tmp_path.iterdir()) == [tmp_path / "words.txt"]
+
+
+def test_the_plan_of_what_is_made_says_so(folio, recipes, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    first = json.loads(folio("run", recipes, "--plan", "json").out)
+    assert first["told"]["too short"].startswith("5 steps are too few")
+    assert folio("run", recipes).code == 0
+    plan = json.loads(folio("run", recipes, "--plan", "json").out)
+    assert all(each["is_made"] for each in plan["stages"])
+    assert plan["told"] == {}
+    assert "made  pretrain, sft, grpo" in folio("run", recipes, "--plan", "show").out
+
+
+def test_runs_of_a_text_go_where_they_are_told(tmp_path):
+    (tmp_path / "words.txt").write_text(make_text(), encoding="utf-8")
+    _, links = find_links(tmp_path / "words.txt", tmp_path / "all")
+    assert [link.output.parent for link in links] == [tmp_path / "all"] * 5
+    assert links[1].settings.model == tmp_path / "all" / "words"

@@ -9,7 +9,7 @@ from chatty import make_chatty
 from folio.errors import UserError
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.heads import attention_statistics, head_statistics, without_heads
+from folio.inference.heads import attention_statistics, head_statistics, last_attention, without_heads
 from folio.inference.inspection import inspect, logprobs
 from folio.inference.sampling import SamplingConfig
 
@@ -50,6 +50,13 @@ def naive(weights, ids):
 def numbers(statistics, *place):
     names = ("previous", "first", "itself", "same", "after", "entropy")
     return [getattr(statistics, name)[place].item() for name in names]
+
+
+def test_the_last_attention_is_the_last_row_of_every_layer(model, ids):
+    rows = last_attention(model, ids)
+    assert rows.shape == (model.config.n_layer, model.config.n_head, len(ids))
+    for layer, row in enumerate(rows):
+        torch.testing.assert_close(row, inspect(model, ids, layer).attention[:, -1])
 
 
 def test_statistics_are_those_of_a_loop(model, ids):

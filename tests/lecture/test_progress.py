@@ -4,7 +4,8 @@ import pytest
 
 from folio.errors import UserError
 from folio.files import WriteError
-from folio.lecture.progress import Progress, Tries, progress_file
+from folio.lecture.progress import Progress, Tries, in_order, progress_file, seed_of
+from folio.lecture.quiz import load_quiz
 
 
 @pytest.fixture
@@ -76,3 +77,13 @@ def test_a_damaged_file_is_named_and_stays(progress, content):
         with pytest.raises(UserError, match=r"quiz\.json"):
             use()
     assert progress.file.read_text() == content
+
+
+def test_what_was_missed_comes_first_and_what_is_known_last():
+    first, second, third = load_quiz("01-bigram").questions[:3]
+    tries = {
+        first.id: Tries(answered=2, right=2, is_missed=False),
+        third.id: Tries(answered=1, right=0, is_missed=True),
+    }
+    assert in_order([first, second, third], tries) == [third, second, first]
+    assert [seed_of(each, tries) for each in (first, second, third)] == ["2", "0", "1"]

@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from folio.config import from_table, read_recipe, to_table
 from folio.errors import UserError
-from folio.report.reference import MARGIN, Reference
+from folio.report.reference import MARGIN, Reference, verdict_of
 from folio.runs.recipes import find_recipes
 from folio.stages.pretrain import PretrainRunConfig
 from folio.training.plan import Plan
@@ -38,7 +39,7 @@ def test_the_band_is_where_the_measured_runs_were_with_a_margin():
         ([(0.5, 2.1), (1.0, 1.2)], "Your curve is better than the measured ones: 1.2000 at the end"),
         ([(0.5, 3.0), (1.0, 1.45)], "Your curve ends normally.*after leaving the band at 50%"),
         ([(0.5, 1.0), (1.0, 1.45)], "Your curve ends normally.*after leaving the band at 50%"),
-        ([(0.1, 1.0), (0.5, 2.1), (0.7, 9.0)], "Your curve is normal: 2.1000 at"),
+        ([(0.1, 1.0), (0.5, 2.1), (0.7, 9.0)], "Your curve is normal: 2.1000 at 50% of the run, where 2.0000 to 2.2000"),
         ([(0.3, 1.0)], "No evaluation of this run can be compared"),
         ([], "No evaluation of this run can be compared"),
     ],
@@ -46,6 +47,25 @@ def test_the_band_is_where_the_measured_runs_were_with_a_margin():
 def test_the_verdict(curve, words):
     verdict = REFERENCE.verdict(curve)
     assert re.match(words, verdict)
+
+
+def test_a_curve_that_came_back_before_the_end_is_normal_again():
+    early = replace(REFERENCE, shares=[0.2, 0.5], losses=[[2.5], [2.0]])
+    verdict = early.verdict([(0.2, 3.0), (0.5, 2.0)])
+    assert "Your curve is normal again (2.0000 at 50% of the run" in verdict
+
+
+def test_the_verdict_on_a_run_is_by_its_files(tmp_path):
+    (tmp_path / "pretrain.reference.json").write_text(json.dumps(vars(REFERENCE)))
+    info = {"recipe": str(tmp_path / "pretrain.toml"), "data_sha256": "abc", "plan": {"steps": 3}}
+    records = [{"step": 1, "loss": 4.0}, {"step": 3, "loss": 1.5, "val_loss": 1.45}]
+    assert "is normal: 1.4500 at the end" in verdict_of(info, records)
+    assert (
+        verdict_of({**info, "data_sha256": "b"}, records)
+        == "none: the recipe's measured runs had another text"
+    )
+    assert verdict_of({**info, "recipe": None}, records) is None
+    assert verdict_of({**info, "recipe": str(tmp_path / "elsewhere" / "pretrain.toml")}, records) is None
 
 
 def test_a_reference_lies_beside_its_recipe(tmp_path):

@@ -12,10 +12,11 @@ from folio.checkpoint import saved_steps
 from folio.files import damage, read_lines
 from folio.log import Progress
 from folio.runs.budget import Budget
-from folio.runs.directory import RunDirectory
+from folio.runs.directory import RunDirectory, run_around
 from folio.runs.load import load_for_inference
 from folio.runs.recorder import KEPT_CHECKPOINTS, Recorder
 from folio.runs.samples import Continuation
+from folio.runs.state import STATE_FILE
 from folio.training.early_stopping import PATIENCE, OverfittingError
 
 
@@ -91,6 +92,33 @@ def test_the_newest_checkpoints_are_kept(make):
         recorder.save(make_report(step))
     assert steps_saved(recorder) == ["step-10", "step-4"]
     assert len(steps_saved(recorder)) == KEPT_CHECKPOINTS
+
+
+def test_the_models_of_older_ones_are_kept_without_what_only_resuming_needs(make):
+    recorder = make()
+    for step in (2, 4, 6, 8):
+        recorder.training.model.norm.weight.data.fill_(step)
+        recorder.save(make_report(step))
+    models = recorder.run.models()
+    assert list(models) == [2, 4, 6, 8]
+    assert models[2] == recorder.run.history / "step-2"
+    assert models[6] == recorder.run.checkpoints / "step-6"
+    assert not (models[2] / STATE_FILE).exists()
+    assert damage(models[2]) is None
+    assert load_for_inference(models[4])[0].norm.weight[0] == 4
+    assert run_around(models[2]) is None, "it is in no run: there is no run.json"
+
+
+def test_damaged_or_large_ones_are_not_kept(make, monkeypatch):
+    recorder = make()
+    recorder.save(make_report(2))
+    (recorder.run.checkpoints / "step-2" / "model.safetensors").write_bytes(b"")
+    for step in (4, 6):
+        recorder.save(make_report(step))
+    assert not recorder.run.history.exists()
+    monkeypatch.setattr("folio.runs.recorder.HISTORY_BYTES", 10.0)
+    recorder.save(make_report(8))
+    assert list(recorder.run.models()) == [6, 8]
 
 
 def test_a_save_never_deletes_itself_for_damaged_newer_ones(make):

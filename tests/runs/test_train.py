@@ -87,7 +87,7 @@ def trace(run: Path) -> dict[str, Any]:
     """All that a run leaves behind, but for times."""
     saved = {path.name: path for path in (run / "checkpoints").glob("step-*")}
     assert {path.name for path in run.iterdir()} == {
-        *(".lock", "run.json", "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "loss.png")
+        *(".lock", "run.json", "metrics.jsonl", "samples.jsonl", "checkpoints", "history", "best", "loss.png")
     }
     return {
         "metrics": [without_times(record) for record in read_lines(run / "metrics.jsonl")],

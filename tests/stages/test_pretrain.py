@@ -35,9 +35,12 @@ from folio.training import task
 
 def test_a_run_leaves_what_it_should(folio, finished):
     names = {path.name for path in finished.iterdir()}
-    assert names == {".lock", "run.json", "metrics.jsonl", "samples.jsonl", "checkpoints", "best", "loss.png"}
+    assert names == {
+        *(".lock", "run.json", "metrics.jsonl", "samples.jsonl", "checkpoints", "history", "best", "loss.png")
+    }
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == ["step-18", "step-20"]
-    for directory in (finished / "best", *(finished / "checkpoints").iterdir()):
+    assert list(RunDirectory(finished).models()) == list(range(2, STEPS + 1, 2))
+    for directory in (finished / "best", *RunDirectory(finished).models().values()):
         assert damage(directory) is None
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in directory.iterdir()}
     info = json.loads((finished / "run.json").read_text())

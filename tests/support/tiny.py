@@ -1,5 +1,6 @@
 """Sizes, a text and an outcome, for tiny runs through the command line."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -51,4 +52,13 @@ def answering(run: Path, copy: Path) -> Path:
     shutil.copytree(run, copy)
     made = RunDirectory(copy)
     made.write_info({**made.read_info(), "stage": "sft"})
+    return copy
+
+
+def instructed(run: Path, copy: Path) -> Path:
+    """Copy a run, as one that was fine-tuned on instructions and has answered a request; the weights stay."""
+    made = RunDirectory(answering(run, copy))
+    info = made.read_info()
+    made.write_info({**info, "config": {**info["config"], "data": "instructions:words.txt"}})
+    made.samples_file.write_text(json.dumps({"step": 1, "prompt": "Repeat: the cat", "text": "> "}) + "\n")
     return copy

@@ -12,6 +12,7 @@ COMMANDS = {
     "rl-report": ("folio.commands.rl_report", "diagnose a PPO or GRPO run"),
     "sample": ("folio.commands.sample", "generate text with a model"),
     "chat": ("folio.commands.chat", "talk with a model"),
+    "serve": ("folio.commands.serve", "open models in a browser, and to clients of OpenAI's API"),
     "explain": ("folio.commands.explain", "look inside a model: predictions, attention, surprise"),
     "ladder": (
         "folio.commands.ladder",

@@ -17,11 +17,9 @@ from rich.text import Text
 
 from folio.config import Count, Seed, Settings
 from folio.data.conversations import read_conversations
-from folio.data.known import text_of_instructions
-from folio.data.skills import SKILLS, recognized
 from folio.data.transcripts import Transcript, chats_folder, saved_transcripts
 from folio.errors import UserError
-from folio.files import append_line, read_lines
+from folio.files import append_line
 from folio.inference.chat import ChatSession
 from folio.inference.comparison import preference, write_two
 from folio.inference.sampling import SamplingConfig
@@ -30,10 +28,10 @@ from folio.notices import notify
 from folio.report.side_by_side import show_side_by_side
 from folio.report.tables import show_table
 from folio.report.writing import print_pieces
-from folio.runs.default_data import data_for
-from folio.runs.directory import RunDirectory, run_around
+from folio.runs.directory import run_around
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat, stage_of
+from folio.runs.taught import follows_instructions, invitation, remark
 from folio.runtime import choose_device
 from folio.terminal import typed_turns
 
@@ -147,35 +145,6 @@ def open_session(config: ChatConfig) -> ChatSession:
         sampling=config.sampling,
         seed=config.seed,
     )
-
-
-def follows_instructions(run: Path) -> bool:
-    """Return whether a model was fine-tuned on instructions made from a text."""
-    if stage_of(run_around(run) or run) in ("", "pretrain"):
-        return False
-    try:
-        return text_of_instructions(data_for(run)[0]) is not None
-    except UserError:  # what it was made from is not there any more
-        return False
-
-
-def invitation(run: Path) -> str:
-    """Return what a model was taught to do, with held-out requests that it answered on the way."""
-    place = RunDirectory(run_around(run) or run)
-    asked = dict.fromkeys(str(line["prompt"]) for line in read_lines(place.samples_file) if "prompt" in line)
-    examples = "".join(f"\n  {prompt}" for prompt in list(asked)[:3] if recognized(prompt))
-    return f"This model was taught, as far as its text allows: {', '.join(SKILLS)}." + (
-        f" For example:{examples}" if examples else ""
-    )
-
-
-def remark(request: str, answer: str, before: str = "") -> str:
-    """Return whether an answer does what a request asks for, as its checker says. before: the answer before it."""
-    found = recognized(request, before)
-    if found is None:
-        return "that was no request of a kind that this model was taught: its answer is a guess."
-    skill, fields = found
-    return f"{skill.name}: {'done as asked' if skill.met(fields, answer) else 'not what was asked for'}."
 
 
 def start_comparing(chat: Chat, run: Path) -> None:

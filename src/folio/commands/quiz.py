@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import TextIOWrapper
@@ -18,7 +18,7 @@ from rich.text import Text
 from folio.config import Settings
 from folio.errors import UserError
 from folio.files import WriteError
-from folio.lecture.progress import Progress, Tries, progress_file
+from folio.lecture.progress import Progress, in_order, progress_file, seed_of
 from folio.lecture.quiz import Asked, Computed, Question, Quiz, Verdict, find_page, load_quiz, page_names
 from folio.log import format_count, make_console
 from folio.notices import notify
@@ -124,18 +124,6 @@ def answer_from(run: FinishedRun | None, formula: str) -> Computed:
     if run is None:
         raise UserError("the question is about a run: name one with --run.")
     return answer_for(run, formula)
-
-
-def seed_of(question: Question, tries: Mapping[str, Tries]) -> str:
-    """Return a seed that changes with each try, so that nobody learns the letter of an answer."""
-    return str(tries[question.id].answered) if question.id in tries else "0"
-
-
-def in_order(questions: Sequence[Question], tries: Mapping[str, Tries]) -> list[Question]:
-    """Return the questions that were missed, then those that were never answered, then the others."""
-    missed = [each for each in questions if each.id in tries and tries[each.id].is_missed]
-    new = [each for each in questions if each.id not in tries]
-    return [*missed, *new, *(each for each in questions if each not in missed and each not in new)]
 
 
 def ask(question: Question, asked: Asked, console: Console) -> Verdict:

@@ -17,32 +17,20 @@ from rich.text import Text
 from folio.config import Settings
 from folio.errors import UserError
 from folio.files import read_lines
-from folio.log import format_number, make_console
+from folio.log import make_console
 from folio.report.figure import check_picture_path
 from folio.report.overoptimization import RewardCurve, draw_reward_curves, reward_curves
 from folio.report.rl_diagnosis import TREND_ROLLOUTS, Finding, diagnose, overoptimization
 from folio.report.rl_figure import draw_history
-from folio.report.rl_history import History, first
+from folio.report.rl_history import History
+from folio.report.rl_summary import answer_of, is_sample, main_metrics, metrics_table
 from folio.report.side_by_side import show_side_by_side
 from folio.report.tables import show_table
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
-from folio.runs.stages import STAGES
 
 NONE = "-"
 STYLES = {"fault": "bold red", "warning": "bold yellow", "note": "bold"}
-FORMATS = {
-    "reward": ".3f",
-    "gold": ".3f",
-    "kl": ".2f",
-    "entropy": ".2f",
-    "length": ".0f",
-    "stop_share": ".0%",
-    "distinct_2": ".2f",
-    "prompt_wins": ".0%",
-    "met": ".0%",
-}
-"""The number format of each metric to show."""
 COMPARISON_FIGURE = Path("overoptimization.png")
 
 
@@ -95,23 +83,6 @@ def report(run: RunDirectory, history: History, figure: Path, console: Console) 
     console.print(f"figure  {figure}", soft_wrap=True)
 
 
-def metrics_table(history: History) -> dict[str, str]:
-    """Return each metric at the start and end of a run as text.
-
-    In training these are the means of the first and last fifth; held out, the first and last evaluation.
-    """
-    summary = STAGES[history.stage]
-    words = {**summary.metrics, **summary.details}
-    lines = {}
-    for name, spec in FORMATS.items():
-        training, held_out = history.over_rollouts(name), history.held_out(name)
-        parts = [f"{training.early:{spec}} to {training.late:{spec}}"] if training else []
-        parts += [f"held out {held_out.values[0]:{spec}} to {held_out.values[-1]:{spec}}"] if held_out else []
-        if parts:
-            lines[words.get(f"val_{name}", name)] = ", ".join(parts)
-    return lines
-
-
 def show_findings(findings: Sequence[Finding], history: History, console: Console) -> None:
     """Print the findings, or that there are none."""
     if history.n_rollouts < TREND_ROLLOUTS:
@@ -129,33 +100,6 @@ def show_findings(findings: Sequence[Finding], history: History, console: Consol
         console.print()
 
 
-def main_metrics(history: History) -> str:
-    """Return a sentence for a run without findings: its main metrics."""
-    reward, kl, length = (history.over_rollouts(name) for name in ("reward", "kl", "length"))
-    entropy, ratio = history.over_rollouts("entropy"), history.over_rollouts("ratio", first)
-    gold = history.held_out("gold")
-    facts = [f"Reward from {reward.early:.3f} to {reward.late:.3f}"] if reward else []
-    if gold:
-        facts.append(f"gold reward from {gold.values[0]:.3f} to {gold.values[-1]:.3f}")
-    if entropy:
-        facts.append(f"entropy from {entropy.early:.2f} to {entropy.late:.2f} nats per token")
-    if kl and length:
-        facts.append(
-            f"KL {format_number(kl.late, 1)} nats per answer, {format_number(kl.late / length.late, 2)} per token"
-        )
-    if ratio:
-        deviation = max(abs(value - 1) for value in ratio.values)
-        facts.append(f"on first steps the ratio is within {deviation:.1g} of 1")
-    return f"{'; '.join(facts)}."
-
-
-def is_sample(record: Mapping[str, Any]) -> bool:
-    """Return whether an object is a line of samples.jsonl."""
-    return isinstance(record.get("step"), int) and all(
-        isinstance(record.get(key), str) for key in ("prompt", "text")
-    )
-
-
 def show_samples(samples: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print the answers to the fixed prompts at the first and the last evaluation."""
     answers: dict[int, dict[str, str]] = {}
@@ -167,12 +111,6 @@ def show_samples(samples: Sequence[Mapping[str, Any]], console: Console) -> None
         cells = [Text.assemble((f"step {step}\n", "dim"), answers[step].get(prompt, "")) for step in shown]
         show_side_by_side(cells, console)
         console.print()
-
-
-def answer_of(text: str) -> str:
-    """Return a sample without its first line if that repeats the question."""
-    question, line_end, answer = text.partition("\n")
-    return answer.strip() if question.startswith("> ") and line_end else text.strip()
 
 
 def show_comparison(curves: Sequence[RewardCurve], figure: Path, console: Console) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from statistics import fmean
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import tyro
 from rich.console import Console
 from rich.text import Text
 
-from folio.activity import activity
 from folio.commands import COMMANDS
 from folio.config import PACKAGED_RECIPES, Positive, Settings, flatten, to_table
 from folio.data.corpora import find_data
@@ -27,25 +25,24 @@ from folio.data.prompts import sample_questions
 from folio.errors import UserError
 from folio.log import format_duration, format_number, make_console
 from folio.report.tables import kept_evaluation, show_next, show_table
-from folio.runs.budget import Budget, clock
+from folio.runs.budget import clock
 from folio.runs.default_data import data_for
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.load import load_for_chat
-from folio.runs.pace import RecipeTimes, measure_pace
+from folio.runs.pace import RecipeTimes
 from folio.runs.recipes import find_recipes, known_recipes
 from folio.runs.rewards import LIKELIHOOD
 from folio.runs.samples import Answers
+from folio.runs.shares import Shares, plan_time
 from folio.runs.stages import STAGES
-from folio.runtime import RuntimeConfig, describe, start_runtime
+from folio.stages.stage import Stage
 
 TEXT_RECIPES = PACKAGED_RECIPES / "text"
 """The recipes for any text."""
 JUDGE = "text/judge.py:score"
 LIKELIHOOD_WEIGHT = 0.3
 """Of a nat a character that the base finds an answer likelier, in the judge of answers made from any text."""
-END_SECONDS = 10.0
-"""Reserved for comparing the models of all stages at the end."""
 
 
 class Step(Protocol):
@@ -68,6 +65,10 @@ class ChainConfig(Settings):
     """A text, a recipe by name, or a folder of recipes of your own: pretrain.toml, sft.toml, ..."""
     minutes: Positive | None = None
     """Time for all recipes together: each makes as many steps, or preferences, as fit into its share."""
+    runs: Path = Path("runs")
+    """Folder for the runs of a text. Recipes say themselves where theirs go."""
+    plan: Literal["off", "show", "json"] = "off"
+    """Say what would be done, in words or as JSON, and do nothing."""
     chat: bool = True
     """At the end, start a chat with the model if there is a terminal."""
 
@@ -75,14 +76,19 @@ class ChainConfig(Settings):
 def main(arguments: Sequence[str]) -> None:
     """Run `folio run [TEXT | FOLDER]`."""
     config = read_config(ChainConfig, arguments, recipe=None, prog="folio run", description=__doc__)
-    run_chain(config, make_console())
+    if config.plan == "off":
+        run_chain(config, make_console())
+    else:
+        show_plan(config, make_console())
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
     """Run the stages that are not finished, show the result of each, and start a chat."""
-    folder, links = find_links(config.recipes)
+    folder, links = find_links(config.recipes, config.runs)
     left = [link.name for link in links if not link.step.is_made(link.settings)]
-    shares = plan_time(RecipeTimes.beside(folder), left, config.minutes, console)
+    shares, told = plan_time(RecipeTimes.beside(folder), left, config.minutes)
+    if left:
+        show_table(told, console)
     try:
         for number, link in enumerate(links, start=1):
             heading(f"{number} of {len(links)}: {link.name}", console)
@@ -100,6 +106,34 @@ def run_chain(config: ChainConfig, console: Console) -> None:
         present(assistants, console, may_chat=config.chat)
 
 
+def show_plan(config: ChainConfig, console: Console) -> None:
+    """Print the stages, which of them are made, and what is known before the first step of those that are left."""
+    folder, links = find_links(config.recipes, config.runs)
+    left = [link for link in links if not link.step.is_made(link.settings)]
+    shares, expected = plan_time(RecipeTimes.beside(folder), [link.name for link in left], config.minutes)
+    told: dict[str, str] = {}
+    if left and isinstance(left[0].step, Stage) and left[0] is links[0]:  # the others need what it makes
+        told |= left[0].step.plan(for_plan(left[0], shares), Console(stderr=True))
+    if left:
+        told |= expected
+    if config.plan == "show":
+        made = [link.name for link in links if link not in left]
+        show_table({"stages": ", ".join(link.name for link in links), **told}, console)
+        if made:
+            show_table({"made": ", ".join(made)}, console)
+        return
+    stages = [{"name": link.name, "output": str(link.output), "is_made": link not in left} for link in links]
+    print(json.dumps({"stages": stages, "told": told}))
+
+
+def for_plan(link: Link, shares: Shares) -> Any:
+    """Return the settings of the first stage with its share of the time, not compiled: that takes longer than a plan should."""
+    settings = replace(link.settings, runtime=replace(link.settings.runtime, compile="off"))
+    if math.isinf(shares.limit):
+        return settings
+    return replace(settings, output=replace(settings.output, minutes=shares.seconds(link.name) / 60))
+
+
 @dataclass(frozen=True)
 class Link:
     """A step of a chain, with its arguments on the command line, its settings, and what it makes."""
@@ -111,15 +145,16 @@ class Link:
     output: Path
 
 
-def find_links(recipes: Path) -> tuple[Path, list[Link]]:
+def find_links(recipes: Path, runs: Path = Path("runs")) -> tuple[Path, list[Link]]:
     """Return the folder of recipes for a text or of a name, and the steps that have one, in order.
 
-    All recipes are read: a mistake in the last one should not show after an hour. Raises UserError where there are none.
+    runs: folder for the runs of a text. All recipes are read: a mistake in the last one should not show after an hour.
+    Raises UserError where there are none.
     """
     text = find_data(recipes)
     is_text = text.is_file() and text.suffix != ".toml"
     folder = TEXT_RECIPES if is_text else find_recipes(recipes)
-    more = arguments_from(str(recipes)) if is_text else {}
+    more = arguments_from(str(recipes), runs) if is_text else {}
     links = []
     for name, (module, _) in COMMANDS.items():
         recipe = folder / f"{name}.toml"
@@ -135,9 +170,9 @@ def find_links(recipes: Path) -> tuple[Path, list[Link]]:
     return folder, links
 
 
-def arguments_from(text: str) -> dict[str, list[str]]:
+def arguments_from(text: str, runs: Path) -> dict[str, list[str]]:
     """Return the arguments by which each stage takes up what those before it made of a text."""
-    base = Path("runs") / Path(text).stem
+    base = runs / Path(text).stem
     sft, label, reward, grpo = (f"{base}-{name}" for name in ("sft", "label", "reward", "grpo"))
     pairs = ["--data", f"{label}/{TRAIN_FILE}", "--validation", f"{label}/{VALIDATION_FILE}"]
     return {
@@ -171,107 +206,6 @@ def present(assistants: Sequence[Link], console: Console, *, may_chat: bool) -> 
         import_module(COMMANDS["chat"][0]).main([str(last.output)])
     else:
         show_next([f"folio chat {last.output}"], console)
-
-
-def plan_time(
-    times: RecipeTimes | None, stages: Sequence[str], minutes: float | None, console: Console
-) -> Shares:
-    """Divide the time among the stages that are left, and print how long they take on this machine."""
-    if not stages:
-        return Shares({}, stages, minutes)
-    if times is None:
-        names = ", ".join(stages)
-        show_table(
-            {"time": f"not known for {names}: this recipe was not timed; --minutes N limits it"}, console
-        )
-        return Shares({}, stages, minutes)
-    with activity("Measuring this machine"):
-        runtime = start_runtime(RuntimeConfig(compile="off"))
-        pace = measure_pace(runtime)
-    shares = Shares(times.stages, stages, minutes, times.needed(pace))
-    show_times(times, stages, shares, describe(runtime.device), pace, console)
-    return shares
-
-
-def show_times(
-    times: RecipeTimes, stages: Sequence[str], shares: Shares, machine: str, pace: float, console: Console
-) -> None:
-    """Print how long stages take on this machine and, where there is less time, what quality to expect."""
-    seconds, names = times.seconds(stages, pace), ", ".join(stages)
-    lines = {
-        "machine": machine,
-        "time": f"about {format_duration(seconds)} for {names}; {format_duration(times.seconds(stages, times.pace))} on "
-        f"{times.hardware}",
-    }
-    if math.isinf(shares.limit):
-        lines["shorter"] = "--minutes N makes as much of it as fits into N minutes"
-    elif shares.limit < seconds:
-        lines["limit"] = (
-            f"{format_duration(shares.limit)}: fewer steps of each; without --minutes, all of them"
-        )
-        if "pretrain" in stages:
-            share = min(1.0, shares.seconds("pretrain") / times.seconds(["pretrain"], pace))
-            lines["quality"] = (
-                f"pretraining makes about {share:.0%} of its steps: "
-                f"expect a validation loss {'near' if share >= times.least_share else 'above'} "
-                f"{times.expected_loss(share):.2f}, where all steps reach "
-                f"{times.expected_loss(1.0):.2f}, and answers to match"
-            )
-        if "sft" in stages and times.met:
-            share = min(1.0, shares.seconds("sft") / times.seconds(["sft"], pace))
-            lines["listening"] = (
-                f"fine-tuning makes about {share:.0%} of its steps: expect {times.expected_met(share):.0%} of requests to be "
-                f"met after it, where all steps reach {times.expected_met(1.0):.0%}"
-            )
-    show_table(lines, console)
-
-
-class Shares:
-    """Divides the time among the stages that are left.
-
-    A stage first gets what it needs (see `RecipeTimes.needed`), but all together no more than MOST_NEEDED of the time. The
-    rest goes by the square root of how long each takes without a limit: in proportion, a short stage would hardly get more
-    than its start-up, and the next ones cannot use what it makes then. What a stage leaves over is for those after it.
-
-    seconds: of each stage; one that is not known counts as the mean of the others. needed: of some.
-    """
-
-    MOST_NEEDED = 0.6
-
-    def __init__(
-        self,
-        seconds: Mapping[str, float],
-        stages: Iterable[str],
-        minutes: float | None,
-        needed: Mapping[str, float] = MappingProxyType({}),
-    ) -> None:
-        usual = fmean(seconds.values()) if seconds else 1.0
-        self._weights = {name: math.sqrt(seconds.get(name, usual)) for name in stages}
-        self._needed = {name: needed[name] for name in self._weights if name in needed}
-        self._budget = Budget.of_minutes(minutes, most_steps=1)
-
-    @property
-    def limit(self) -> float:
-        """Seconds for all stages; infinite where there is no limit."""
-        return self._budget.seconds
-
-    def seconds(self, stage: str) -> float:
-        """Return the share of a stage of what is left, those before it in the chain being over."""
-        left = self.limit - END_SECONDS - self._budget.spent
-        total_needed = sum(self._needed.values())
-        kept = min(1.0, self.MOST_NEEDED * left / total_needed) if total_needed else 0.0
-        rest = left - kept * total_needed
-        share = self._weights[stage] / sum(self._weights.values())
-        return max(1.0, kept * self._needed.get(stage, 0.0) + share * rest)
-
-    def flags(self, stage: str) -> list[str]:
-        """Return the flags that limit a stage, which is the next one, to its share."""
-        if math.isinf(self.limit) or stage not in self._weights:
-            return []
-        seconds = self.seconds(stage)
-        del self._weights[stage]
-        self._needed.pop(stage, None)
-        return ["--minutes", f"{seconds / 60:.3f}"]
 
 
 def heading(words: str, console: Console) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import tyro
 from rich.console import Console
@@ -21,7 +19,7 @@ from folio.errors import UserError
 from folio.log import format_number, format_size, make_console
 from folio.runs.directory import RunDirectory
 from folio.runs.flags import read_config
-from folio.runs.stages import STAGES, kept_record, next_commands
+from folio.runs.listing import disk_use, find_runs, kept_metrics, next_command, progress, status_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +62,6 @@ def main(arguments: Sequence[str]) -> None:
     show(summaries, make_console())
 
 
-def find_runs(folder: Path) -> Iterator[RunDirectory]:
-    """Yield the runs at and below a folder by name, without descending into runs."""
-    for path, folders, files in os.walk(folder):
-        folders.sort()
-        if "run.json" in files:
-            folders.clear()
-            yield RunDirectory(Path(path))
-
-
 def summarize(run: RunDirectory) -> Summary:
     """Summarize a run's files; a run with a damaged run.json has the status "damaged"."""
     n_bytes, changed = disk_use(run.path)
@@ -82,9 +71,7 @@ def summarize(run: RunDirectory) -> Summary:
     except UserError:
         return Summary(name, "", "damaged", "", format_size(n_bytes), changed, "")
     records = run.read_metrics()
-    status, stage = info["status"], info["stage"]
-    if status == "running" and not run.is_in_use:
-        status = "killed"
+    status, stage = status_of(run, info), info["stage"]
     return Summary(
         run=name,
         stage=stage,
@@ -96,43 +83,6 @@ def summarize(run: RunDirectory) -> Summary:
         changed=changed,
         command=next_command(run, status, stage),
     )
-
-
-def disk_use(folder: Path) -> tuple[int, datetime]:
-    """Return the total size of the files in a folder, and the time of the last change; files may vanish meanwhile."""
-    n_bytes, latest = 0, 0.0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                stat = os.stat(os.path.join(path, name))
-            except OSError:
-                continue
-            n_bytes += stat.st_size
-            latest = max(latest, stat.st_mtime if name != ".lock" else 0.0)
-    return n_bytes, datetime.fromtimestamp(latest)
-
-
-def progress(info: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
-    """Return the completed and planned steps, as in " 300/920", or "" if they are unknown."""
-    steps = info["plan"].get("steps")
-    done = records[-1].get("step") if records else 0
-    return f" {done}/{steps}" if steps and done is not None else ""
-
-
-def kept_metrics(stage: str, records: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the metrics of a run's kept model."""
-    names = STAGES[stage].metrics if stage in STAGES else {}
-    kept = kept_record(records, names) or {}
-    return {name: kept[name] for name in names if name in kept}
-
-
-def next_command(run: RunDirectory, status: str, stage: str) -> str:
-    """Return the command that resumes an unfinished run or follows a finished one, or "" if there is none."""
-    if status == "running":
-        return ""
-    if status == "finished":
-        return next(iter(next_commands(run)), "")
-    return f"folio {stage} --run {shlex.quote(str(run.path))} --resume"
 
 
 def show(summaries: Sequence[Summary], console: Console) -> None:

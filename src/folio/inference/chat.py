@@ -9,8 +9,9 @@ from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.inference.text import stream_text
+from folio.inference.window import visible_window
 from folio.model.gpt import GPT
-from folio.tokenizer.chat_template import Message, check_messages, prompt_ids
+from folio.tokenizer.chat_template import Message, check_messages
 from folio.tokenizer.protocol import Tokenizer
 from folio.tokenizer.special_tokens import has_chat_tokens
 
@@ -160,18 +161,18 @@ class ChatSession:
         """Return the ids of the conversation, without its oldest turns if the context has no room for them and an answer."""
         if not self.messages or self.messages[-1]["role"] != "user":
             raise UserError("there is no question to answer.")
-        block_size = self.model.config.block_size
-        room = block_size - min(self.max_new_tokens, block_size // 2)
-        for first in range(0, len(self.messages), 2):
-            ids = prompt_ids(self.tokenizer, [*self._system_messages(), *self.messages[first:]])
-            if len(ids) <= room:
-                break
-        if len(ids) >= block_size:
-            self.messages.pop()
-            raise UserError(
-                f"that is too long: the model reads {block_size} tokens, system message included."
+        try:
+            window = visible_window(
+                self.tokenizer,
+                self._system_messages(),
+                self.messages,
+                block_size=self.model.config.block_size,
+                answer=self.max_new_tokens,
             )
-        if first > self.n_dropped:
-            self.notify(f"the context is full: the oldest {first} messages are no longer seen.")
-        self.n_dropped = first
-        return ids
+        except UserError:
+            self.messages.pop()
+            raise
+        if window.n_dropped > self.n_dropped:
+            self.notify(f"the context is full: the oldest {window.n_dropped} messages are no longer seen.")
+        self.n_dropped = window.n_dropped
+        return window.ids

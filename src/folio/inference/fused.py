@@ -1,6 +1,6 @@
-"""Fast decoding of one token at a time: a copy of a GPT's weights, laid out for it.
+"""Fast decoding: a copy of a GPT's weights, laid out for passes over a few tokens.
 
-With one token a row, a step is many small operations, and calling them costs as much as their work. So layers that
+With one token a row, a pass is many small operations, and calling them costs as much as their work. So layers that
 read the same input become one matrix, laid out as the product wants it; the weights of a norm go into the matrix
 behind it; queries and keys are normalized and rotated together, by angles that hold the weights of their norms; and
 adding to the residual stream is part of a product. The result is that of `GPT.forward`, up to rounding.
@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from folio.model.block import Block
-from folio.model.cache import KVCache
+from folio.model.cache import CachedContext
 from folio.model.config import GPTConfig
 from folio.model.gpt import GPT
 
 
 class FusedGPT:
-    """A copy of a model's weights that reads one token a row.
+    """A copy of a model's weights that reads tokens of any rows: one of each as it is written, several of a prompt.
 
     Later training steps do not change it (except for learned positions, which it shares). It takes about as much
     memory as the blocks' weights, in the precision that the model computes in.
@@ -40,25 +40,18 @@ class FusedGPT:
         self.positions = POSITIONS[config.position](model, gain)
         self.head = _Matrix([model.head], NORMS[config.norm](model.norm, config.n_embd), dtype)
 
-    def step(self, ids: Tensor, cache: KVCache) -> Tensor:
-        """Read one more token of each row into the cache, and return logits for the next.
+    def step(self, ids: Tensor, context: CachedContext) -> Tensor:
+        """Read more tokens of some rows, each with its place in a cache, and return their last hidden states.
 
-        ids: (B) int64. Returns (B, V). The cache must have room.
+        ids: (N) int64. Returns (N, C), which `head` turns into logits.
         """
-        context = cache.extend(1)
-        x = F.embedding(ids, self.embedding).to(self.dtype)  # (B, C)
+        x = F.embedding(ids, self.embedding).to(self.dtype)  # (N, C)
         x, angles = self.positions.start(x, context.positions)
-        keys, values = context.keys.unbind(), context.values.unbind()  # a layer each: (B, H_kv, columns, D)
-        new_keys, new_values = (each.select(3, -1).unbind() for each in (context.keys, context.values))
         for i, layer in enumerate(self.layers):
             q, k, v = layer.heads(x, self.positions, angles[i])
-            new_keys[i].copy_(k)
-            new_values[i].copy_(v)
-            # The query heads that share a key head take the place of several positions.
-            y = F.scaled_dot_product_attention(q, keys[i], values[i], attn_mask=context.mask)
-            x = layer.output.add_to(x, y.reshape(x.shape[0], -1))  # (B, H_kv, H / H_kv, D) -> (B, H * D)
+            x = layer.output.add_to(x, context.attend(i, q, k, v))
             x = layer.down.add_to(x, layer.mlp(layer.up(x)))
-        return self.head(x)
+        return x
 
 
 class _SplitNorm(NamedTuple):
@@ -76,7 +69,7 @@ def _split_rms_norm(norm: nn.Module, size: int) -> _SplitNorm:
 
     def normalize(x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        return x / torch.hypot(length, floor)
+        return x / length.hypot_(floor)
 
     return _SplitNorm(normalize, weight * size**0.5, None)
 
@@ -111,12 +104,12 @@ class _Matrix:
         self.bias = bias.to(dtype) if biases or (norm is not None and norm.bias is not None) else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the product after the norm. x: (B, in) -> (B, out)."""
+        """Return the product after the norm. x: (N, in) -> (N, out)."""
         x = self.normalize(x).to(self.weight.dtype)
         return torch.mm(x, self.weight) if self.bias is None else torch.addmm(self.bias, x, self.weight)
 
     def add_to(self, total: Tensor, x: Tensor) -> Tensor:
-        """Return total (B, out) plus the product, without a norm, of x (B, in)."""
+        """Return total (N, out) plus the product, without a norm, of x (N, in)."""
         total = torch.addmm(total, x, self.weight)
         return total if self.bias is None else total.add_(self.bias)
 
@@ -147,13 +140,13 @@ class _Layer:
         """(H + H_kv, D): the gains of the norms of queries and keys."""
 
     def heads(self, x: Tensor, positions: Positions, angle: Angle) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (B, C) -> queries (B, H_kv, H / H_kv, D), keys and values (B, H_kv, D)."""
+        """x: (N, C) -> queries (N, H, D), keys and values (N, H_kv, D)."""
         H, H_kv, D = self.sizes
         # split_with_sizes, because split costs as much as arithmetic does here.
         qk, v = self.project(x).view(-1, H + 2 * H_kv, D).split_with_sizes((H + H_kv, H_kv), dim=1)
-        qk = positions.rotate(self.normalize_heads(qk), angle).to(v.dtype)  # (B, H + H_kv, D)
+        qk = positions.rotate(self.normalize_heads(qk), angle).to(v.dtype)  # (N, H + H_kv, D)
         q, k = qk.split_with_sizes((H, H_kv), dim=1)
-        return q.reshape(-1, H_kv, H // H_kv, D), k, v
+        return q, k, v
 
 
 class _LearnedPositions:
@@ -164,12 +157,12 @@ class _LearnedPositions:
         self.gains = gain.unbind()
 
     def start(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Sequence[Angle]]:
-        """x: (B, C); positions: (1) or (B, 1). Returns x with its positions, and each layer's angle."""
-        x, _ = self.positions(x.unsqueeze(1), positions)
-        return x.squeeze(1), [(gain,) for gain in self.gains]
+        """x: (N, C); positions: (N). Returns x with its positions, and each layer's angle."""
+        x, _ = self.positions(x, positions)
+        return x, [(gain,) for gain in self.gains]
 
     def rotate(self, heads: Tensor, angle: Angle) -> Tensor:
-        """heads: (B, H + H_kv, D), normalized but for the gains."""
+        """heads: (N, H + H_kv, D), normalized but for the gains."""
         return heads * angle[0]
 
 
@@ -189,8 +182,8 @@ class _RotaryPositions:
         self.sin_gain = gain[:, None].roll(self.half, -1) * sign
 
     def start(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Sequence[Angle]]:
-        angles = positions.unsqueeze(-1) * self.frequencies  # (1, D) or (B, 1, D)
-        cos, sin = angles.cos() * self.cos_gain, angles.sin() * self.sin_gain  # (L, 1 or B, H + H_kv, D)
+        angles = positions[:, None, None] * self.frequencies  # (N, 1, D)
+        cos, sin = angles.cos() * self.cos_gain, angles.sin() * self.sin_gain  # (L, N, H + H_kv, D)
         return x, list(zip(cos.unbind(), sin.unbind(), strict=True))
 
     def rotate(self, heads: Tensor, angle: Angle) -> Tensor:
@@ -207,7 +200,7 @@ POSITIONS: dict[str, type[_LearnedPositions] | type[_RotaryPositions]] = {
 
 
 def _swiglu(x: Tensor) -> Tensor:
-    gate, up = x.chunk(2, dim=-1)  # two of (B, mlp_size)
+    gate, up = x.chunk(2, dim=-1)  # two of (N, mlp_size)
     return F.silu(gate).mul_(up)
 
 

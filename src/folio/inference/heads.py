@@ -133,3 +133,33 @@ def check_head(model: GPT, layer: int, head: int) -> None:
         raise UserError(
             f"there is no head {layer}.{head}: the model has layers 0 to {n_layer - 1} with heads 0 to {n_head - 1}."
         )
+
+
+class _RowsContext(CausalContext):
+    """Plain causal attention that keeps, of every layer, the weights from the last position."""
+
+    def __init__(self, ids: Tensor) -> None:
+        super().__init__(ids)
+        self.layers: dict[int, Tensor] = {}
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.layers[layer] = attention_weights(q, k)[0, :, -1].cpu()
+        return super().attend(layer, q, k, v)
+
+
+@torch.inference_mode()
+def last_attention(model: GPT, ids: Ids) -> Tensor:
+    """Read tokens and return where every head looks from the last of them, as it predicts the next: (L, H, T) float32.
+
+    Args:
+        model: in evaluation mode, or its dropout acts.
+        ids: (T) token ids, 1 <= T <= block_size: a list, an array or a tensor.
+
+    Raises:
+        UserError: for no tokens, more than the model reads at once, or an id that it does not have.
+    """
+    read = checked_ids(model, ids, "last_attention", 1)
+    context = _RowsContext(read[None])
+    with torch.compiler.set_stance("force_eager"):
+        model(read[None], context)
+    return torch.stack([context.layers[layer] for layer in range(model.config.n_layer)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pooch
 from folio.config import Count, Settings, Whole, from_table, to_table
 from folio.errors import UserError
 from folio.files import read_json, write_file
+from folio.lecture.quiz import Question
 
 FORMAT = 1
 ANEW = "Remove it to begin anew."
@@ -78,6 +79,18 @@ class Progress:
         for page, unwritten in self._unwritten.items():
             pages[page] = pages.get(page, {}) | unwritten
         return pages
+
+
+def seed_of(question: Question, tries: Mapping[str, Tries]) -> str:
+    """Return a seed that changes with each try, so that nobody learns the letter of an answer."""
+    return str(tries[question.id].answered) if question.id in tries else "0"
+
+
+def in_order(questions: Sequence[Question], tries: Mapping[str, Tries]) -> list[Question]:
+    """Return the questions that were missed, then those that were never answered, then the others."""
+    missed = [each for each in questions if each.id in tries and tries[each.id].is_missed]
+    new = [each for each in questions if each.id not in tries]
+    return [*missed, *new, *(each for each in questions if each not in missed and each not in new)]
 
 
 def _table(value: Any, file: Path) -> dict[str, Any]:

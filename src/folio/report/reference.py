@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Reference:
         with parsing(path, "It is not a reference."):
             return cls(**read_json(path, "It is not a reference."))
 
-    def mismatch(self, info: dict[str, Any]) -> str | None:
+    def mismatch(self, info: Mapping[str, Any]) -> str | None:
         """Return why a run, given as its run.json, is not comparable, or None if it is."""
         if info["data_sha256"] != self.text_sha256:
             return "another text"
@@ -68,12 +69,35 @@ class Reference:
             return "No evaluation of this run can be compared with the recipe's measured runs."
         above = [share for share, loss, (_, high) in compared if loss > high]
         below = [share for share, loss, (low, _) in compared if loss < low]
-        *_, (_, final, (low, high)) = compared
-        place = f"{final:.4f} at the end, where {low + MARGIN:.4f} to {high - MARGIN:.4f} was measured"
+        *_, (last, final, (low, high)) = compared
+        is_over = last > 0.99
+        at = "at the end" if is_over else f"at {last:.0%} of the run"
+        place = f"{final:.4f} {at}, where {low + MARGIN:.4f} to {high - MARGIN:.4f} was measured"
         if final > high:
             return f"Your curve is not normal: {place}. It left the band at {min(above):.0%} of the run."
         if final < low:
             return f"Your curve is better than the measured ones: {place}."
         if above or below:
-            return f"Your curve ends normally ({place}), after leaving the band at {min(above + below):.0%}."
+            now = "ends normally" if is_over else "is normal again"
+            return f"Your curve {now} ({place}), after leaving the band at {min(above + below):.0%}."
         return f"Your curve is normal: {place}."
+
+
+def reference_of(info: Mapping[str, Any]) -> Reference | None:
+    """Return the reference curves of the recipe of a run, given as its run.json, or None if it has none."""
+    recipe = info.get("recipe")
+    return Reference.beside(Path(recipe)) if recipe else None
+
+
+def verdict_of(info: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str | None:
+    """Compare a run, finished or not, with its recipe's measured runs in one sentence; None if the recipe has none.
+
+    info: its run.json. records: lines of metrics.jsonl, of which those with a validation loss count.
+    """
+    reference = reference_of(info)
+    if reference is None:
+        return None
+    if mismatch := reference.mismatch(info):
+        return f"none: the recipe's measured runs had {mismatch}"
+    evaluated = [record for record in records if "val_loss" in record]
+    return reference.verdict([(each["step"] / info["plan"]["steps"], each["val_loss"]) for each in evaluated])

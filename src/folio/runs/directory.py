@@ -40,6 +40,7 @@ class RunDirectory:
     metrics.jsonl       one object per step
     samples.jsonl       texts generated during training
     checkpoints/step-N  checkpoints to resume from, each a model directory as well
+    history/step-N      the models of earlier checkpoints, to look back at
     best/               the model with the lowest validation loss
     loss.png, rl.png    curves; rl.png for PPO and GRPO
     """
@@ -50,6 +51,7 @@ class RunDirectory:
         self.metrics_file = path / "metrics.jsonl"
         self.samples_file = path / "samples.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.history = path / "history"
         self.best = path / "best"
         self.plot = path / "loss.png"
         self.rl_plot = path / "rl.png"
@@ -57,6 +59,16 @@ class RunDirectory:
     def checkpoint(self, step: int) -> Path:
         """Return the directory of a step's checkpoint."""
         return self.checkpoints / f"step-{step}"
+
+    def models(self) -> dict[int, Path]:
+        """Return the directories of the models along the way, by step, the first one first. They may vanish meanwhile."""
+        found = {
+            int(path.name.removeprefix("step-")): path
+            for folder in (self.history, self.checkpoints)  # one in both is about to leave the latter
+            for path in folder.glob("step-*")
+            if path.name.removeprefix("step-").isdigit()
+        }
+        return dict(sorted(found.items()))
 
     @property
     def exists(self) -> bool:
@@ -153,7 +165,7 @@ class RunDirectory:
 
         Warns with FolioWarning of lines that are damaged, which are left out, and of steps that are missing.
         """
-        records = read_lines(self.metrics_file, _is_step)
+        records = read_lines(self.metrics_file, is_step)
         steps = sorted({record["step"] for record in records})
         gaps = [range(a + 1, b) for a, b in zip((0, *steps), steps, strict=False) if b - a > 1]
         if gaps:
@@ -170,10 +182,11 @@ class RunDirectory:
 
 
 def run_around(model: Path) -> Path | None:
-    """Return the run that a model directory, best/ or checkpoints/step-N, belongs to, or None if it belongs to none."""
+    """Return the run that a model directory, best/, checkpoints/step-N or history/step-N, belongs to, or None."""
     place = model.resolve()
-    run = place.parent.parent if place.parent.name == "checkpoints" else place.parent
-    is_inside = place.parent.name == "checkpoints" or place.name == "best"
+    is_step = place.parent.name in ("checkpoints", "history")
+    run = place.parent.parent if is_step else place.parent
+    is_inside = is_step or place.name == "best"
     return run if is_inside and RunDirectory(run).exists else None
 
 
@@ -187,7 +200,8 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_step(record: Mapping[str, Any]) -> bool:
+def is_step(record: Mapping[str, Any]) -> bool:
+    """Return whether an object is a record of metrics.jsonl."""
     return is_metrics(record) and all(isinstance(record.get(key), kind) for key, kind in STEP_TYPES.items())
 
 

@@ -6,20 +6,26 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.text import Text
 
 from folio.checkpoint import saved_steps
 from folio.config import to_table
-from folio.files import append_line, sync, write_directory
+from folio.files import CHECKSUMS, append_line, damage, sync, write_directory
 from folio.log import Progress, format_duration, format_number
+from folio.model.directory import WEIGHTS
 from folio.runs.directory import RunDirectory
+from folio.runs.load import MODEL_FILES
 from folio.runs.samples import SampleSource
-from folio.runs.state import Training
+from folio.runs.state import STATE_FILE, Training
 from folio.training.loop import StepReport
+from folio.training.spacing import EVALUATIONS
 
 KEPT_CHECKPOINTS = 2
 """The newest, and the one before it in case the newest is damaged."""
+HISTORY_BYTES = 1e9
+"""Room for the models of all earlier checkpoints of a run. Of larger ones none is kept: a part of them would mislead."""
 
 
 class Recorder:
@@ -77,7 +83,7 @@ class Recorder:
             self.run.set_status("running", plan=to_table(training.plan))
 
     def save(self, report: StepReport) -> None:
-        """Write checkpoints/step-N, and remove those older than the one before it.
+        """Write checkpoints/step-N, and move the models of those older than the one before it to history/.
 
         The steps are planned anew before, so that a run which is resumed there goes on with the same plan.
         """
@@ -93,7 +99,22 @@ class Recorder:
         saved = saved_steps(self.run.checkpoints)
         # Newer ones, if there are any, are damaged, and will be written again.
         for old in saved[saved.index(new) :][KEPT_CHECKPOINTS:]:
+            self._keep_model(old)
             shutil.rmtree(old)
+
+    def _keep_model(self, checkpoint: Path) -> None:
+        """Write the model of a checkpoint to history/, if it is whole and not too large."""
+        if damage(checkpoint, MODEL_FILES) is not None:
+            return
+        if (checkpoint / WEIGHTS).stat().st_size > HISTORY_BYTES / EVALUATIONS:
+            return
+
+        def copy(temporary: Path) -> None:
+            for file in checkpoint.iterdir():
+                if file.name not in (STATE_FILE, CHECKSUMS):
+                    shutil.copy2(file, temporary)
+
+        write_directory(self.run.history / checkpoint.name, copy)
 
     def save_last(self) -> None:
         """Write a checkpoint of the last step that was recorded, unless it or a later one was saved."""

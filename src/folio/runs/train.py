@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def resume(training: Training, run: RunDirectory, console: Console) -> StepRepor
         console.print(f"{run.best} is damaged ({harm}): {instead}.", soft_wrap=True)
     for path in (run.metrics_file, run.samples_file):
         keep_before(path, report.step if report else 0)
+    for step, model in run.models().items():
+        if step > (report.step if report else 0) and model.parent == run.history:
+            shutil.rmtree(model)
     if report:
         console.print(
             f"Resuming after step {report.step:,}, from {run.checkpoint(report.step)}.", soft_wrap=True

@@ -25,8 +25,8 @@ from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
 from folio.objectives.next_token import next_token_loss
 from folio.report.loss_figure import plot_losses
-from folio.report.pretrain import reference_of, show_choices, show_estimate, show_result
-from folio.report.reference import Reference
+from folio.report.pretrain import choices, estimate, show_result
+from folio.report.reference import Reference, reference_of
 from folio.runs.budget import Budget
 from folio.runs.directory import RunDirectory
 from folio.runs.rehearsal import rehearse
@@ -125,12 +125,14 @@ def prepare(
     else:
         training, step_seconds = plan_and_build(config, runtime, text, console)
         why = explain_plan(config.size, training.plan, text.n_train, sizing_seconds(config))
-    show_choices(corpus, training, text.n_train, why, console)
-    show_estimate(training, text.n_train, step_seconds, console)
     return Prepared(
         training=training,
         samples=Continuation(config.prompt, config.sample_tokens),
         finish=draw_losses,
+        facts={
+            **choices(corpus, training, text.n_train, why),
+            **estimate(training, text.n_train, step_seconds),
+        },
     )
 
 
@@ -307,7 +309,7 @@ def encode(text: str, tokenizer: Tokenizer) -> Tensor:
 def draw_losses(run: RunDirectory) -> None:
     """Draw loss.png, with the recipe's measured curves where this run can be compared with them."""
     info = run.read_info()
-    reference = reference_of(run)
+    reference = reference_of(info)
     if reference and reference.mismatch(info):
         reference = None
     plan = from_table(Plan, info["plan"], str(run.info_file))

@@ -106,6 +106,16 @@ class Stage(Generic[ConfigT, DataT]):
         run = RunDirectory(self.output(config))
         return run.exists and is_done(run)
 
+    def plan(self, config: ConfigT, console: Console) -> Mapping[str, str]:
+        """Return what a run of these settings would tell before its first step, and begin none.
+
+        Raises UserError where it could not begin.
+        """
+        prepared = self.prepare(config, self.read(config), RunDirectory(self.output(config)), console)
+        steps = prepared.training.task.steps
+        short = {"too short": too_few(steps, *self.length(config))} if steps < FEW_STEPS else {}
+        return {**prepared.facts, **short}
+
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
         recipe, flags = take_recipe(self.name, arguments)

@@ -1,0 +1,170 @@
+"""What can be served: the models of runs and of model directories, by ids that are looked up and never made into paths."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from folio.errors import UserError
+from folio.files import CHECKSUMS, readable_directory
+from folio.model.config import GPTConfig
+from folio.model.directory import CONFIG, is_score_model, read_config
+from folio.model.gpt import GPT
+from folio.runs.directory import RunDirectory, run_around
+from folio.runs.load import stage_of
+from folio.runs.stages import STAGES
+from folio.server.errors import ApiError
+from folio.tokenizer.chat_template import FILE as TEMPLATE_FILE
+from folio.tokenizer.chat_template import TEMPLATE
+
+SCAN_SECONDS = 1.0
+"""A list of models is so old at most."""
+Kind = Literal["base", "chat", "reward"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model on offer."""
+
+    id: str
+    path: Path
+    """Its run, or its model directory."""
+    directory: Path
+    """The model directory: of a run the best model, or else the newest checkpoint."""
+    version: tuple[object, ...]
+    """Changes when the model is replaced, as while its run trains."""
+    kind: Kind
+    """"base": continues texts. "chat": answers. "reward": scores, and writes nothing."""
+    config: GPTConfig
+    parameters: int
+    created: int
+    """Seconds since 1970."""
+    checkpoints: tuple[int, ...]
+    """Steps of the run at which there is a model as well, the first one first."""
+
+
+class Catalog:
+    """The models below some paths, scanned anew when that was a while ago.
+
+    paths: folders that hold runs and model directories at any depth, or such a one itself.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        self._entries: dict[str, Entry] = {}
+        self._scanned = -SCAN_SECONDS
+
+    def entries(self) -> list[Entry]:
+        """Return what is on offer, reward models included, in the order of the paths, then by name."""
+        if time.monotonic() - self._scanned >= SCAN_SECONDS:
+            self.scan()
+        return list(self._entries.values())
+
+    def scan(self) -> None:
+        """Look again."""
+        known = {entry.path: entry for entry in self._entries.values()}
+        found: dict[str, Entry] = {}
+        for root in self.paths:
+            for path in find_models(root):
+                id = unused(name_of(root, path), found)
+                with suppress(UserError, OSError):  # no model yet, or one that is damaged or being replaced
+                    found[id] = describe(id, path, known.get(path))
+        self._entries = found
+        self._scanned = time.monotonic()
+
+    def find(self, id: str) -> Entry:
+        """Return the entry with an id. Raises ApiError (404)."""
+        for entry in self.entries():
+            if entry.id == id:
+                return entry
+        raise unknown_model(id)
+
+
+def unknown_model(id: str) -> ApiError:
+    """Return the refusal of a model that is not on offer."""
+    return ApiError(
+        404, f"There is no model {id[:80]!r} here: GET /v1/models lists them.", "model", "model_not_found"
+    )
+
+
+def find_models(root: Path) -> Iterator[Path]:
+    """Yield the runs and model directories at and below a folder by name, without descending into them."""
+    for folder, folders, files in os.walk(root):
+        if "run.json" in files or CONFIG in files:
+            folders.clear()
+            yield Path(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+
+
+def name_of(root: Path, path: Path) -> str:
+    """Return a model's id: its path below the root, or the root's own name."""
+    return path.relative_to(root).as_posix() if path != root else root.resolve().name or "model"
+
+
+def unused(id: str, taken: Collection[str]) -> str:
+    """Return the id, with a number where another model has it: two folders may hold runs of one name."""
+    candidates = (id if n == 1 else f"{id}-{n}" for n in range(1, len(taken) + 2))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def describe(id: str, path: Path, known: Entry | None = None) -> Entry:
+    """Return the entry of a run or a model directory; `known` is taken as it is where its model is still the same.
+
+    Raises UserError where there is no model, or its config cannot be read.
+    """
+    directory, checkpoints = model_of(path)
+    place = readable_directory(directory)
+    stage = stage_of(run_around(path) or path)
+    stat = (place / CONFIG).stat()
+    checksums = place / CHECKSUMS
+    written = checksums.stat().st_mtime_ns if checksums.exists() else stat.st_mtime_ns
+    version = (directory, stage, stat.st_ino, stat.st_mtime_ns, written)
+    if known is not None and (known.id, known.version, known.checkpoints) == (id, version, checkpoints):
+        return known
+    config = read_config(place)
+    with torch.device("meta"):  # shapes only
+        parameters = GPT(config).n_parameters
+    return Entry(
+        id=id,
+        path=path,
+        directory=directory,
+        version=version,
+        kind=kind_of(place, stage),
+        config=config,
+        parameters=parameters,
+        created=written // 10**9,
+        checkpoints=checkpoints,
+    )
+
+
+def model_of(path: Path) -> tuple[Path, tuple[int, ...]]:
+    """Return the model directory to serve for a run or a model directory, and the steps of other ones.
+
+    Raises UserError where a run has none yet.
+    """
+    run = RunDirectory(path)
+    if not run.exists:
+        return path, ()
+    steps = run.models()
+    if (readable_directory(run.best) / CONFIG).exists():
+        return run.best, tuple(steps)
+    if not steps:
+        raise UserError(f"{path} has no checkpoint yet.")
+    return steps[max(steps)], tuple(steps)
+
+
+def kind_of(directory: Path, stage: str) -> Kind:
+    """Return what a model does. A model of no run can chat where it has folio's template: nothing else tells."""
+    if is_score_model(directory):
+        return "reward"
+    if stage:
+        return "chat" if stage in STAGES and STAGES[stage].makes_assistant else "base"
+    template = directory / TEMPLATE_FILE
+    return "chat" if template.is_file() and template.read_text(encoding="utf-8") == TEMPLATE else "base"

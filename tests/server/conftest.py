@@ -1,0 +1,26 @@
+"""A folder of tiny models, and a server of them, made once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+from serving import Running, serving, write_models
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    write_models(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(models: Path) -> Iterator[Running]:
+    with serving(models) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: Running) -> OpenAI:
+    return server.client()
