@@ -3,7 +3,7 @@
     folio pretrain shakespeare
     python benchmarks/instructions.py --write
 
-Fine-tunes a base by the recipe `text`, with ten evaluations on the way, on lines, words and (for half of the requests)
+Fine-tunes a base by the recipe `shakespeare`, with ten evaluations on the way, on lines, words and (for half of the requests)
 phrasings that were held out, at the temperature of a chat. Last it writes the share of held-out requests that are met in
 phrasings of training and in new ones, over all of them, and what their prompts are worth.
 """
@@ -44,6 +44,7 @@ class Arguments:
     """A run of pretraining."""
     data: str = "instructions:shakespeare"
     seed: int = 1
+    threads: int = 2
     temperature: float = TEMPERATURE
     run: Path | None = None
     """Keep the run there, and take it as it is if it is finished; by default it is deleted."""
@@ -58,12 +59,14 @@ def main(arguments: Arguments) -> None:
         run = RunDirectory(arguments.run or Path(folder) / "sft")
         command = [
             "sft",
-            "text",
+            "shakespeare",
             str(arguments.base),
             "--data",
             arguments.data,
             "--seed",
             str(arguments.seed),
+            "--threads",
+            str(arguments.threads),
         ]
         command += ["--run", str(run.path), "--resume"]
         subprocess.run([sys.executable, "-m", "folio", *command], check=True)

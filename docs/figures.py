@@ -201,6 +201,55 @@ def rlhf_kl() -> None:
     _table(["`--kl-coef`", "KL, nats", "gain in reward", "gain in gold reward", "distinct-2 of 64"], rows)
 
 
+def assistant_skills() -> None:
+    """Print, for each skill, how often the right prompt wins, and the share of requests met before and after RL."""
+    rows = _read("assistant")[-1]["rows"]
+    wins = {row["model"]: row for row in rows if row["what"] == "hearing"}
+    met = {(row["temperature"], row["phrasing"], row["model"]): row for row in rows if row["what"] == "met"}
+    conditions = sorted({key[:2] for key in met})
+    skills = [name.removeprefix("met/") for name in met[conditions[0] + ("sft",)] if name.startswith("met/")]
+
+    def cells(name: str, of: Mapping[str, Mapping[str, float]]) -> str:
+        return " → ".join(f"{row[name]:.0%}" for row in of.values() if name in row) or "–"
+
+    heads = [f"met at {temperature:g}, {phrasing} phrasings" for temperature, phrasing in conditions]
+    table = []
+    for skill in (*skills, ""):
+        by_condition = [
+            {model: row for (*key, model), row in met.items() if tuple(key) == condition}
+            for condition in conditions
+        ]
+        suffix = f"/{skill}" if skill else ""
+        table.append(
+            [
+                skill or "all",
+                cells(f"prompt_wins{suffix}", wins),
+                *(cells(f"met{suffix}", each) for each in by_condition),
+            ]
+        )
+    _table(["request", "right prompt wins", *heads], table)
+
+
+def assistant_gains() -> None:
+    """Print what reinforcement learning adds on the free requests, with intervals of 95 %."""
+    rows = _read("assistant")[-1]["rows"]
+    found = {row["model"]: row for row in rows if row["what"] == "free requests"}
+    gain = next(row for row in rows if row["what"] == "difference")
+
+    def interval(values: Sequence[float]) -> str:
+        return "{:.3f} ({:.3f} to {:.3f})".format(*values)
+
+    table = [
+        [words, *(show(row[name]) for row in (found["sft"], found["tuned"], gain))]
+        for name, words, show in (
+            ("met", "requests met", interval),
+            ("quality", "quality, by the rubric", interval),
+            ("distinct_2", "distinct-2", "{:.3f}".format),
+        )
+    ]
+    _table(["", "after SFT", "after GRPO", "difference"], table)
+
+
 def sft_losses() -> None:
     """Print the losses on held-out answers before SFT and after it."""
     report = _read("shakespeare_rlhf")
