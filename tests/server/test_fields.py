@@ -14,7 +14,9 @@ FIELDS = {
     "user": accepted("string"),
     "tools": refused("there are none", []),
     "rows": Field(
-        schema={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}, "maxItems": 3}]},
+        schema={
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}, "maxItems": 3}]
+        },
         use="rows",
     ),
     "table": Field(
