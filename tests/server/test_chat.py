@@ -104,7 +104,7 @@ def test_several_answers_as_a_stream_begin_in_order_and_are_the_same(client):
 
 
 def test_the_helper_that_adds_up_a_stream(client):
-    body = {**SHORT, "model": "long", "stop": "fa", "max_tokens": 500}
+    body = {**SHORT, "model": "long", "stop": "ee", "max_tokens": 500}
     whole = client.chat.completions.create(**body, n=3)
     with client.chat.completions.stream(
         **body, n=3, stream_options={"include_usage": True}, logprobs=True, top_logprobs=2
