@@ -22,5 +22,6 @@ def server(models: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def client(server: Running) -> OpenAI:
-    return server.client()
+def client(server: Running) -> Iterator[OpenAI]:
+    with server.client() as client:
+        yield client

@@ -48,9 +48,7 @@ def test_pairs_of_surrogates_are_one_character():
 
 numbers = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-values = st.recursive(
-    st.none() | st.booleans() | numbers | texts, lambda inner: st.lists(inner), max_leaves=20
-)
+values = st.recursive(st.none() | st.booleans() | numbers | texts, st.lists, max_leaves=20)
 
 
 @given(st.dictionaries(texts, values), st.booleans())

@@ -46,13 +46,19 @@ class Running:
     def http(self, **options: Any) -> httpx2.Client:
         return httpx2.Client(base_url=self.address, timeout=30, **options)
 
+    def get(self, path: str, **options: Any) -> httpx2.Response:
+        return httpx2.get(self.address + path, timeout=30, **options)
+
+    def post(self, path: str, body: Any, **options: Any) -> httpx2.Response:
+        return httpx2.post(self.address + path, json=body, timeout=60, **options)
+
     def connect(self) -> socket.socket:
         host, port = self.address.removeprefix("http://").split(":")
         return socket.create_connection((host, int(port)), timeout=20)
 
     def loads(self, model: str) -> tuple[float, float]:
         """Answers of a model that are running and waiting, as /metrics tells them."""
-        lines = self.http().get("/metrics").text.splitlines()
+        lines = self.get("/metrics").text.splitlines()
         found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
         running, waiting = (float(found.get(f'{name}{{model_name="{model}"}}', 0)) for name in names)

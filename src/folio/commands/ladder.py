@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -27,7 +27,7 @@ from folio.lecture.ladder import LADDER, LAPTOP, LECTURE, Rung, Size
 from folio.lecture.parts import LanguageModel, generate
 from folio.log import Progress, format_duration, make_console
 from folio.objectives.next_token import next_token_loss
-from folio.report.ladder import Result, Row, draw_ladder, show_ladder, show_result
+from folio.report.ladder import RESULTS, Result, Row, draw_ladder, is_result, show_ladder, show_result
 from folio.runs.directory import FORMAT, RunDirectory
 from folio.runs.flags import read_config
 from folio.runs.settings import stored_config
@@ -49,7 +49,6 @@ LECTURE_LOSSES = {
 """Validation losses published in the lecture, the last one at the lecture's size."""
 FULL = {LAPTOP: LECTURE}
 """The lecture's size for each size that replaces it on a laptop."""
-RESULTS = "results.jsonl"
 FEW_STEPS = 100
 VALIDATION_TOKENS = 8192
 """Tokens per batch of validation windows."""
@@ -360,12 +359,6 @@ def generate_lines(model: LanguageModel, block_size: int, texts: Texts, seed: in
     ids = generate(model, torch.from_numpy(start).long()[None].to(device), SAMPLE_TOKENS, block_size)
     lines = texts.tokenizer.decode(ids[0].tolist()).split("\n")
     return "\n".join([line for line in lines if line.strip()][:2])
-
-
-def is_result(record: Mapping[str, Any]) -> bool:
-    """Return whether an object is a line of results.jsonl."""
-    kinds = get_type_hints(Result)
-    return record.keys() == kinds.keys() and all(isinstance(record[key], kind) for key, kind in kinds.items())
 
 
 def read_rows(run: RunDirectory, sizes: Mapping[str, Size]) -> list[Row]:

@@ -48,8 +48,7 @@ class FusedGPT:
         x = F.embedding(ids, self.embedding).to(self.dtype)  # (N, C)
         x, angles = self.positions.start(x, context.positions)
         for i, layer in enumerate(self.layers):
-            q, k, v = layer.heads(x, self.positions, angles[i])
-            x = layer.output.add_to(x, context.attend(i, q, k, v))
+            x = layer.output.add_to(x, context.attend(i, *layer.heads(x, self.positions, angles[i])))
             x = layer.down.add_to(x, layer.mlp(layer.up(x)))
         return x
 
@@ -105,7 +104,7 @@ class _Matrix:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the product after the norm. x: (N, in) -> (N, out)."""
-        x = self.normalize(x).to(self.weight.dtype)
+        x = _cast(self.normalize(x), self.weight.dtype)
         return torch.mm(x, self.weight) if self.bias is None else torch.addmm(self.bias, x, self.weight)
 
     def add_to(self, total: Tensor, x: Tensor) -> Tensor:
@@ -139,14 +138,14 @@ class _Layer:
         self.head_gain = torch.stack([query_norm.gain] * config.n_head + [key_norm.gain] * config.n_kv_head)
         """(H + H_kv, D): the gains of the norms of queries and keys."""
 
-    def heads(self, x: Tensor, positions: Positions, angle: Angle) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (N, C) -> queries (N, H, D), keys and values (N, H_kv, D)."""
+    def heads(self, x: Tensor, positions: Positions, angle: Angle) -> tuple[Tensor, Tensor]:
+        """x: (N, C) -> queries (N, H, D), and keys, then values, (N, 2 * H_kv, D)."""
         H, H_kv, D = self.sizes
         # split_with_sizes, because split costs as much as arithmetic does here.
         qk, v = self.project(x).view(-1, H + 2 * H_kv, D).split_with_sizes((H + H_kv, H_kv), dim=1)
-        qk = positions.rotate(self.normalize_heads(qk), angle).to(v.dtype)  # (N, H + H_kv, D)
+        qk = _cast(positions.rotate(self.normalize_heads(qk), angle), v.dtype)  # (N, H + H_kv, D)
         q, k = qk.split_with_sizes((H, H_kv), dim=1)
-        return q, k, v
+        return q, torch.cat((k, v), dim=1)
 
 
 class _LearnedPositions:
@@ -199,8 +198,13 @@ POSITIONS: dict[str, type[_LearnedPositions] | type[_RotaryPositions]] = {
 }
 
 
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return x.to(dtype), which takes a while even where there is nothing to do."""
+    return x if x.dtype is dtype else x.to(dtype)
+
+
 def _swiglu(x: Tensor) -> Tensor:
-    gate, up = x.chunk(2, dim=-1)  # two of (N, mlp_size)
+    gate, up = x.split_with_sizes((x.shape[1] // 2,) * 2, dim=1)  # two of (N, mlp_size)
     return F.silu(gate).mul_(up)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any, get_type_hints
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,8 @@ from rich.text import Text
 
 from folio.report.figure import save_figure
 
+RESULTS = "results.jsonl"
+"""In the directory of a ladder: a line for each rung that was trained with a seed."""
 TABLE_WIDTH = 106
 """Columns that the table needs."""
 LECTURE_PARAMETERS = 10_000_000
@@ -33,6 +36,12 @@ class Result:
     """Training time."""
     text: str
     """Two generated lines."""
+
+
+def is_result(record: Mapping[str, Any]) -> bool:
+    """Return whether an object is a line of results.jsonl."""
+    kinds = get_type_hints(Result)
+    return record.keys() == kinds.keys() and all(isinstance(record[key], kind) for key, kind in kinds.items())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -10,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
+from safetensors import safe_open
 
-from folio.errors import UserError
+from folio.errors import UserError, parsing
 from folio.files import CHECKSUMS, readable_directory
 from folio.model.config import GPTConfig
-from folio.model.directory import CONFIG, is_score_model, read_config
-from folio.model.gpt import GPT
+from folio.model.directory import CONFIG, WEIGHTS, is_score_model, read_config
 from folio.runs.directory import RunDirectory, run_around
 from folio.runs.load import stage_of
 from folio.runs.stages import STAGES
@@ -26,6 +27,7 @@ from folio.tokenizer.chat_template import TEMPLATE
 
 SCAN_SECONDS = 1.0
 """A list of models is so old at most."""
+MASK = re.compile(r"\.attn\.(masked_)?bias$")
 Kind = Literal["base", "chat", "reward"]
 
 
@@ -121,27 +123,32 @@ def describe(id: str, path: Path, known: Entry | None = None) -> Entry:
     """
     directory, checkpoints = model_of(path)
     place = readable_directory(directory)
-    stage = stage_of(run_around(path) or path)
-    stat = (place / CONFIG).stat()
-    checksums = place / CHECKSUMS
-    written = checksums.stat().st_mtime_ns if checksums.exists() else stat.st_mtime_ns
-    version = (directory, stage, stat.st_ino, stat.st_mtime_ns, written)
+    run = RunDirectory(run_around(path) or path)
+    stamps = [changed(file) for file in (place / CONFIG, place / CHECKSUMS, run.info_file)]
+    version = (directory, *stamps)
     if known is not None and (known.id, known.version, known.checkpoints) == (id, version, checkpoints):
         return known
     config = read_config(place)
-    with torch.device("meta"):  # shapes only
-        parameters = GPT(config).n_parameters
     return Entry(
         id=id,
         path=path,
         directory=directory,
         version=version,
-        kind=kind_of(place, stage),
+        kind=kind_of(place, stage_of(run.path)),
         config=config,
-        parameters=parameters,
-        created=written // 10**9,
+        parameters=count_weights(place),
+        created=max(stamps[:2])[0] // 10**9,
         checkpoints=checkpoints,
     )
+
+
+def changed(file: Path) -> tuple[int, int]:
+    """Return what changes when a file is replaced: when it was written, in nanoseconds, and which it is."""
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_ino
 
 
 def model_of(path: Path) -> tuple[Path, tuple[int, ...]]:
@@ -158,6 +165,17 @@ def model_of(path: Path) -> tuple[Path, tuple[int, ...]]:
     if not steps:
         raise UserError(f"{path} has no checkpoint yet.")
     return steps[max(steps)], tuple(steps)
+
+
+def count_weights(directory: Path) -> int:
+    """Return the number of weights in a model directory, from the heads of its files: those of GPT-2 have masks as well."""
+    n = 0
+    for path in sorted(directory.glob("*.safetensors")):
+        if path.name.startswith(WEIGHTS.partition(".")[0]):  # not what a checkpoint keeps of its optimizer
+            with parsing(path), safe_open(path, framework="pt") as file:
+                names = [name for name in file.keys() if not MASK.search(name)]  # noqa: SIM118  # it is no dict
+                n += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    return n
 
 
 def kind_of(directory: Path, stage: str) -> Kind:

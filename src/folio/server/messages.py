@@ -66,7 +66,9 @@ def read_messages(items: Sequence[Any], where: str = "messages") -> list[Message
     for n, message in enumerate(messages):
         if n and message["role"] == "system":
             raise ApiError(
-                400, f"{where}[{n}] is a system message: only the first can be one.", f"{where}[{n}].role"
+                400,
+                f"{where}[{n}].role is system: only the first message can be the system's.",
+                f"{where}[{n}].role",
             )
     return messages
 

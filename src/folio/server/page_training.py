@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,16 @@ def told(trainings: Trainings) -> list[dict[str, Any]]:
             **trainings.processes.told(each),
             "is_text": each.name in texts,
             "runs": trainings.runs_of(each.name) if each.name in texts else [],
+            "minutes": minutes_of(each.arguments),
         }
         for each in trainings.processes.all()
     ]
+
+
+def minutes_of(arguments: Sequence[str]) -> float | None:
+    """Return the time limit among the arguments of a command, or None."""
+    at = arguments.index("--minutes") if "--minutes" in arguments else None
+    return None if at is None else float(arguments[at + 1])
 
 
 async def keep_text(request: Request) -> Response:

@@ -91,6 +91,8 @@ class Writing:
         self._metrics = metrics.of(task.served.name)
         self._started = self._last = time.perf_counter()
         self._n_open = len(self.seeds)
+        self._unread = set(range(len(self.seeds)))
+        """Answers of which nothing has come yet."""
 
     async def pieces(self) -> AsyncGenerator[list[Piece], None]:
         """Queue the answers, and yield what is new as it is written.
@@ -127,7 +129,8 @@ class Writing:
 
     def _piece(self, generation: Generation, index: int, event: Event) -> Piece:
         row = self._rows[index]
-        if len(event.row.ids) <= 1:
+        if index in self._unread:
+            self._unread.remove(index)
             self._observe_prompt(index, event)
         if event.token is not None:
             self.usage.completion_tokens += 1
