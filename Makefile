@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: demo test check docs format clean
 
 demo: .venv/installed
-	$(BIN)/folio run shakespeare --minutes 10
+	$(BIN)/folio run shakespeare --minutes 10 --serve
 
 test: .venv/installed-dev
 	$(BIN)/pytest -n auto --dist worksteal

@@ -1,10 +1,11 @@
-"""What a person types in a terminal: turns of one or several lines, and the lines of earlier sessions.
+"""What a person types in a terminal: turns of one or several lines, and the lines of earlier sessions; and what they see.
 
 In Windows, a console edits lines and remembers them itself, and each pasted line is a turn.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,13 @@ from folio.notices import notify
 PASTE_SECONDS = 0.05
 """How long after a line another one still belongs to it. A terminal hands over pasted lines at once."""
 REMEMBERED_LINES = 1000
+
+
+def has_display() -> bool:
+    """Return whether a browser can show a page to whoever sits here."""
+    if sys.platform in ("win32", "darwin"):
+        return "SSH_CONNECTION" not in os.environ
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def typed_turns(prompt: str, history: Path) -> Iterator[str]:

@@ -1,14 +1,19 @@
 """`folio run`: from a text to an assistant in one command."""
 
 import json
+import re
+import time
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from tiny import make_text
 from tiny_rl import make_talk
 
-from folio.commands.run import find_links
+from folio.commands.run import find_links, served
 from folio.config import PACKAGED_RECIPES
+from folio.log import make_console
 from folio.runs.pace import FILE
 from folio.stages import stage
 
@@ -226,3 +231,24 @@ def test_runs_of_a_text_go_where_they_are_told(tmp_path):
     _, links = find_links(tmp_path / "words.txt", tmp_path / "all")
     assert [link.output.parent for link in links] == [tmp_path / "all"] * 5
     assert links[1].settings.model == tmp_path / "all" / "words"
+
+
+def test_the_runs_are_served_meanwhile_and_no_longer(capsys, tmp_path, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def asked(address):
+        with urlopen(f"{address}/health", timeout=10) as answer:
+            return json.load(answer)
+
+    with served(tmp_path / "runs", make_console()):
+        (address,) = re.findall(r"http://[0-9.:]+", capsys.readouterr().out)
+        for _ in range(1200):  # a busy machine takes long to start Python
+            with suppress(OSError):
+                assert asked(address) == {"status": "ok"}
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the server did not start")
+    with pytest.raises(OSError, match="refused"):
+        asked(address)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -37,7 +40,9 @@ from folio.runs.samples import Answers
 from folio.runs.shares import Shares, plan_time
 from folio.runs.stages import STAGES
 from folio.stages.stage import Stage
+from folio.terminal import has_display
 
+LOCAL = "127.0.0.1"
 TEXT_RECIPES = PACKAGED_RECIPES / "text"
 """The recipes for any text."""
 JUDGE = "text/judge.py:score"
@@ -69,6 +74,8 @@ class ChainConfig(Settings):
     """Folder for the runs of a text. Recipes say themselves where theirs go."""
     plan: Literal["off", "show", "json"] = "off"
     """Say what would be done, in words or as JSON, and do nothing."""
+    serve: bool = False
+    """Meanwhile serve the runs: a page to watch them on and to talk to what there is, opened where there is a display."""
     chat: bool = True
     """At the end, start a chat with the model if there is a terminal."""
 
@@ -76,10 +83,36 @@ class ChainConfig(Settings):
 def main(arguments: Sequence[str]) -> None:
     """Run `folio run [TEXT | FOLDER]`."""
     config = read_config(ChainConfig, arguments, recipe=None, prog="folio run", description=__doc__)
-    if config.plan == "off":
-        run_chain(config, make_console())
-    else:
-        show_plan(config, make_console())
+    console = make_console()
+    if config.plan != "off":
+        show_plan(config, console)
+        return
+    with served(config.runs, console) if config.serve else nullcontext():
+        run_chain(config, console)
+
+
+@contextmanager
+def served(runs: Path, console: Console) -> Iterator[None]:
+    """Serve a folder of runs in a process of its own, and open the page where there is a display."""
+    from folio.server.process import bind  # with the libraries of the server, which not every run needs
+
+    with bind(LOCAL, None) as free:
+        port = free.getsockname()[1]
+    runs.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "folio", "serve", str(runs), "--port", str(port)]
+    command += ["--open"] if has_display() else []
+    # Ctrl-C, which stops an answer in the chat, is not for the server; a terminal that is closed ends both.
+    null = subprocess.DEVNULL
+    process = subprocess.Popen(command, process_group=0, stdin=null, stdout=null, stderr=null)
+    before = signal.signal(signal.SIGHUP, signal.default_int_handler) if hasattr(signal, "SIGHUP") else None
+    show_table({"page": f"http://{LOCAL}:{port} shows the runs, and talks with what there is"}, console)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        if before is not None:
+            signal.signal(signal.SIGHUP, before)
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
