@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from figures import *  # noqa: F403  (names for cog, which takes one import)
+from tried import *  # noqa: F403
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "folio" / "lecture"
@@ -67,38 +68,6 @@ def equal_time() -> None:
     print("|---|---:|---:|---:|")
     for row in _report()["equal_time"]:
         print(f"| `{row['rung']}` | {row['steps']} | {row['seconds']:.0f} | {_loss(row)} |")
-
-
-def sample(rung: str) -> None:
-    """Print what a rung wrote after training with one seed, and the loss of that model."""
-    samples = _report()["samples"]
-    found = samples["rungs"][rung]
-    print(f"What it writes, from the start of a line (seed {samples['seed']}, loss {found['val_loss']:.2f}):")
-    print()
-    _text(found["text"])
-
-
-def samples(*rungs: str) -> None:
-    """Print the first lines that rungs wrote, each under its name."""
-    for rung in rungs:
-        found = _report()["samples"]["rungs"][rung]
-        lines = [line for line in found["text"].split("\n") if line.strip()]
-        print(f"`{rung}`, loss {found['val_loss']:.2f}:")
-        print()
-        _text("\n".join(lines[:4]))
-        print()
-
-
-def _text(text: str) -> None:
-    """Print a text as it stands, without spaces at the ends of lines."""
-    lines = "\n".join(line.rstrip() for line in text.split("\n"))
-    print(f"```text\n{lines.strip(chr(10))}\n```")
-
-
-def samples_machine() -> None:
-    """Print the machine and the torch version of the samples."""
-    samples = _report()["samples"]
-    print(f"{samples['hardware']}, torch {samples['torch']}, seed {samples['seed']}.")
 
 
 def machine() -> None:
