@@ -12,6 +12,7 @@ which `make docs` fills in the pages: the losses of their `folio ladder` command
 from __future__ import annotations
 
 import doctest
+import hashlib
 import io
 import json
 import math
@@ -88,6 +89,7 @@ def experiment(page: Path, runs: Path) -> dict[str, Any]:
     if looks := [each for each in flags_of("explain", page) if "--png" not in each]:
         found["explained"] = {each: explained(each) for each in looks}
     if script := script_of(page):
+        found["script"] = hashlib.sha256(script.encode()).hexdigest()
         found["printed"] = {name: printed(code) for name, code in variants(number, script).items()}
     if number in SPECIAL:
         found |= SPECIAL[number](page)
