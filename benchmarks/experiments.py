@@ -84,7 +84,8 @@ def experiment(page: Path, runs: Path) -> dict[str, Any]:
     number, found = page.name[:2], {}
     if 1 <= int(number) <= 15 and (commands := [*flags_of("ladder", page), *MORE.get(number, [])]):
         found["commands"] = [
-            {"flags": each, "rungs": climb(each, runs / f"{page.stem}-{n}")} for n, each in enumerate(commands)
+            {"flags": each, "rungs": climb(each, runs / f"{page.stem}-{n}")}
+            for n, each in enumerate(commands)
         ]
     if looks := [each for each in flags_of("explain", page) if "--png" not in each]:
         found["explained"] = {each: explained(each) for each in looks}
@@ -98,7 +99,9 @@ def experiment(page: Path, runs: Path) -> dict[str, Any]:
 
 def flags_of(command: str, page: Path) -> list[str]:
     """Return what stands after each `folio COMMAND` in the blocks of a page."""
-    lines = [line for _, block in BLOCK.findall(page.read_text(encoding="utf-8")) for line in block.split("\n")]
+    lines = [
+        line for _, block in BLOCK.findall(page.read_text(encoding="utf-8")) for line in block.split("\n")
+    ]
     start = f"folio {command} "
     return [line.removeprefix(start) for line in lines if line.startswith(start)]
 
@@ -191,7 +194,9 @@ def text_to_batches(page: Path) -> dict[str, Any]:
     torch.manual_seed(1)
     untrained = {**many, "model": torch.nn.Embedding(*many["model"].weight.shape)}
     model, tokenizer = folio.load(BASE)
-    poem = folio.generate(model, tokenizer, "Write a poem about love.", max_new_tokens=160, temperature=0.8, seed=0)
+    poem = folio.generate(
+        model, tokenizer, "Write a poem about love.", max_new_tokens=160, temperature=0.8, seed=0
+    )
     return {
         "losses": {"before": loss(untrained), "32 windows": loss(many), "1 window": loss(one)},
         "written": many["tokenizer"].decode(many["out"]),
@@ -226,7 +231,11 @@ def two_tables(page: Path) -> dict[str, Any]:
         row: dict[str, Any] = {"character": character}
         for name, table in (("reads", model.embedding.weight), ("writes", model.head.weight)):
             cosines = F.cosine_similarity(table.detach(), table.detach()[i], dim=-1)
-            order = [j for j in cosines.argsort(descending=True).tolist() if j != i and tokenizer.decode([j]) in known]
+            order = [
+                j
+                for j in cosines.argsort(descending=True).tolist()
+                if j != i and tokenizer.decode([j]) in known
+            ]
             row[name] = [[tokenizer.decode([j]), round(cosines[j].item(), 2)] for j in order[:3]]
         rows.append(row)
     return {"tables": rows}
@@ -250,7 +259,8 @@ def tiny_assistants(page: Path) -> dict[str, Any]:
     def cost(model: Any) -> float:
         exchanges = [names["exchange"](country) for country in names["capitals"]]
         total = sum(
-            -logprobs(model, [*each.prompt, *each.completion])[-len(each.completion) :].sum().item() for each in exchanges
+            -logprobs(model, [*each.prompt, *each.completion])[-len(each.completion) :].sum().item()
+            for each in exchanges
         )
         return round(total / len(exchanges), 2)
 

@@ -87,7 +87,10 @@ def two_tables() -> None:
     print("| character | nearest where it reads | nearest where it writes |")
     print("|---|---|---|")
     for row in _found("11-gelu-tying")["tables"]:
-        cells = [", ".join(f"{_sign(token)} {cosine:.2f}" for token, cosine in row[name]) for name in ("reads", "writes")]
+        cells = [
+            ", ".join(f"{_sign(token)} {cosine:.2f}" for token, cosine in row[name])
+            for name in ("reads", "writes")
+        ]
         print(f"| {_sign(row['character'])} | {cells[0]} | {cells[1]} |")
 
 

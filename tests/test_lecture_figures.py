@@ -1,5 +1,6 @@
 """Figures in the prose of the lecture's pages and of docs/sft.md: each is worked out here, from a benchmark or the text."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -64,7 +65,9 @@ def test_how_long_the_ladder_takes():
     small = sum(seconds[name] for name in list(LADDER)[:8])
     assert small < 180
     assert round(sum(seconds.values()) / 60) == 12
-    says("README", "the small rungs, up to dropout, take less than three minutes, and all of them about twelve")
+    says(
+        "README", "the small rungs, up to dropout, take less than three minutes, and all of them about twelve"
+    )
     says("benchmarks/ladder.md", f"The small rungs together take {small:.0f} s here")
 
 
@@ -114,7 +117,7 @@ def test_what_is_counted_in_the_text():
     line = "For I have ever ve"
     assert train.count(line) == train.count(line + "r") == 1
     says("09-dropout", f"`{line}` occur in the training text once, and `r` follows")
-    repeats = sum(first == second for first, second in zip(train, train[1:], strict=False))
+    repeats = sum(first == second for first, second in itertools.pairwise(train))
     assert round(len(train) / repeats) in range(39, 43)
     says("11-gelu-tying", "One character in forty of this text repeats the one before.")
     with_g, without = ([], [])
@@ -178,10 +181,16 @@ def test_the_model_and_the_assistants_of_page_16():
 def test_the_reward_model_of_page_22():
     longer = spread(over_seeds("training", "longer_wins"), 100, 0)
     accuracy = spread(over_seeds("training", "reward_accuracy"), 100)
-    says("22-reward-model", f"longer wins is right in {longer} % of held-out pairs and the reward model in {accuracy} %")
+    says(
+        "22-reward-model",
+        f"longer wins is right in {longer} % of held-out pairs and the reward model in {accuracy} %",
+    )
     error = (1 - math.sqrt(1 - 2 * (1 - 0.73))) / 2  # (1 - e)² + e² = 0.73
     says("22-reward-model", f"so e = {error:.2f}", f"in more than {100 * (1 - error):.0f} % of pairs")
-    says("25-reward-hacking", f"right on {100 * mean(over_seeds('training', 'reward_accuracy')):.0f} % of held-out pairs")
+    says(
+        "25-reward-hacking",
+        f"right on {100 * mean(over_seeds('training', 'reward_accuracy')):.0f} % of held-out pairs",
+    )
 
 
 def test_the_kl_penalty_of_pages_23_and_25():

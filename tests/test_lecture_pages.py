@@ -105,7 +105,9 @@ def test_every_command_runs(folio, finished, tmp_path, text_file, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, tmp_path / "runs" / "shakespeare")
     name, *flags = command
-    flags = ["1.1" if before == "--without" else flag for before, flag in zip((name, *flags), flags, strict=False)]
+    flags = [
+        "1.1" if before == "--without" else flag for before, flag in zip((name, *flags), flags, strict=False)
+    ]
     little = [word for flag, value in LITTLE.items() if flag not in flags for word in (flag, value)]
     outcome = folio(name, *flags, *({"ladder": ("--data", text_file, "--steps", 2, *little)}.get(name, ())))
     assert outcome.code == 0, outcome.err
@@ -120,10 +122,16 @@ def test_what_came_out_is_of_the_commands_and_scripts_on_the_pages():
         lines = [line for _, block in blocks for line in block.split("\n")]
         ladders = [line.removeprefix("folio ladder ") for line in lines if line.startswith("folio ladder ")]
         looks = [line.removeprefix("folio explain ") for line in lines if line.startswith("folio explain ")]
-        scripts = [code for kind, code in blocks if kind == "python" and "load_corpus" in code and ">>>" not in code]
+        scripts = [
+            code for kind, code in blocks if kind == "python" and "load_corpus" in code and ">>>" not in code
+        ]
         if page in STEPS:
-            assert [each["flags"] for each in figures.get("commands", [])][: len(ladders)] == ladders, page.name
-        assert list(figures.get("explained", {})) == [each for each in looks if "--png" not in each], page.name
+            assert [each["flags"] for each in figures.get("commands", [])][: len(ladders)] == ladders, (
+                page.name
+            )
+        assert list(figures.get("explained", {})) == [each for each in looks if "--png" not in each], (
+            page.name
+        )
         digests = [hashlib.sha256(script.encode()).hexdigest() for script in scripts]
         assert ([figures["script"]] if "script" in figures else []) == digests, page.name
 
