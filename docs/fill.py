@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from figures import *  # noqa: F403  (names for cog, which takes one import)
+from tried import *  # noqa: F403
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "folio" / "lecture"

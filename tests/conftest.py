@@ -1,6 +1,7 @@
 """What tests of every folder use."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 from tiny import TINY, Folio, Outcome, make_text
+from tiny_rl import POLICY, QUICK, make_function, make_prompts, make_talk
 
 from folio import cli
 
@@ -71,4 +73,45 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "words.txt").write_text(make_text(), encoding="utf-8")
     arguments = ["pretrain", "--data", str(folder / "words.txt"), "--run", str(folder / "run"), *TINY]
     assert cli.main(arguments) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def chain(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with the stages of `folio run` beside it, as run-sft beside run; made once. Do not change it."""
+    folder = tmp_path_factory.mktemp("chain")
+    shutil.copytree(finished, folder / "run")
+    talk, prompts = make_talk(folder / "talk.jsonl"), make_prompts(folder / "prompts.jsonl")
+    judge = f"{make_function(folder / 'judge.py', 'return len(completion)')}:f"
+    run, sft, label, ppo = (str(folder / name) for name in ("run", "run-sft", "run-label", "run-ppo"))
+    for arguments in (
+        [
+            "sft",
+            run,
+            "--data",
+            str(talk),
+            "--run",
+            sft,
+            *QUICK,
+            "--micro-batch-size",
+            "4",
+            "--sample-tokens",
+            "8",
+        ],
+        [
+            "label",
+            sft,
+            "--data",
+            str(talk),
+            "--out",
+            label,
+            "--judge",
+            judge,
+            "--max-new-tokens",
+            "8",
+            *QUICK,
+        ],
+        ["ppo", sft, "--data", str(prompts), "--run", ppo, "--reward", judge, "--gold", judge, *POLICY],
+    ):
+        assert cli.main(arguments) == 0
     return folder / "run"

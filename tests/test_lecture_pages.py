@@ -1,5 +1,7 @@
 """The pages of the lecture: complete, and every command on them runs."""
 
+import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -40,8 +42,13 @@ COMMANDS = sorted(
 """Other commands are tested with pages of their own."""
 
 
+def rung_of(page: Path) -> str:
+    """The rung that a page is about, if it is one of the ladder."""
+    return re.sub(r"^\d+-", "", page.stem).replace("-", "_")
+
+
 def test_every_rung_has_a_page_in_order():
-    names = [re.sub(r"^\d+-", "", page.stem).replace("-", "_") for page in STEPS]
+    names = [rung_of(page) for page in STEPS]
     names.remove("averaging")  # what comes between position and single_head, and is no model by itself
     assert names == list(LADDER)
     assert [int(page.name[:2]) for page in PAGES] == list(range(len(PAGES)))
@@ -58,6 +65,7 @@ def test_a_page_has_all_its_parts(page):
     assert text.count("<details>") == text.count("</details>") >= 4
     assert ">>> " in text or page in FURTHER
     assert "[[[cog code(" in text or page not in STEPS
+    assert (f'[[[cog sample("{rung_of(page)}") ]]]' in text) == (rung_of(page) in LADDER)
     assert "@@" not in text  # an outcome still to be measured
 
 
@@ -97,9 +105,35 @@ def test_every_command_runs(folio, finished, tmp_path, text_file, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, tmp_path / "runs" / "shakespeare")
     name, *flags = command
+    flags = [
+        "1.1" if before == "--without" else flag for before, flag in zip((name, *flags), flags, strict=False)
+    ]
     little = [word for flag, value in LITTLE.items() if flag not in flags for word in (flag, value)]
     outcome = folio(name, *flags, *({"ladder": ("--data", text_file, "--steps", 2, *little)}.get(name, ())))
     assert outcome.code == 0, outcome.err
+
+
+def test_what_came_out_is_of_the_commands_and_scripts_on_the_pages():
+    """Where this fails, `python benchmarks/experiments.py --pages NUMBER` runs a page's experiment again."""
+    found = json.loads((ROOT / "benchmarks" / "experiments.json").read_text(encoding="utf-8"))
+    for page in PAGES:
+        figures = found.get(page.stem, {})
+        blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+        lines = [line for _, block in blocks for line in block.split("\n")]
+        ladders = [line.removeprefix("folio ladder ") for line in lines if line.startswith("folio ladder ")]
+        looks = [line.removeprefix("folio explain ") for line in lines if line.startswith("folio explain ")]
+        scripts = [
+            code for kind, code in blocks if kind == "python" and "load_corpus" in code and ">>>" not in code
+        ]
+        if page in STEPS:
+            assert [each["flags"] for each in figures.get("commands", [])][: len(ladders)] == ladders, (
+                page.name
+            )
+        assert list(figures.get("explained", {})) == [each for each in looks if "--png" not in each], (
+            page.name
+        )
+        digests = [hashlib.sha256(script.encode()).hexdigest() for script in scripts]
+        assert ([figures["script"]] if "script" in figures else []) == digests, page.name
 
 
 def test_there_is_something_to_try_on_every_page():

@@ -40,6 +40,7 @@ ABOUT_MANY = {
     *(
         "test_benchmarks.py",
         "test_docs.py",
+        "test_lecture_figures.py",
         "test_lecture_pages.py",
         "test_package.py",
         "test_portability.py",

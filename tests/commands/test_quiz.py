@@ -12,7 +12,8 @@ from terminals import in_terminal
 
 from folio.lecture.progress import Progress, Tries
 from folio.lecture.quiz import Choice, load_quiz, page_names
-from folio.report.quiz_answers import answer_for, read_finished_run
+from folio.report.quiz_answers import answer_for
+from folio.report.quiz_run import find_stage
 
 PAGE = "01-bigram"
 QUIZ = load_quiz(PAGE)
@@ -45,7 +46,7 @@ def quiz(folio, monkeypatch):
 
 def right_answer(question, tries=0, run=None):
     """What to type for the right answer, when a question was answered so often."""
-    asked = question.ask(lambda name: answer_for(read_finished_run(run), name), str(tries))
+    asked = question.ask(lambda name: answer_for(find_stage(run, question.stage), name), str(tries))
     if asked.options:
         return "abcde"[[asked.judge(letter).is_right for letter in "abcde"[: len(asked.options)]].index(True)]
     return str(asked.value)
@@ -122,10 +123,28 @@ def test_the_run_of_the_lecture_is_found_by_itself(quiz, finished, tmp_path):
 
 
 @pytest.mark.parametrize("page", page_names())
-def test_every_question_can_be_asked_about_a_tiny_run(quiz, finished, page):
-    lines = [right_answer(question, run=finished) for question in load_quiz(page).questions]
-    outcome = quiz(page, "--run", finished, lines=lines)
+def test_every_question_can_be_asked_about_tiny_runs(quiz, chain, page):
+    lines = [right_answer(question, run=chain) for question in load_quiz(page).questions]
+    outcome = quiz(page, "--run", chain, lines=lines)
+    assert outcome.err == ""
     assert outcome.out.endswith(f"{len(lines)} of {len(lines)} right.\n")
+
+
+def test_what_a_question_is_about_is_shown(quiz, chain):
+    outcome = quiz("fine-tuning", "--run", chain.with_name("run-sft"))
+    assert outcome.err == ""
+    lines = [right_answer(question, run=chain) for question in load_quiz("21-fine-tuning").questions]
+    outcome = quiz("fine-tuning", "--run", chain, lines=lines)
+    assert "\nuser: " in outcome.out
+    assert "\nassistant: " in outcome.out
+
+
+def test_questions_about_a_stage_that_was_not_run_are_left_out(quiz, finished):
+    outcome = quiz("reward-model", "--run", finished)
+    assert outcome.code == 0
+    about = "folio: 2 questions are left out, about a run of your own. "
+    assert outcome.err.startswith(f"{about}{finished}-label: no such run. `folio run shakespeare` makes one")
+    assert outcome.err.count("\n") == 1
 
 
 def test_mistakes_are_one_line(quiz, tmp_path):

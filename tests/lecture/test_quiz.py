@@ -15,8 +15,11 @@ from folio.lecture.parts import SwiGLU
 from folio.lecture.quiz import (
     PAGES,
     Choice,
+    Chosen,
     Computed,
     Number,
+    Option,
+    OwnChoice,
     OwnRun,
     find_page,
     format_value,
@@ -149,16 +152,20 @@ def test_every_page_has_a_quiz():
 
 
 @pytest.mark.parametrize("quiz", QUIZZES, ids=lambda quiz: quiz.page)
-def test_a_quiz_has_three_to_five_questions_of_several_kinds(quiz):
-    assert 3 <= len(quiz.questions) <= 5
-    is_rung = 1 <= int(quiz.page[:2]) <= 15  # the pages before and after them are about no run
+def test_a_quiz_has_three_to_seven_questions_of_several_kinds(quiz):
+    assert 3 <= len(quiz.questions) <= 7
+    assert 2 <= sum(not question.needs_run for question in quiz.questions) <= 5
+    is_rung = 1 <= int(quiz.page[:2]) <= 15  # some pages after them are about no run
     second = OwnRun if is_rung else Number
     assert {Choice, second} <= {type(question) for question in quiz.questions}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_an_answer_is_right_and_every_other_one_has_its_reason(question):
-    asked = question.ask(lambda name: Computed(2.0, "Twice one."), seed="0")
+    computed = Computed(50.0, "Twice 25.")
+    if isinstance(question, OwnChoice):
+        computed = Chosen(Option("Yes", "It is."), [Option("No", "It is not.")])
+    asked = question.ask(lambda name: computed, seed="0")
     judged = [asked.judge(letter) for letter, _ in zip("abcde", asked.options, strict=False)]
     if asked.options:
         assert [verdict.is_right for verdict in judged].count(True) == 1
@@ -305,3 +312,28 @@ def test_a_broken_quiz_names_file_and_key(tmp_path, text, words):
         read(tmp_path, text)
     assert str(caught.value).startswith(str(tmp_path / "99-colors.quiz.toml"))
     assert words in str(caught.value)
+
+
+OWN_CHOICE = OwnChoice(id="mine", question="Which?", computed="f", stage="sft", reason="So it is.")
+
+
+def test_a_choice_about_the_own_run_shows_what_was_given_and_its_reasons():
+    found = Chosen(Option("one", "It is first."), [Option("two", "It is second.")], given="A line.")
+    asked = OWN_CHOICE.ask(lambda name: found, seed="0")
+    assert asked.given == "A line."
+    assert sorted(asked.options) == ["one", "two"]
+    right, wrong = ("ab"[asked.options.index(words)] for words in ("one", "two"))
+    assert asked.judge(right).words == "Right. It is first. So it is."
+    assert asked.judge(wrong).words == f"No. It is second.\nThe answer is {right}. It is first. So it is."
+
+
+@pytest.mark.parametrize("found", [Computed(1.0, "One."), Chosen(Option("one", "It is."), [])])
+def test_a_formula_of_another_kind_is_named(found):
+    with pytest.raises(UserError, match="question mine is multiple choice, and f gives no answers"):
+        OWN_CHOICE.ask(lambda name: found, seed="0")
+
+
+def test_a_number_needs_a_formula_of_numbers():
+    question = OwnRun(id="mine", question="How many?", computed="f", reason="So it is.")
+    with pytest.raises(UserError, match="question mine is about a number, and f gives none"):
+        question.ask(lambda name: Chosen(Option("one", "It is."), []), seed="0")

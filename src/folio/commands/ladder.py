@@ -291,7 +291,7 @@ def run_trial(trial: Trial, texts: Texts, runtime: Runtime, run: RunDirectory, c
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         val_loss=evaluate(model, windows)["loss"],
         seconds=seconds,
-        text=generate_lines(model, size.block_size, texts, trial.seed),
+        text=generate_text(model, size.block_size, texts, trial.seed),
     )
     append_line(run.path / RESULTS, asdict(result))
     show_result(result, console)
@@ -349,16 +349,15 @@ def muon(model: LanguageModel, size: Size) -> list[Optimizer]:
 OPTIMIZERS: dict[str, Callable[[LanguageModel, Size], list[Optimizer]]] = {"adamw": adamw, "muon": muon}
 
 
-def generate_lines(model: LanguageModel, block_size: int, texts: Texts, seed: int) -> str:
-    """Generate text without a prompt, and return its first two nonempty lines."""
+def generate_text(model: LanguageModel, block_size: int, texts: Texts, seed: int) -> str:
+    """Generate SAMPLE_TOKENS characters without a prompt: only the start of a line goes before them."""
     characters = texts.tokenizer.characters
     start = texts.tokenizer.encode("\n" if "\n" in characters else characters[0])
     device = next(model.parameters()).device
     model.eval()
     torch.manual_seed(seed)
     ids = generate(model, torch.from_numpy(start).long()[None].to(device), SAMPLE_TOKENS, block_size)
-    lines = texts.tokenizer.decode(ids[0].tolist()).split("\n")
-    return "\n".join([line for line in lines if line.strip()][:2])
+    return texts.tokenizer.decode(ids[0, 1:].tolist())
 
 
 def read_rows(run: RunDirectory, sizes: Mapping[str, Size]) -> list[Row]:

@@ -18,11 +18,23 @@ from rich.text import Text
 from folio.config import Settings
 from folio.errors import UserError
 from folio.files import WriteError
-from folio.lecture.progress import Progress, in_order, progress_file, seed_of
-from folio.lecture.quiz import Asked, Computed, Question, Quiz, Verdict, find_page, load_quiz, page_names
+from folio.lecture.progress import Progress, Tries, in_order, progress_file, seed_of
+from folio.lecture.quiz import (
+    AboutRun,
+    Asked,
+    Chosen,
+    Computed,
+    Question,
+    Quiz,
+    Verdict,
+    find_page,
+    load_quiz,
+    page_names,
+)
 from folio.log import format_count, make_console
 from folio.notices import notify
-from folio.report.quiz_answers import FinishedRun, answer_for, read_finished_run
+from folio.report.quiz_answers import answer_for
+from folio.report.quiz_run import find_stage, read_finished_run
 from folio.report.tables import show_next
 from folio.runs.flags import read_config
 
@@ -37,7 +49,8 @@ class QuizConfig(Settings):
     page: tyro.conf.Positional[str] = ""
     """A page of the lecture, by its number or name, as in 1 or bigram; without it, all pages are listed."""
     run: Path | None = None
-    """A finished run of folio pretrain, for the questions about your own; by default runs/shakespeare, if there is one."""
+    """A finished run of folio pretrain, for the questions about your own; by default runs/shakespeare, if there is one.
+    Those about an assistant use what `folio run` makes beside it, as runs/shakespeare-sft."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -79,12 +92,12 @@ def hold_quiz(config: QuizConfig, quiz: Quiz, progress: Progress, console: Conso
         # Bytes that are not text are no answer, like anything else that is not understood.
         sys.stdin.reconfigure(errors="surrogateescape")
     tries = progress.of(quiz.page)
-    run = find_run(config, quiz)
-    questions = [each for each in in_order(quiz.questions, tries) if run or not each.needs_run]
-    ready = [each.ask(partial(answer_from, run), seed_of(each, tries)) for each in questions]
+    if config.run is not None:
+        read_finished_run(config.run)  # a mistake in it is told before the first question
+    ready = get_ready(in_order(quiz.questions, tries), tries, config.run or DEFAULT_RUN)
     n_right, n_answered = 0, 0
     try:
-        for question, asked in zip(questions, ready, strict=True):
+        for question, asked in ready:
             console.print(Text(f"\n{n_answered + 1} of {len(ready)}", style="bold"))
             verdict = ask(question, asked, console)
             keep(progress, quiz.page, question.id, verdict)
@@ -103,32 +116,36 @@ def hold_quiz(config: QuizConfig, quiz: Quiz, progress: Progress, console: Conso
         console.print(f"{format_count(left, 'question')} left: folio quiz {quiz.name}")
 
 
-def find_run(config: QuizConfig, quiz: Quiz) -> FinishedRun | None:
-    """Return the run for questions about the learner's own, or None, with a notice, if there is none.
-
-    Raises UserError where the run that the settings name cannot be used.
-    """
-    if config.run is not None:
-        return read_finished_run(config.run)
-    count = sum(question.needs_run for question in quiz.questions)
-    try:
-        return read_finished_run(DEFAULT_RUN) if count else None
-    except UserError as error:
+def get_ready(
+    questions: Sequence[Question], tries: Mapping[str, Tries], run: Path
+) -> list[tuple[Question, Asked]]:
+    """Return the questions that can be asked, and report why others cannot, those about runs that are not there."""
+    ready: list[tuple[Question, Asked]] = []
+    left_out: dict[str, int] = {}
+    for question in questions:
+        try:
+            ready.append(
+                (question, question.ask(partial(answer_from, run, question), seed_of(question, tries)))
+            )
+        except UserError as error:
+            left_out[str(error)] = left_out.get(str(error), 0) + 1
+    for why, count in left_out.items():
         about = "1 question is" if count == 1 else f"{count} questions are"
-        notify(f"{about} left out, about a run of your own. {error} --run names another.")
-        return None
+        notify(f"{about} left out, about a run of your own. {why} --run names another.")
+    return ready
 
 
-def answer_from(run: FinishedRun | None, formula: str) -> Computed:
-    """Return the answer to a question about a run. Raises UserError if there is no run."""
-    if run is None:
-        raise UserError("the question is about a run: name one with --run.")
-    return answer_for(run, formula)
+def answer_from(run: Path, question: Question, formula: str) -> Computed | Chosen:
+    """Return the answer to a question about a run. Raises UserError if there is no such run, or it lacks what is asked."""
+    stage = question.stage if isinstance(question, AboutRun) else "pretrain"
+    return answer_for(find_stage(run, stage), formula)
 
 
 def ask(question: Question, asked: Asked, console: Console) -> Verdict:
     """Ask a question until there is an answer, and return the verdict on it. Raises EOFError for Ctrl-D."""
     console.print(Text(question.question))
+    if asked.given:
+        console.print(Text(asked.given, style="italic"))
     if asked.options:
         table = Table.grid(padding=(0, 1))
         for letter, option in zip(string.ascii_lowercase, asked.options, strict=False):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import annotated_types as bounds
 
@@ -42,25 +42,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Computed:
-    """A number that was computed from a run, and how, as a sentence."""
+    """A number that was computed from a run, and how, as a sentence. given: what to show with the question, or ""."""
 
     value: float
     working: str
-
-
-Compute = Callable[[str], Computed]
-"""Computes the formula with this name for the learner's run."""
-
-
-class Asked(Protocol):
-    """A question that is ready to be asked: its options, if it has any, and what judges an answer."""
-
-    @property
-    def options(self) -> Sequence[str]:
-        """What there is to choose from, in order: the first is a, the second b."""
-
-    def judge(self, typed: str) -> Verdict:
-        """Return the verdict on an answer. Raises ValueError, which says what to type, for what is no answer at all."""
+    given: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,11 +58,47 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Answers that were computed from a run, one of them right. given: what to show with the question, or ""."""
+
+    right: Option
+    wrong: Sequence[Option]
+    given: str = ""
+
+
+Compute = Callable[[str], Computed | Chosen]
+"""Computes the formula with this name for the learner's run."""
+
+
+class Asked(Protocol):
+    """A question that is ready to be asked: its options, if it has any, and what judges an answer."""
+
+    @property
+    def given(self) -> str:
+        """What the question is about and its text does not have, such as a line of the learner's own data, or ""."""
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What there is to choose from, in order: the first is a, the second b."""
+
+    def judge(self, typed: str) -> Verdict:
+        """Return the verdict on an answer. Raises ValueError, which says what to type, for what is no answer at all."""
+
+
+@dataclass(frozen=True)
 class Options:
     """Options in the order in which they are shown, one of which is right."""
 
     order: Sequence[Option]
     right: Option
+    given: str = ""
+
+    @classmethod
+    def shuffled(cls, right: Option, wrong: Sequence[Option], seed: str, given: str = "") -> Options:
+        """Return the options in an order that follows from the seed."""
+        order = [right, *wrong]
+        random.Random(seed).shuffle(order)
+        return cls(order, right, given)
 
     @property
     def options(self) -> Sequence[str]:
@@ -101,6 +123,7 @@ class Estimate:
     value: float
     tolerance: float
     working: str
+    given: str = ""
 
     @property
     def options(self) -> Sequence[str]:
@@ -180,10 +203,8 @@ class Choice(Question):
         return dataclasses.replace(choice, wrong=wrong)
 
     def ask(self, compute: Compute, seed: str) -> Options:
-        right = Option(self.right, self.reason)
-        order = [right, *(Option(each.answer, each.misconception) for each in self.wrong)]
-        random.Random(f"{self.id} {seed}").shuffle(order)
-        return Options(order, right)
+        wrong = [Option(each.answer, each.misconception) for each in self.wrong]
+        return Options.shuffled(Option(self.right, self.reason), wrong, f"{self.id} {seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,29 +219,62 @@ class Number(Question):
         return Estimate(self.answer, self.tolerance, self.working)
 
 
+Stage = Literal["pretrain", "sft", "label", "policy"]
+"""What a run was made by. policy: PPO or GRPO."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class OwnRun(Question):
-    """A number about the learner's own run, computed by the formula with a name. It is close, or within a share of it."""
+class AboutRun(Question):
+    """Base of questions about the learner's own run, whose answer is computed by the formula with a name."""
 
     computed: str
     """Name of the formula."""
-    tolerance: Fraction = 0.1
-    """Largest distance from the answer, as a share of it."""
-    within: NonNegative = 0.0
-    """Or the largest distance itself, for answers that may be near 0."""
+    stage: Stage = "pretrain"
+    """Which of the learner's runs it is about."""
     reason: str
 
     @property
     def needs_run(self) -> bool:
         return True
 
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRun(AboutRun):
+    """A number about the learner's own run. It is close, or within a share of it."""
+
+    tolerance: Fraction = 0.1
+    """Largest distance from the answer, as a share of it."""
+    within: NonNegative = 0.0
+    """Or the largest distance itself, for answers that may be near 0."""
+
     def ask(self, compute: Compute, seed: str) -> Estimate:
         found = compute(self.computed)
+        if not isinstance(found, Computed):
+            raise UserError(f"the question {self.id} is about a number, and {self.computed} gives none.")
         tolerance = max(self.within, self.tolerance * abs(found.value))
-        return Estimate(found.value, tolerance, f"{found.working} {self.reason}")
+        return Estimate(found.value, tolerance, f"{found.working} {self.reason}", found.given)
 
 
-KINDS: Mapping[str, type[Question]] = {"choice": Choice, "number": Number, "own_run": OwnRun}
+@dataclass(frozen=True, kw_only=True)
+class OwnChoice(AboutRun):
+    """Multiple choice about the learner's own run: right and wrong answers are computed."""
+
+    def ask(self, compute: Compute, seed: str) -> Options:
+        found = compute(self.computed)
+        if not isinstance(found, Chosen) or not found.wrong:
+            raise UserError(
+                f"the question {self.id} is multiple choice, and {self.computed} gives no answers."
+            )
+        right = Option(found.right.answer, f"{found.right.words} {self.reason}")
+        return Options.shuffled(right, found.wrong, f"{self.id} {seed}", found.given)
+
+
+KINDS: Mapping[str, type[Question]] = {
+    "choice": Choice,
+    "number": Number,
+    "own_run": OwnRun,
+    "own_choice": OwnChoice,
+}
 
 
 @dataclass(frozen=True)

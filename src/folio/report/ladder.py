@@ -35,7 +35,12 @@ class Result:
     seconds: float
     """Training time."""
     text: str
-    """Two generated lines."""
+    """Text that the trained model generated, from the start of a line."""
+
+    @property
+    def lines(self) -> str:
+        """The first two lines of the text that are not empty."""
+        return "\n".join([line for line in self.text.split("\n") if line.strip()][:2])
 
 
 def is_result(record: Mapping[str, Any]) -> bool:
@@ -107,7 +112,7 @@ def show_ladder(rows: Sequence[Row], console: Console) -> None:
     texts.add_column(style="bold", no_wrap=True)
     texts.add_column(overflow="fold")
     for row in rows:
-        texts.add_row(row.name, Text(row.results[0].text))
+        texts.add_row(row.name, Text(row.results[0].lines))
     console.print(texts)
     console.print()
 

@@ -3,110 +3,16 @@
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from safetensors import safe_open
+from folio.errors import UserError
+from folio.lecture.quiz import Chosen, Computed
+from folio.report.quiz_run import FinishedRun
 
-from folio.config import flatten
-from folio.errors import UserError, parsing
-from folio.files import read_directory
-from folio.lecture.quiz import Computed
-from folio.runs.directory import RunDirectory, is_number
-
-STAGE = "pretrain"
 LAST_SHARE = 0.05
 """Share of the steps, at the end of a run, over which the training loss is averaged: single steps are noisy."""
 MLP, TABLES, NORMS = (".mlp.",), ("embed_tokens.", "lm_head.", "wte."), ("norm.", "ln_1.", "ln_2.", "ln_f.")
 """Parts of parameter names in Hugging Face's formats: feed-forward layers, tables of tokens, norms."""
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A finished pretraining run.
-
-    model: its sizes, from run.json. settings: its settings by name. steps: planned steps.
-    records: the lines of metrics.jsonl. parameters: the number of parameters of each tensor of its best model.
-    """
-
-    path: Path
-    model: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    steps: int
-    records: Sequence[Mapping[str, Any]]
-    parameters: Mapping[str, int]
-
-    @property
-    def evaluations(self) -> Sequence[Mapping[str, Any]]:
-        """The records with a validation loss. Raises UserError if there are none."""
-        found = [record for record in self.records if "val_loss" in record and "val_bpb" in record]
-        if not found:
-            raise UserError(f"{self.path} has no validation loss: choose another run.")
-        return found
-
-    @property
-    def best(self) -> Mapping[str, Any]:
-        """The record with the lowest validation loss."""
-        return min(self.evaluations, key=lambda record: float(record["val_loss"]))
-
-    @property
-    def n_parameters(self) -> int:
-        """The number of all parameters."""
-        return sum(self.parameters.values())
-
-    def size(self, name: str) -> int:
-        """Return a size of the model. Raises UserError if run.json lacks it."""
-        return int(self.model_number(name))
-
-    def model_number(self, name: str) -> float:
-        """Return a number of the model's configuration. Raises UserError if run.json lacks it."""
-        return self._number(self.model, name)
-
-    def setting(self, name: str) -> float:
-        """Return a setting. Raises UserError if run.json lacks it."""
-        return self._number(self.settings, name)
-
-    def parameters_in(self, parts: Sequence[str]) -> int:
-        """Return the number of parameters in tensors whose names contain one of these parts."""
-        return sum(n for name, n in self.parameters.items() if any(part in name for part in parts))
-
-    def _number(self, table: Mapping[str, Any], name: str) -> float:
-        value = table.get(name)
-        if not is_number(value):
-            raise UserError(f"{self.path / 'run.json'} has no {name}: choose another run.")
-        return float(value)  # type: ignore[arg-type]  # is_number has checked it
-
-
-def read_finished_run(path: Path) -> FinishedRun:
-    """Read a run. Raises UserError if there is none, it is of another stage, not finished, or damaged."""
-    run = RunDirectory(path)
-    if not run.exists:
-        raise UserError(f"{path}: no such run. `folio pretrain shakespeare` makes one.")
-    info = run.read_info()
-    if info["stage"] != STAGE:
-        raise UserError(
-            f"{path} is a run of folio {info['stage']}: the quiz asks about one of folio {STAGE}."
-        )
-    if info["status"] != "finished":
-        raise UserError(
-            f"{path} is not finished: `folio {STAGE} --run {shlex.quote(str(path))} --resume` goes on with it."
-        )
-    records = run.read_metrics()
-    plan = info["plan"]
-    if not records or not isinstance(plan.get("model"), dict) or not isinstance(plan.get("steps"), int):
-        raise UserError(f"{path} is damaged: it lacks metrics, or its plan. Choose another run.")
-    parameters = read_directory(run.best, count_parameters)
-    return FinishedRun(path, plan["model"], flatten(info["config"]), plan["steps"], records, parameters)
-
-
-def count_parameters(directory: Path) -> dict[str, int]:
-    """Return the number of parameters of each tensor in a model directory, without reading the tensors."""
-    file = directory / "model.safetensors"
-    with parsing(file, "Choose another run."), safe_open(file, framework="numpy") as tensors:
-        return {name: math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
 
 
 def first_loss(run: FinishedRun) -> Computed:
@@ -259,7 +165,9 @@ def thousand_tokens(run: FinishedRun) -> Computed:
     return Computed(tokens / 1000, f"{steps:,} steps of {tokens // steps:,} tokens are {tokens:,}.")
 
 
-FORMULAS: Mapping[str, Callable[[FinishedRun], Computed]] = {
+Formula = Callable[[FinishedRun], Computed | Chosen]
+
+FORMULAS: Mapping[str, Formula] = {
     formula.__name__: formula
     for formula in (
         *(first_loss, equal_choices, packed_bytes, position_table, masked_share, largest_average_weight),
@@ -268,11 +176,19 @@ FORMULAS: Mapping[str, Callable[[FinishedRun], Computed]] = {
         thousand_tokens,
     )
 }
-"""What a quiz may name as `computed`: a quiz holds names only, and no code."""
+"""Formulas about the files of a pretraining run."""
 
 
-def answer_for(run: FinishedRun, name: str) -> Computed:
+def all_formulas() -> dict[str, Formula]:
+    """Return what a quiz may name as `computed`: a quiz holds names only, and no code."""
+    from folio.report import quiz_chat, quiz_model  # they need torch, which takes seconds to import
+
+    return {**FORMULAS, **quiz_model.FORMULAS, **quiz_chat.FORMULAS}
+
+
+def answer_for(run: FinishedRun, name: str) -> Computed | Chosen:
     """Return the answer that a formula gives for a run. Raises UserError for an unknown formula, or where data lack."""
-    if name not in FORMULAS:
-        raise UserError(f"a quiz names an unknown formula, {name}. Known: {', '.join(FORMULAS)}.")
-    return FORMULAS[name](run)
+    formulas = FORMULAS if name in FORMULAS else all_formulas()
+    if name not in formulas:
+        raise UserError(f"a quiz names an unknown formula, {name}. Known: {', '.join(formulas)}.")
+    return formulas[name](run)
