@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import TextIOWrapper
@@ -20,10 +20,7 @@ from folio.errors import UserError
 from folio.files import WriteError
 from folio.lecture.progress import Progress, Tries, in_order, progress_file, seed_of
 from folio.lecture.quiz import (
-    AboutRun,
     Asked,
-    Chosen,
-    Computed,
     Question,
     Quiz,
     Verdict,
@@ -33,8 +30,8 @@ from folio.lecture.quiz import (
 )
 from folio.log import format_count, make_console
 from folio.notices import notify
-from folio.report.quiz_answers import answer_for
-from folio.report.quiz_run import find_stage, read_finished_run
+from folio.report.quiz_answers import answer_from
+from folio.report.quiz_run import read_finished_run
 from folio.report.tables import show_next
 from folio.runs.flags import read_config
 
@@ -133,12 +130,6 @@ def get_ready(
         about = "1 question is" if count == 1 else f"{count} questions are"
         notify(f"{about} left out, about a run of your own. {why} --run names another.")
     return ready
-
-
-def answer_from(run: Path, question: Question, formula: str) -> Computed | Chosen:
-    """Return the answer to a question about a run. Raises UserError if there is no such run, or it lacks what is asked."""
-    stage = question.stage if isinstance(question, AboutRun) else "pretrain"
-    return answer_for(find_stage(run, stage), formula)
 
 
 def ask(question: Question, asked: Asked, console: Console) -> Verdict:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from folio.errors import UserError
-from folio.lecture.quiz import Chosen, Computed
-from folio.report.quiz_run import FinishedRun
+from folio.lecture.quiz import AboutRun, Chosen, Computed, Question
+from folio.report.quiz_run import FinishedRun, find_stage
 
 LAST_SHARE = 0.05
 """Share of the steps, at the end of a run, over which the training loss is averaged: single steps are noisy."""
@@ -184,6 +185,15 @@ def all_formulas() -> dict[str, Formula]:
     from folio.report import quiz_chat, quiz_model  # they need torch, which takes seconds to import
 
     return {**FORMULAS, **quiz_model.FORMULAS, **quiz_chat.FORMULAS}
+
+
+def answer_from(run: Path, question: Question, formula: str) -> Computed | Chosen:
+    """Return the answer to a question about a run or, where it is about another stage, the one that `folio run` makes beside it.
+
+    Raises UserError if there is no such run, or it lacks what is asked.
+    """
+    stage = question.stage if isinstance(question, AboutRun) else "pretrain"
+    return answer_for(find_stage(run, stage), formula)
 
 
 def answer_for(run: FinishedRun, name: str) -> Computed | Chosen:

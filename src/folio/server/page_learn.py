@@ -16,9 +16,9 @@ from folio.errors import UserError
 from folio.files import WriteError, read_lines
 from folio.lecture.ladder import LADDER
 from folio.lecture.progress import Progress, Tries, progress_file, seed_of
-from folio.lecture.quiz import Asked, Computed, Options, Question, Quiz, load_quiz, page_names
+from folio.lecture.quiz import Asked, Chosen, Computed, Options, Question, Quiz, load_quiz, page_names
 from folio.report.ladder import RESULTS, is_result
-from folio.report.quiz_answers import STAGE, answer_for, read_finished_run
+from folio.report.quiz_answers import answer_from
 from folio.runs.directory import RunDirectory
 from folio.server.body import read_json_object
 from folio.server.errors import ApiError
@@ -132,24 +132,26 @@ def to_table(question: Question, tries: Mapping[str, Tries], run: Path | None) -
         "is_right": bool(known and not known.is_missed),
         "is_own": question.needs_run,
         "options": [],
+        "given": "",
         "closed": None,
     }
     try:
-        return table | {"options": list(asked_of(question, tries, run).options)}
+        asked = asked_of(question, tries, run)
+        return table | {"options": list(asked.options), "given": asked.given}
     except UserError as error:
         return table | {"closed": str(error)}
 
 
 def asked_of(question: Question, tries: Mapping[str, Tries], run: Path | None) -> Asked:
     """Return a question ready to be asked. Raises UserError where it is about a run, and there is none that it fits."""
-    return question.ask(partial(computed, run), seed_of(question, tries))
+    return question.ask(partial(computed, run, question), seed_of(question, tries))
 
 
-def computed(run: Path | None, formula: str) -> Computed:
+def computed(run: Path | None, question: Question, formula: str) -> Computed | Chosen:
     """Return the answer to a question about a run. Raises UserError if there is no run."""
     if run is None:
         raise UserError("this question is about a model of your own, and no training is finished yet.")
-    return answer_for(read_finished_run(run), formula)
+    return answer_from(run, question, formula)
 
 
 def finished_runs(request: Request) -> dict[str, Path]:
@@ -158,7 +160,7 @@ def finished_runs(request: Request) -> dict[str, Path]:
     for id, run in runs_of(request).all().items():
         try:
             info = run.read_info()
-            if (info["stage"], info["status"]) == (STAGE, "finished"):
+            if (info["stage"], info["status"]) == ("pretrain", "finished"):
                 found.append((run.info_file.stat().st_mtime, id, run.path))
         except (UserError, OSError):
             continue
