@@ -63,8 +63,16 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 def measurements(name: str) -> None:
     """Print all measurements of benchmarks/NAME.json in one table; where each was made stands in its first row."""
+    _show_measurements(_read(name))
+
+
+def last_measurement(name: str) -> None:
+    """Print the last measurement of benchmarks/NAME.json."""
+    _show_measurements(_read(name)[-1:])
+
+
+def _show_measurements(found: Sequence[Mapping[str, Any]]) -> None:
     rows: list[list[str]] = []
-    found = _read(name)
     keys = [key for key in COLUMNS if any(key in row for each in found for row in each["rows"])]
     for measurement in found:
         place = [

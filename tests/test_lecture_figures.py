@@ -151,11 +151,11 @@ def test_when_listening_begins():
     copied = [rows[last][f"met/{skill}"] for skill in ("repeat", "capitals", "last word")]
     says(
         "docs/sft.md",
-        f"after 300 steps the prompt is still worth {worth[302]:.0f} nats",
+        f"after 394 steps the prompt is still worth {worth[394]:.0f} nats",
         f"Two line charts over {last:,} steps",
-        f"rises to {worth[604]:.0f} at step 600, and ends at {worth[last]:.0f}",
+        f"rises to {worth[591]:.0f} at step 591, and ends at {worth[last]:.0f}",
         f"{100 * min(copied):.0f} to {100 * max(copied):.0f} % at the end",
-        f"follow later, to {100 * rows[last]['met/about']:.0f} %",
+        f"follow more slowly, to {100 * rows[last]['met/about']:.0f} %",
     )
 
 

@@ -8,7 +8,8 @@ import torch
 
 from folio.data.conversations import tokenize
 from folio.errors import UserError
-from folio.inference.sampling import Sampler, SamplingConfig
+from folio.inference.sampler import SampledRow, Sampler
+from folio.inference.sampling import RowSampling, SamplingConfig
 from folio.lecture.gpt import Attention
 from folio.lecture.ladder import LADDER, LAPTOP, SMALL
 from folio.lecture.parts import SwiGLU
@@ -77,8 +78,9 @@ def layer_parameters(width):
 
 def nucleus_share(probabilities, top_p):
     """The share of draws in which the first token comes."""
-    n = 100_000
-    draw = Sampler(SamplingConfig(top_p=top_p), 1, [[]] * n, len(probabilities), torch.device("cpu"))
+    n, config = 20_000, SamplingConfig(top_p=top_p)
+    rows = [SampledRow(RowSampling(sampling=config, choice=row), [], []) for row in range(n)]
+    draw = Sampler(rows, len(probabilities), torch.device("cpu"))
     tokens, _ = draw(torch.tensor(probabilities).log().expand(n, -1))
     return (tokens == 0).float().mean()
 
