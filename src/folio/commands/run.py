@@ -22,7 +22,7 @@ from rich.text import Text
 from folio.commands import COMMANDS
 from folio.config import PACKAGED_RECIPES, Positive, Settings, flatten, to_table
 from folio.data.corpora import find_data
-from folio.data.known import INSTRUCTIONS, REQUESTS, find_prompts
+from folio.data.known import REQUESTS, find_prompts
 from folio.data.preferences import TRAIN_FILE, VALIDATION_FILE
 from folio.data.prompts import sample_questions
 from folio.errors import UserError
@@ -222,7 +222,7 @@ def arguments_from(text: str, runs: Path) -> dict[str, list[str]]:
             f"{LIKELIHOOD}{base}={LIKELIHOOD_WEIGHT}",
         ],
         "reward": [sft, "--run", reward, *pairs],
-        "grpo": [sft, "--run", grpo, "--data", f"{INSTRUCTIONS}:{text}", "--reward", JUDGE, f"{reward}=0.33"],
+        "grpo": [sft, "--run", grpo, "--data", f"{REQUESTS}:{text}", "--reward", JUDGE, f"{reward}=0.33"],
     }
 
 
