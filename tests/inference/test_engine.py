@@ -5,7 +5,9 @@ import torch
 import transformers
 
 from folio.inference.config import GenerationConfig
-from folio.inference.engine import Completion, Engine
+from folio.inference.engine import PREFILL_TOKENS, Completion, Engine
+from folio.inference.fused import FusedGPT
+from folio.inference.reading import ALIKE
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 
@@ -64,18 +66,22 @@ def test_a_row_does_not_depend_on_the_batch(engine: Engine) -> None:
     assert len({tuple(ids) for ids in same}) == 4
 
 
-def test_a_prompt_of_several_rows_is_read_once(engine: Engine) -> None:
+def test_a_prompt_of_several_rows_is_read_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def generate(prompts: list[list[int]]) -> list[Completion]:
         return engine.generate(
             prompts, GenerationConfig(max_new_tokens=20, sampling=SamplingConfig(), seed=3, stop_ids=(5,))
         )
 
     prompts = [PROMPTS[2], PROMPTS[0], PROMPTS[2], PROMPTS[0], PROMPTS[2]]
-    read: list[torch.Size] = []
-    hook = engine.model.embedding.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].shape))
+    read: list[int] = []
+    step = FusedGPT.step
+    monkeypatch.setattr(
+        FusedGPT, "step", lambda self, ids, context: read.append(len(ids)) or step(self, ids, context)
+    )
     completions = generate(prompts)
-    hook.remove()
-    assert read == [(2, len(PROMPTS[0]))]
+    both = len(PROMPTS[0]) + len(PROMPTS[2])
+    assert read[0] == both + -both % ALIKE
+    assert max(read[1:]) <= len(prompts) + -len(prompts) % ALIKE
     for row, completion in enumerate(completions):
         others = [[i] for i in range(len(prompts))]
         others[row] = prompts[row]
@@ -117,6 +123,21 @@ def test_rows_that_leave_do_not_disturb_those_that_stay(engine: Engine) -> None:
     for whole, part, end in zip(free, generate(stops), ends, strict=True):
         assert part.ids == whole.ids[:end]
         assert part.logprobs == pytest.approx(whole.logprobs[:end], abs=1e-4)
+
+
+def test_prompts_longer_than_one_pass_reads_are_read_in_several(engine: Engine) -> None:
+    """More tokens of prompts than PREFILL_TOKENS: rows begin as their prompts have been read."""
+    n = engine.model.config.block_size - 4
+    prompts = torch.randint(
+        61, (2 * PREFILL_TOKENS // n, n), generator=torch.Generator().manual_seed(0)
+    ).tolist()
+    config = GenerationConfig(max_new_tokens=4, sampling=GREEDY)
+    steps = list(engine.stream(prompts, config))
+    assert steps[0].tokens[-1] is None is steps[0].finish_reasons[-1]
+    written = [
+        [step.tokens[row] for step in steps if step.tokens[row] is not None] for row in range(len(prompts))
+    ]
+    assert written == [engine.generate([prompt], config)[0].ids for prompt in prompts]
 
 
 def test_steps_tell_what_has_ended(engine: Engine) -> None:

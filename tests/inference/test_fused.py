@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from folio.inference import fused as fused_parts
@@ -14,27 +13,35 @@ def test_every_part_of_a_model_has_a_fused_one() -> None:
     assert fused_parts.MLPS.keys() == mlp.MLPS.keys()
 
 
-@pytest.mark.parametrize("padding", [[0, 0, 0], [3, 0, 5]])
+def new_cache(model: GPT, n_rows: int = 3) -> KVCache:
+    return KVCache(model.config, n_rows, model.config.block_size, model.compute_dtype, torch.device("cpu"))
+
+
 @torch.inference_mode()
-def test_it_gives_the_models_logits(model: GPT, padding: list[int]) -> None:
-    ids = torch.randint(model.config.vocab_size, (3, 20))
-    ours, theirs = (KVCache(model.config, torch.tensor(padding), torch.float32) for _ in range(2))
-    model(ids[:, :12], ours.extend(12))
-    model(ids[:, :12], theirs.extend(12))
-    fused = FusedGPT(model)
-    for t in range(12, 20):
-        expected = model(ids[:, t : t + 1], theirs.extend(1))[:, 0]
-        torch.testing.assert_close(fused.step(ids[:, t], ours), expected, atol=1e-5, rtol=1e-5)
+def test_it_gives_the_models_logits(model: GPT) -> None:
+    """For rows of different length, read in pieces together and then token by token."""
+    texts = torch.randint(model.config.vocab_size, (3, 20))
+    expected = model(texts)
+    fused, cache = FusedGPT(model), new_cache(model)
+    starts = [12, 7, 9]
+    rows = [row for row in range(3) for _ in range(starts[row])]
+    positions = [position for start in starts for position in range(start)]
+    hidden_states = fused.step(texts[rows, positions], cache.context(rows, positions, 0))
+    torch.testing.assert_close(fused.head(hidden_states), expected[rows, positions], atol=1e-5, rtol=1e-5)
+    for step in range(8):
+        positions = [start + step for start in starts]
+        context = cache.context([0, 1, 2], positions, 3)
+        logits = fused.head(fused.step(texts[[0, 1, 2], positions], context))
+        torch.testing.assert_close(logits, expected[[0, 1, 2], positions], atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
 def test_it_computes_in_the_models_precision(model: GPT) -> None:
-    ids = torch.randint(model.config.vocab_size, (2, 8))
-    exact = model(ids)[:, -1]
+    ids = torch.randint(model.config.vocab_size, (1, 8))
+    exact = model(ids)[0]
     model.compute_dtype = torch.bfloat16
-    cache = KVCache(model.config, torch.zeros(2, dtype=torch.int64), torch.bfloat16)
-    model(ids[:, :-1], cache.extend(7))
-    logits = FusedGPT(model).step(ids[:, -1], cache)
+    fused, context = FusedGPT(model), new_cache(model).context([0] * 8, list(range(8)), 0)
+    logits = fused.head(fused.step(ids[0], context))
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), exact, atol=0.05 * float(exact.abs().max()), rtol=0)
 

@@ -59,11 +59,9 @@ def main(arguments: Sequence[str]) -> None:
         show(console, address, settings, catalog)
         if config.open:
             webbrowser.open(address)
-        try:
-            server.run([listening])
-        except KeyboardInterrupt:  # uvicorn repeats the signal when it has ended in good order
-            if server.force_exit:
-                raise
+        server.run([listening])
+    if server.was_forced:
+        raise KeyboardInterrupt
     console.print("Stopped.")
 
 

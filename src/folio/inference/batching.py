@@ -137,8 +137,9 @@ class Batch:
 
     def add(self, request: Request) -> Row:
         """Put a request at the end of the queue, and return its row. Raises ValueError for an id that the model lacks."""
-        if not 0 <= min(request.ids) <= max(request.ids) < self._config.vocab_size:
-            raise ValueError(f"a prompt has ids outside 0 to {self._config.vocab_size - 1}")
+        for what, ids in (("a prompt", request.ids), ("logit_bias", request.logit_bias)):
+            if ids and not 0 <= min(ids) <= max(ids) < self._config.vocab_size:
+                raise ValueError(f"{what} has ids outside 0 to {self._config.vocab_size - 1}")
         row = Row(request)
         self._queue.append(row)
         return row
@@ -190,17 +191,18 @@ class Batch:
                 self._begin(place)
 
     def _begin(self, place: _Place) -> None:
-        """Take over what others have read of a new row's prompt, or wait for one that is about to read more of it."""
+        """Take over what others have read of a row's prompt, or wait for one before it that is about to read more of it."""
         length = len(place.ids)
         kept, prefix = self._prefixes.find(place.ids)
         kept = min(kept, length - 1)  # the last token is read, for what comes after it
-        shared = self._prompts.common(place.ids)
-        others = [other for other in self._places if other is not place and not other.source]
-        donor = max(others, key=lambda other: min(int(shared[other.slot]), other.n_read), default=None)
-        reader = max(others, key=lambda other: int(shared[other.slot]), default=None)
-        now = min(int(shared[donor.slot]), donor.n_read, length - 1) if donor else 0
-        if reader:
-            soon = int(shared[reader.slot])
+        shared = self._prompts.common(place.ids).tolist()
+        others = [other for other in self._places if other is not place]
+        before = self._places[: self._places.index(place)]
+        donor = max(others, key=lambda other: min(shared[other.slot], other.n_read), default=None)
+        now = min(shared[donor.slot], donor.n_read, length - 1) if donor else 0
+        if before:
+            reader = max(before, key=lambda other: shared[other.slot])
+            soon = shared[reader.slot]
             is_same = soon == length == len(reader.ids) and reader.n_read < length
             soon = soon if is_same else min(soon, length - 1)
             if is_same or soon - max(now, kept) >= WORTH_WAITING:

@@ -91,7 +91,7 @@ class Generation(Iterator[TokenStep]):
         )
         requests = [
             Request(
-                ids=ids,
+                ids=[int(i) for i in ids],
                 max_new_tokens=config.max_new_tokens,
                 stop_ids=config.stop_ids,
                 sampling=config.sampling,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from folio.hashing import hash64, uniform
-from folio.inference.sampling import RowSampling
+from folio.inference.sampling import Kind, Numbers, RowSampling
 
 
 class TokenLogprobs(NamedTuple):
@@ -41,22 +40,27 @@ class Sampler:
 
     def __init__(self, rows: Sequence[SampledRow], vocab_size: int, device: torch.device) -> None:
         hows = [row.how for row in rows]
-        self._top = [how.top_logprobs for how in hows]
-        temperatures = [1.0 if how.sampling.is_greedy else how.sampling.temperature for how in hows]
-        reported = [how.logprob_temperature for how in hows]
-        self._temperature = _column(temperatures, 1.0, device)
-        self._logprob_temperature = _column(reported, 1.0, device)
-        self._bias = _bias(hows, vocab_size, device)
-        self._history = _History(rows, vocab_size, device) if any(map(_looks_back, hows)) else None
-        self._draws_from_reported = temperatures == reported and self._bias is None and self._history is None
-        members: dict[_Kind, list[int]] = {}
-        for place, how in enumerate(hows):
-            members.setdefault(_Kind.of(how, vocab_size), []).append(place)
-        self._groups = [
-            _Group(kind, [hows[place] for place in places], torch.tensor(places, device=device))
-            for kind, places in members.items()
+        numbers = np.array([how.numbers for how in hows], dtype=np.float32).T  # (numbers, B)
+        columns = torch.from_numpy(numbers).to(device).unsqueeze(2).unbind()  # (B, 1) each
+        used = [
+            None if (values == neutral).all() else column
+            for values, neutral, column in zip(numbers, Numbers(), columns, strict=True)
         ]
+        self._temperature, self._logprob_temperature, top_p, log_min_p, *penalties = used
+        self._bias = _bias(hows, vocab_size, device)
+        self._history = None
+        if any(penalty is not None for penalty in penalties):
+            self._history = _History(rows, penalties, vocab_size, device)
+        self._draws_from_reported = (
+            self._bias is None and self._history is None and bool((numbers[0] == numbers[1]).all())
+        )
+        self._groups = [
+            (kind, torch.tensor(places, device=device)) for kind, places in _by_kind(hows).items()
+        ]
+        """Which rows are of each kind."""
+        self._filters = top_p, log_min_p
         self._noise = _Noise(rows, device)
+        self._top = [how.top_logprobs for how in hows]
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, list[TokenLogprobs]]:
         """Draw a token for each row and report how likely it was.
@@ -78,11 +82,12 @@ class Sampler:
         """Draw a token for each row: (B, V) -> (B, 1)."""
         noise = self._noise.next()
         if len(self._groups) == 1:
-            return self._groups[0].draw(scores, noise)
-        tokens = torch.empty_like(noise, dtype=torch.int64)
-        for group in self._groups:
-            tokens[group.rows] = group.draw(scores[group.rows], noise[group.rows])
-        return tokens
+            return _draw(self._groups[0][0], scores, noise, *self._filters)
+        drawn = torch.empty_like(noise, dtype=torch.int64)
+        for kind, rows in self._groups:
+            filters = (None if each is None else each[rows] for each in self._filters)
+            drawn[rows] = _draw(kind, scores[rows], noise[rows], *filters)
+        return drawn
 
 
 def token_logprobs(scores: Tensor, tokens: Tensor, top: Sequence[int]) -> list[TokenLogprobs]:
@@ -92,56 +97,42 @@ def token_logprobs(scores: Tensor, tokens: Tensor, top: Sequence[int]) -> list[T
     """
     logprobs = scores.log_softmax(-1)
     own = logprobs.gather(1, tokens)[:, 0].tolist()
-    if not any(top):
+    n_top = min(max(top), logprobs.shape[1])
+    if not n_top:
         return [TokenLogprobs(logprob) for logprob in own]
-    best, ids = (each.tolist() for each in logprobs.topk(min(max(top), logprobs.shape[1])))
+    best, ids = (each.tolist() for each in logprobs.topk(n_top))
     return [
         TokenLogprobs(logprob, tuple(zip(ids[row][:n], best[row][:n], strict=True)))
         for row, (logprob, n) in enumerate(zip(own, top, strict=True))
     ]
 
 
-class _Kind(NamedTuple):
-    """What must be the same for rows to be drawn in one operation, which is what makes their results independent."""
-
-    is_greedy: bool
-    k: int | None
-    """Candidates, the likeliest first; None: all, in the order of their ids."""
-    vocab_size: int
-
-    @classmethod
-    def of(cls, how: RowSampling, vocab_size: int) -> _Kind:
-        config, size = how.sampling, min(how.vocab_size or vocab_size, vocab_size)
-        is_whole = config.top_k is None and config.top_p == 1 and config.min_p == 0
-        k = None if is_whole or config.is_greedy else min(config.top_k or size, size)
-        return cls(config.is_greedy, k, size)
+def _by_kind(hows: Sequence[RowSampling]) -> dict[Kind, list[int]]:
+    """Return the places of the rows of each kind."""
+    places: dict[Kind, list[int]] = {}
+    for place, how in enumerate(hows):
+        places.setdefault(how.kind, []).append(place)
+    return places
 
 
-class _Group:
-    """Rows of one kind. rows: (n) int64, their places in the batch."""
+def _draw(
+    kind: Kind, scores: Tensor, noise: Tensor, top_p: Tensor | None, log_min_p: Tensor | None
+) -> Tensor:
+    """Draw a token for each row of one kind.
 
-    def __init__(self, kind: _Kind, hows: Sequence[RowSampling], rows: Tensor) -> None:
-        self.rows = rows
-        self._kind = kind
-        # Where a filter is off, its bound is beyond all values: rounding must not rule out anything there.
-        top_p = [how.sampling.top_p if how.sampling.top_p < 1 else math.inf for how in hows]
-        margin = [math.log(how.sampling.min_p) if how.sampling.min_p else -math.inf for how in hows]
-        self._top_p = _column(top_p, math.inf, rows.device)
-        self._margin = _column(margin, -math.inf, rows.device)
-
-    def draw(self, scores: Tensor, noise: Tensor) -> Tensor:
-        """Draw a token for each row. scores: (n, V); noise: (n, 1), uniform in (0, 1]. Returns (n, 1)."""
-        scores = scores[:, : self._kind.vocab_size]
-        if self._kind.is_greedy:
-            return scores.argmax(-1, keepdim=True)
-        if self._kind.k is None:
-            return _inverse_cdf(scores, noise)
-        scores, ids = scores.topk(self._kind.k)
-        if self._top_p is not None:
-            scores = _nucleus(scores, self._top_p)
-        if self._margin is not None:
-            scores = scores.masked_fill(scores < scores[:, :1] + self._margin, -torch.inf)
-        return ids.gather(1, _inverse_cdf(scores, noise))
+    scores: (n, V); noise: (n, 1), uniform in (0, 1]; top_p, log_min_p: (n, 1), or None where no row has one. Returns (n, 1).
+    """
+    scores = scores[:, : kind.vocab_size]
+    if kind.is_greedy:
+        return scores.argmax(-1, keepdim=True)
+    if kind.k is None:
+        return _inverse_cdf(scores, noise)
+    scores, ids = scores.topk(min(kind.k, scores.shape[1]))
+    if top_p is not None:
+        scores = _nucleus(scores, top_p)
+    if log_min_p is not None:
+        scores = scores.masked_fill(scores < scores[:, :1] + log_min_p, -torch.inf)
+    return ids.gather(1, _inverse_cdf(scores, noise))
 
 
 def _inverse_cdf(scores: Tensor, noise: Tensor) -> Tensor:
@@ -171,37 +162,43 @@ class _Noise:
         seeds = np.array([row.how.seed % 2**64 for row in rows], dtype=np.uint64)
         self._keys = hash64(seeds, np.array([row.how.choice for row in rows]))[:, None]
         self._first = np.array([len(row.written) for row in rows])[:, None]
-        """(B, 1), t of the first column of the next block."""
+        """(B, 1), t of the first number of the next block."""
         self._device = device
         self._columns: list[Tensor] = []
+        """(B, 1) each, the next one last."""
 
     def next(self) -> Tensor:
         """Return the numbers of the rows' next tokens: (B, 1)."""
         if not self._columns:
-            block = uniform(self._keys, self._first + np.arange(self.BLOCK))
-            self._columns = list(torch.from_numpy(block).to(self._device)[:, :, None].unbind(1))[::-1]
+            block = uniform(self._keys, self._first + np.arange(self.BLOCK - 1, -1, -1))
+            self._columns = list(torch.from_numpy(block).to(self._device).unsqueeze(2).unbind(1))
             self._first += self.BLOCK
         return self._columns.pop()
 
 
 class _History:
-    """The tokens that rows have had before, where that makes them less likely."""
+    """The tokens that rows have had before, which makes them less likely.
 
-    def __init__(self, rows: Sequence[SampledRow], vocab_size: int, device: torch.device) -> None:
-        hows = [row.how for row in rows]
-        # In a table as wide as the vocabulary, counting is one operation.
-        self._seen = torch.zeros(len(rows), vocab_size, dtype=torch.bool)
+    penalties: for repetition, presence and frequency, (B, 1) each, or None where no row has one.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[SampledRow],
+        penalties: Sequence[Tensor | None],
+        vocab_size: int,
+        device: torch.device,
+    ) -> None:
+        self._repetition, self._presence, self._frequency = penalties
+        seen = np.zeros((len(rows), vocab_size), dtype=bool)
         counts = np.zeros((len(rows), vocab_size), dtype=np.float32)
-        for row, seen, count in zip(rows, self._seen, counts, strict=True):
-            seen[torch.tensor([*row.prompt, *row.written], dtype=torch.int64)] = True
-            np.add.at(count, list(row.written), 1)
-        self._seen, self._counts = self._seen.to(device), torch.from_numpy(counts).to(device)
-        self._repetition = _column([how.sampling.repetition_penalty for how in hows], 1.0, device)
-        self._presence = _column([how.presence_penalty for how in hows], 0.0, device)
-        self._frequency = _column([how.frequency_penalty for how in hows], 0.0, device)
+        for number, row in enumerate(rows):
+            seen[number, [*row.prompt, *row.written]] = True
+            np.add.at(counts[number], np.array(row.written, dtype=np.int64), 1)
+        self._seen, self._counts = (torch.from_numpy(each).to(device) for each in (seen, counts))
 
     def penalize(self, scores: Tensor) -> Tensor:
-        """Return scores (B, V) less what each row's penalties take from them."""
+        """Return scores (B, V) less what the penalties take from them."""
         if self._repetition is not None:
             less = torch.where(scores > 0, scores / self._repetition, scores * self._repetition)
             scores = torch.where(self._seen, less, scores)
@@ -217,17 +214,6 @@ class _History:
         self._counts.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=torch.float32))
 
 
-def _looks_back(how: RowSampling) -> bool:
-    return bool(how.sampling.repetition_penalty != 1 or how.presence_penalty or how.frequency_penalty)
-
-
-def _column(values: Sequence[float], neutral: float, device: torch.device) -> Tensor | None:
-    """Return a value for each row, (B, 1), or None where all are neutral."""
-    if all(value == neutral for value in values):
-        return None
-    return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
-
-
 def _divided(scores: Tensor, by: Tensor | None) -> Tensor:
     return scores if by is None else scores / by
 
@@ -236,9 +222,7 @@ def _bias(hows: Sequence[RowSampling], vocab_size: int, device: torch.device) ->
     """Return what is added to the scores, (B, V), or None where nothing is."""
     if not any(how.logit_bias for how in hows):
         return None
-    bias = torch.zeros(len(hows), vocab_size)
+    bias = np.zeros((len(hows), vocab_size), dtype=np.float32)
     for row, how in zip(bias, hows, strict=True):
-        row[torch.tensor(list(how.logit_bias), dtype=torch.int64)] = torch.tensor(
-            list(how.logit_bias.values())
-        )
-    return bias.to(device)
+        row[list(how.logit_bias)] = list(how.logit_bias.values())
+    return torch.from_numpy(bias).to(device)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +20,8 @@ TOGETHER = 16
 """Rows that attend in one call: all look at as many columns as the longest of them needs, and each call has its cost."""
 PIECE = 64
 """The same for tokens of one row."""
+ALIGNMENT = 64
+"""Bytes of a line of the processor's cache: as PyTorch's own memory, a store begins with one."""
 
 
 class KVCache:
@@ -34,8 +38,7 @@ class KVCache:
     ) -> None:
         self.unread = n_rows
         shape = (config.n_layer, n_rows + 1, 2 * config.n_kv_head, _rounded(n_columns), config.head_size)
-        # Zeros, because what is masked must be a number. On Linux they take no memory before they are written over.
-        self._set_store(torch.zeros(shape, dtype=dtype, device=device))
+        self._set_store(_zeros(shape, dtype, device))
 
     @property
     def n_columns(self) -> int:
@@ -46,7 +49,8 @@ class KVCache:
         """Make room for so many columns. What was read stays; contexts made before are void."""
         if n_columns > self.n_columns:
             old = self.store
-            self._set_store(old.new_zeros(*old.shape[:3], _rounded(n_columns), old.shape[4]))
+            shape = (*old.shape[:3], _rounded(n_columns), old.shape[4])
+            self._set_store(_zeros(shape, old.dtype, old.device))
             self.store[:, :, :, : old.shape[3]] = old
 
     def copy(self, source: int, target: int, n: int) -> None:
@@ -177,6 +181,19 @@ def _cut(rows: Sequence[int], positions: Sequence[int], n_single: int) -> list[t
             parts.append((first, at))
             first = at
     return parts
+
+
+def _zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a store in which nothing has been read: what is masked must be a number.
+
+    In the main memory it is NumPy that makes it, for its zeros take neither time nor memory before they are written over.
+    """
+    if device.type != "cpu":
+        return torch.zeros(*shape, dtype=dtype, device=device)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    memory = torch.from_numpy(np.zeros(n_bytes + ALIGNMENT, dtype=np.uint8))
+    first = -memory.data_ptr() % ALIGNMENT
+    return memory[first : first + n_bytes].view(dtype).view(*shape)
 
 
 def _rounded(n_columns: int) -> int:

@@ -86,6 +86,8 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._on_stop = on_stop
+        self.was_forced = False
+        """Whether it ended before its answers were finished."""
         self._running: asyncio.AbstractEventLoop | None = None
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -94,7 +96,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         is_second = self.should_exit
-        super().handle_exit(sig, frame)
+        self.should_exit = True
+        if sig != signal.SIGINT:  # which uvicorn would send to this process again when it has ended
+            super().handle_exit(sig, frame)
         if self._running is not None:
             self._running.call_soon_threadsafe(self._drop_all if is_second else self._stop)
 
@@ -107,7 +111,7 @@ class Server(uvicorn.Server):
         self._on_stop(len(self.server_state.tasks))
 
     def _drop_all(self) -> None:
-        self.force_exit = True
+        self.was_forced = True  # uvicorn's own force_exit would leave out the end of the application
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
