@@ -174,7 +174,7 @@ print(sys.argv[1:4])
     assert (told["results"], told["process"], told["allowed"]) == ([], None, True)
     assert client.post("/page/api/ladder", json={"rung": "bigram"}).json() == {"rung": "bigram"}
     deadline = time.monotonic() + 30
-    while not client.get("/page/api/ladder/bigram").json()["results"]:
+    while client.get("/page/api/ladder/bigram").json()["process"]["ended"] is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     told = client.get("/page/api/ladder/bigram").json()
