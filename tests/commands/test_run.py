@@ -218,7 +218,11 @@ def test_the_plan_is_told_and_nothing_is_done(folio, tmp_path, monkeypatch):
 def test_the_plan_of_what_is_made_says_so(folio, recipes, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     first = json.loads(folio("run", recipes, "--plan", "json").out)
-    assert first["told"]["too short"].startswith("5 steps are too few")
+    assert (
+        first["told"]["too short"] == "5 steps are too few to learn much: --steps 100 would make about 100."
+    )
+    limited = json.loads(folio("run", recipes, "--plan", "json", "--minutes", "1").out)
+    assert limited["told"]["too short"] == "5 steps are too few to learn much: give all of them more minutes"
     assert folio("run", recipes).code == 0
     plan = json.loads(folio("run", recipes, "--plan", "json").out)
     assert all(each["is_made"] for each in plan["stages"])

@@ -9,7 +9,7 @@ import pytest
 
 from folio.config import from_table, read_recipe, to_table
 from folio.errors import UserError
-from folio.report.reference import MARGIN, Reference, verdict_of
+from folio.report.reference import MARGIN, Reference, reference_of, verdict_of
 from folio.runs.recipes import find_recipes
 from folio.stages.pretrain import PretrainRunConfig
 from folio.training.plan import Plan
@@ -66,6 +66,13 @@ def test_the_verdict_on_a_run_is_by_its_files(tmp_path):
     )
     assert verdict_of({**info, "recipe": None}, records) is None
     assert verdict_of({**info, "recipe": str(tmp_path / "elsewhere" / "pretrain.toml")}, records) is None
+
+
+def test_a_recipe_that_is_gone_is_the_packaged_one_of_its_name():
+    info = {"recipe": "/an/older/folio/recipes/shakespeare/pretrain.toml", "data_sha256": "", "plan": {}}
+    assert reference_of(info) == Reference.beside(find_recipes(Path("shakespeare")) / "pretrain.toml")
+    assert reference_of({**info, "recipe": "/mine/pretrain.toml"}) is None
+    assert reference_of({**info, "recipe": None}) is None
 
 
 def test_a_reference_lies_beside_its_recipe(tmp_path):

@@ -43,7 +43,7 @@ def test_a_run_that_trains_tells_how_long_it_will_take(run):
         found = told(run)
     assert (found["status"], found["step"], found["steps"]) == ("running", 10, 20)
     assert found["seconds_left"] == pytest.approx(20.0)
-    assert found["kept"] == [["validation loss", 2.5], ["bits per byte", 3.6]]
+    assert found["kept"] == [["validation loss", "2.5"], ["bits per byte", "3.6"]]
     assert found["age"] < 5
     assert not found["is_slow"]
     assert found["command"] == ""
@@ -95,6 +95,19 @@ def test_curves_and_samples_come_after_a_cursor(run):
 )
 def test_numbers_are_short_and_what_json_cannot_hold_is_none(value, sent):
     assert run_view.number(value) == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("val_met", 0.8125, "81.2%"),
+        ("val_accuracy", 1.0, "100.0%"),
+        ("val_loss", 1.47321, "1.473"),
+        ("val_kl", math.nan, "not known"),
+    ],
+)
+def test_a_share_is_told_in_percent(name, value, words):
+    assert run_view.in_words(name, value) == words
 
 
 def test_a_damaged_run_says_so(run):

@@ -147,6 +147,10 @@ def show_plan(config: ChainConfig, console: Console) -> None:
     told: dict[str, str] = {}
     if left and isinstance(left[0].step, Stage) and left[0] is links[0]:  # the others need what it makes
         told |= left[0].step.plan(for_plan(left[0], shares), Console(stderr=True))
+        if "too short" in told and not math.isinf(
+            shares.limit
+        ):  # its flag would say what this stage needs, not all
+            told["too short"] = f"{told['too short'].partition(':')[0]}: give all of them more minutes"
     if left:
         told |= expected
     if config.plan == "show":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from folio.config import PACKAGED_RECIPES
 from folio.errors import parsing
 from folio.files import read_json
 
@@ -84,9 +85,17 @@ class Reference:
 
 
 def reference_of(info: Mapping[str, Any]) -> Reference | None:
-    """Return the reference curves of the recipe of a run, given as its run.json, or None if it has none."""
-    recipe = info.get("recipe")
-    return Reference.beside(Path(recipe)) if recipe else None
+    """Return the reference curves of the recipe of a run, given as its run.json, or None if it has none.
+
+    A recipe that is gone, as after folio was installed anew, is the packaged one of its name.
+    """
+    if not info.get("recipe"):
+        return None
+    recipe = Path(info["recipe"])
+    found = Reference.beside(recipe)
+    if found is None and not recipe.exists():
+        return Reference.beside(PACKAGED_RECIPES / recipe.parent.name / recipe.name)
+    return found
 
 
 def verdict_of(info: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str | None:

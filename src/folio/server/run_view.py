@@ -22,6 +22,8 @@ from folio.server.following import Metrics, read_after
 
 DIGITS = 6
 """Significant digits of a metric that is sent."""
+SHARES = ("accuracy", "met", "prompt_wins", "stop_share")
+"""Metrics that are told in percent."""
 TIGHT, LATE = 3.0, 20.0
 """A running run is told to be slow when nothing was recorded for so many steps' time, and so many seconds: an evaluation and
 a save take their time too."""
@@ -42,7 +44,7 @@ def summary(run: RunDirectory, metrics: Metrics) -> dict[str, Any]:
         "status": status_of(run, info),
         "step": metrics.last.get("step", 0),
         "steps": info["plan"].get("steps"),
-        "kept": [[words[name], number(kept[name])] for name in words if name in kept],
+        "kept": [[words[name], in_words(name, kept[name])] for name in words if name in kept],
         "changed": changed(run),
         "is_rl": "rollout" in metrics.last,
     }
@@ -59,7 +61,11 @@ def detail(run: RunDirectory, metrics: Metrics) -> dict[str, Any]:
     return told | {
         "data": info.get("data"),
         "hardware": info.get("hardware"),
-        "before": numbers(info.get("before") or {}),
+        "before": [
+            [words[name], in_words(name, value)]
+            for name, value in (info.get("before") or {}).items()
+            if name in (words := STAGES[stage].metrics if stage in STAGES else {})
+        ],
         "from": settings.get("model"),
         "recipe": Path(str(info["recipe"])).parent.name if info.get("recipe") else None,
         "model": model_words(info["plan"].get("model")),
@@ -181,9 +187,11 @@ def panels(history: History) -> Iterable[dict[str, Any]]:
         }
 
 
-def numbers(table: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return a table of metrics for JSON."""
-    return {name: number(value) for name, value in table.items()}
+def in_words(name: str, value: Any) -> str:
+    """Return a metric as text: a share in percent, any other with four digits."""
+    if number(value) is None:
+        return "not known"
+    return f"{value:.1%}" if name.removeprefix("val_") in SHARES else f"{value:.4g}"
 
 
 def number(value: Any) -> float | None:

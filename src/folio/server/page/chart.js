@@ -39,15 +39,16 @@ export function figure(value) {
   return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
 }
 
-/** Return a chart: { node, draw(given), signal-bound }.
+/** Return a chart: { node, draw(given) }.
  *
  * title: its name. x: what runs to the right, as "step". height: of the drawing. signal: when it ends.
  * given: { lines, band, levels, range, top, summary }
  *   lines   [{ label, x, y, look }]: look is one of LOOKS; a gap in x of a line whose look has no points is drawn as a gap
  *   band    { label, x, low, high }, or null
- *   levels  { name: value }
+ *   levels  { name: value }: dotted lines; the summary is to name them
  *   range   [least, most] x; by default that of the lines
  *   top     the largest y that is worth showing
+ *   within  y that are shown in any case
  *   summary what the curves say, in a sentence */
 export function chart({ title, x, unit = "", height = 260, signal }) {
   const id = newId("chart");
@@ -113,7 +114,7 @@ export function chart({ title, x, unit = "", height = 260, signal }) {
   }
 
   function yRange(u, least, most) {
-    const others = Object.values(given.levels ?? {});
+    const others = [...Object.values(given.levels ?? {}), ...(given.within ?? [])];
     const low = Math.min(least ?? 0, ...others);
     const high = Math.max(Math.min(most ?? 1, given.top ?? Infinity), ...others);
     const room = 0.06 * (high - low) || 0.5;
@@ -123,18 +124,15 @@ export function chart({ title, x, unit = "", height = 260, signal }) {
   function levels(u, color) {
     const { ctx, bbox } = u;
     ctx.save();
-    ctx.strokeStyle = ctx.fillStyle = color;
-    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.textAlign = "right";
+    ctx.strokeStyle = color;
     ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio]);
-    for (const [name, value] of Object.entries(given.levels ?? {})) {
+    for (const value of Object.values(given.levels ?? {})) {
       const y = u.valToPos(value, "y", true);
       if (y < bbox.top || y > bbox.top + bbox.height) continue;
       ctx.beginPath();
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
-      if (name) ctx.fillText(name, bbox.left + bbox.width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
     }
     ctx.restore();
   }

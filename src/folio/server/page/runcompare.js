@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { poll } from "./poll.js";
 import { chart, figure, smoothed } from "./chart.js";
-import { present, readOn, unread } from "./runfiles.js";
+import { inWords, present, readOn, unread } from "./runfiles.js";
 import { runAddress, statusWord } from "./runlist.js";
 import { problem } from "./ui.js";
 
@@ -32,7 +32,7 @@ export function showComparison(root, context, ids) {
       const isSparse = found.x.length <= 0.5 * (each.columns.step?.length ?? 0);
       return { label: each.id, look: LOOKS[n], x: found.x, y: isSparse ? found.y : smoothed(found.y, MEMORY) };
     }).filter((line) => line.x.length);
-    drawing.node.querySelector("h3").textContent = name;
+    drawing.node.querySelector("h3").textContent = inWords(name);
     const first = lines.map((line) => line.y[Math.min(line.y.length - 1, 20)]);
     drawing.draw({ lines, top: name === "loss" ? Math.max(...first) : undefined, summary: `${lines.map((line) => `${line.label}: ${figure(line.y[0])} to ${figure(line.y.at(-1))}`).join("; ")}.` });
   }
@@ -41,7 +41,7 @@ export function showComparison(root, context, ids) {
     const names = [...new Set(shown.flatMap((each) => Object.keys(each.columns)))].filter((name) => !["step", "rollout"].includes(name));
     if (names.join() === [...select.options].map((option) => option.value).join()) return;
     const value = select.value || FIRST.find((name) => shown.every((each) => name in each.columns)) || names[0];
-    fill(select, names.map((name) => h("option", { value: name, selected: name === value }, name)));
+    fill(select, names.map((name) => h("option", { value: name, selected: name === value }, inWords(name))));
   }
 
   function tabulate() {
@@ -50,7 +50,7 @@ export function showComparison(root, context, ids) {
       h("thead", {}, h("tr", {}, ["Run", "Stage", "Status", "Steps", ...metrics].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, shown.map(({ id, run }) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: runAddress(id) }, id)),
         h("td", {}, run.stage), h("td", {}, statusWord(run.status)), h("td", {}, run.step.toLocaleString("en")),
-        metrics.map((name) => h("td", {}, figure(Object.fromEntries(run.kept ?? [])[name]))))))));
+        metrics.map((name) => h("td", {}, Object.fromEntries(run.kept ?? [])[name] ?? "")))))));
   }
 
   const again = poll(signal, async () => {

@@ -4,7 +4,7 @@ import { announce, fill, h } from "./dom.js";
 import { get, post } from "./api.js";
 import { ago, duration, poll } from "./poll.js";
 import { chart, figure, smoothed } from "./chart.js";
-import { present, readOn, unread } from "./runfiles.js";
+import { inWords, present, readOn, unread } from "./runfiles.js";
 import { rlSection } from "./runrl.js";
 import { runAddress, statusWord } from "./runlist.js";
 import { samplesSection } from "./samples.js";
@@ -26,7 +26,7 @@ export function showRun(root, context, id) {
   const trouble = h("div", {});
   const facts = h("dl", { class: "facts" });
   root.append(
-    h("p", { class: "crumbs" }, h("a", { href: "#/runs" }, "All runs")), parts.head.node, trouble, parts.loss.node, parts.rl.node,
+    h("p", { class: "crumbs" }, h("a", { href: "#/runs" }, "All runs")), parts.head.node, trouble, parts.rl.node, parts.loss.node,
     parts.samples.node, parts.other.node, h("section", { class: "stack" }, h("h2", {}, "About this run"), facts));
   let status = null;
   let hasNews = false;
@@ -90,11 +90,11 @@ function header(context, state) {
     show(run) {
       const left = run.seconds_left == null ? "" : `, about ${duration(run.seconds_left)} left`;
       const of = run.steps ? ` of ${run.steps.toLocaleString("en")}` : "";
-      fill(big, statusWord(run.status), ` step ${run.step.toLocaleString("en")}${of}${left}`);
+      fill(big, statusWord(run.status), `step ${run.step.toLocaleString("en")}${of}${left}`);
       bar.max = run.steps || 1;
       bar.value = run.step;
       bar.hidden = !run.steps || run.status === "finished";
-      more.textContent = lately(run);
+      fill(more, lately(run));
       verdict.hidden = !run.verdict;
       verdict.textContent = run.verdict?.startsWith("none: ") ? `No verdict: ${run.verdict.slice(6)}.` : run.verdict ?? "";
       offer(run).catch((error) => error.name !== "AbortError" && fill(trouble, problem(error)));
@@ -105,11 +105,11 @@ function header(context, state) {
 /** Say when something was last heard of a run, and what that means. */
 function lately(run) {
   const since = run.age == null ? "" : `Last step ${ago(run.age)}. `;
+  const onward = run.command && [h("code", {}, run.command), " in the terminal goes on with it."];
   if (run.status === "running" && run.is_slow) return `${since}It is still there, and slow: it evaluates or saves, or the machine is busy.`;
   if (run.status === "running") return `${since}${run.step_seconds ? `A step takes ${figure(run.step_seconds)} s.` : "The first steps are being made."}`;
-  if (run.status === "killed") return `${since}Its process is gone. ${run.command} goes on from the last checkpoint.`;
-  const took = run.seconds ? `It trained for ${duration(run.seconds)}. ` : "";
-  return `${took}${run.status === "finished" ? "" : `${run.command} goes on with it.`}`;
+  if (run.status === "killed") return [`${since}Its process is gone, and what came after the last checkpoint with it. `, onward];
+  return [run.seconds ? `It trained for ${duration(run.seconds)}. ` : "", run.status !== "finished" && onward];
 }
 
 function lossSection(state, signal) {
@@ -118,6 +118,7 @@ function lossSection(state, signal) {
     min: 0, max: 0.98, step: 0.02, value: state.memory, format: (value) => (value ? `${Math.round(1 / (1 - value))} steps` : "none"),
     oninput: (value) => ((state.memory = value), show()),
   });
+  smoothing.classList.add("smoothing");
   const node = h("section", { class: "stack" }, h("h2", {}, "How it learns"), drawing.node, smoothing);
   function show() {
     const train = present(state.columns, "loss");
@@ -129,9 +130,9 @@ function lossSection(state, signal) {
       { label: "training, smoothed", look: "line", x: train.x, y: smoothed(train.y, state.memory) },
       ...(held.x.length ? [{ label: "validation", look: "held", ...held }] : []),
     ];
-    const late = train.y[Math.min(train.y.length - 1, EARLY)];
+    const late = train.y.length > 2 * EARLY ? train.y[EARLY] : Infinity; // the first steps would press all others flat
     drawing.draw({
-      lines, range: [0, Math.max(steps, train.x.at(-1) ?? 1)], top: Math.max(late ?? 1, ...held.y, ...(run.band?.high ?? [])),
+      lines, range: [0, Math.max(steps, train.x.at(-1) ?? 1)], top: run.is_rl ? undefined : Math.max(late, ...held.y, ...(run.band?.high ?? [])),
       band: run.band && { label: `measured runs of this recipe (${run.band.hardware})`, x: run.band.steps, low: run.band.low, high: run.band.high },
       levels: run.band?.landmarks ?? {}, summary: lossWords(lines[1], held, run),
     });
@@ -146,7 +147,8 @@ function lossWords(train, held, run) {
     const best = held.y.indexOf(Math.min(...held.y));
     words.push(`Validation loss is ${figure(held.y.at(-1))}, and was lowest at step ${held.x[best].toLocaleString("en")}: ${figure(held.y[best])}.`);
   }
-  if (run.band) words.push("Dotted: published losses of others.");
+  const others = Object.entries(run.band?.landmarks ?? {}).map(([name, loss]) => `${figure(loss)}, ${name}`);
+  if (others.length) words.push(`Dotted, as published: ${others.join("; ")}.`);
   return words.join(" ");
 }
 
@@ -159,8 +161,9 @@ function otherSection(state, signal) {
     if (!details.open || !select.value) return;
     const found = present(state.columns, select.value);
     const isSparse = found.x.length < 0.5 * state.columns.step.length;
-    drawing.node.querySelector("h3").textContent = select.value;
-    drawing.draw({ lines: [{ label: select.value, look: isSparse ? "held" : "line", ...found }], summary: `${select.value} went from ${figure(found.y[0])} to ${figure(found.y.at(-1))}.` });
+    const name = inWords(select.value);
+    drawing.node.querySelector("h3").textContent = name;
+    drawing.draw({ lines: [{ label: name, look: isSparse ? "held" : "line", ...found }], summary: `${name} went from ${figure(found.y[0])} to ${figure(found.y.at(-1))}.` });
   }
   return {
     node,
@@ -168,7 +171,7 @@ function otherSection(state, signal) {
       const names = Object.keys(state.columns).filter((name) => !NO_CURVE.includes(name));
       if (names.join() !== [...select.options].map((option) => option.value).join()) {
         const { value } = select;
-        fill(select, names.map((name) => h("option", { value: name, selected: name === value }, name)));
+        fill(select, names.map((name) => h("option", { value: name, selected: name === value }, inWords(name))));
       }
       node.hidden = !names.length;
       draw();
@@ -180,8 +183,8 @@ function factsOf(run) {
   const facts = [
     ["Stage", run.stage], ["Recipe", run.recipe], ["Text or data", run.data], ["Model", run.model],
     ["Begins with", run.from && (run.from_id ? h("a", { href: runAddress(run.from_id) }, run.from_id) : run.from)],
-    ["Machine", run.hardware], ["Kept model", (run.kept ?? []).map(([name, value]) => `${name} ${figure(value)}`).join(", ")],
-    ["Before it began", Object.entries(run.before ?? {}).map(([name, value]) => `${name.replace("val_", "")} ${figure(value)}`).join(", ")],
+    ["Machine", run.hardware], ["Kept model", (run.kept ?? []).map((each) => each.join(" ")).join(", ")],
+    ["Before it began", (run.before ?? []).map((each) => each.join(" ")).join(", ")],
     ["In the terminal", run.command && h("code", {}, run.command)],
   ];
   return facts.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);

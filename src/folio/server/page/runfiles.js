@@ -29,3 +29,10 @@ export function present(columns, name) {
   (columns[name] ?? []).forEach((value, at) => value != null && (x.push(columns.step[at]), y.push(value)));
   return { x, y };
 }
+
+const WORDS = {
+  loss: "training loss", val_loss: "validation loss", val_bpb: "bits per byte", kl: "KL, k1", kl_k3: "KL, k3", train_seconds: "seconds",
+};
+
+/** Return the name of a metric in words. */
+export const inWords = (name) => WORDS[name] ?? name.replace(/^val_(.*)/, "$1, held out").replaceAll("_", " ");

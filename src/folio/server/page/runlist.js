@@ -3,7 +3,6 @@
 import { fill, h } from "./dom.js";
 import { get } from "./api.js";
 import { ago, poll } from "./poll.js";
-import { figure } from "./chart.js";
 import { startPanel } from "./training.js";
 import { button, empty, problem } from "./ui.js";
 
@@ -79,7 +78,7 @@ function row(choose) {
     const isOpen = run.status !== "finished" && run.steps;
     fill(where, statusWord(run.status), isOpen && h("span", { class: "stage" }, steps),
       run.status === "running" && run.steps && h("progress", { value: run.step, max: run.steps, "aria-label": `Steps of ${run.id}` }));
-    what.textContent = run.problem ?? (run.kept ?? []).map(([name, value]) => `${name} ${figure(value)}`).join(", ");
+    what.textContent = run.problem ?? (run.kept ?? []).map((each) => each.join(" ")).join(", ");
     when.textContent = run.changed ? ago(now - run.changed) : "";
   }
   return { node, show };

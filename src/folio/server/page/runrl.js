@@ -46,7 +46,7 @@ export function rlSection(id, signal) {
     const looks = { false: [...TRAINING], true: [...HELD] };
     const lines = panel.curves.map((curve) => ({ ...curve, look: looks[curve.is_held_out].shift() ?? "third" }));
     const change = lines.map(({ label, y }) => `${label} ${figure(y[0])} to ${figure(y.at(-1))}`).join(", ");
-    charts.get(panel.title).draw({ lines, range: [0, rollouts], levels: panel.level == null ? {} : { "": panel.level }, summary: `${change}.` });
+    charts.get(panel.title).draw({ lines, range: [0, rollouts], within: panel.within, levels: panel.level == null ? {} : { "": panel.level }, summary: `${change}.` });
   }
   return { node, show };
 }

@@ -19,13 +19,14 @@ export function samplesSection(context, state) {
   const input = h("input", { type: "text", maxlength: "400", autocomplete: "off" });
   const all = button("At every checkpoint", everywhere);
   const form = h("form", { class: "own", onsubmit: (event) => (event.preventDefault(), ask()) },
-    field(label, input, "Written with the same seed each time: only the model differs."),
+    field("A prompt of yours", input, "Written with the same seed each time: only the model differs."),
     h("div", { class: "row" }, h("button", { class: "primary" }, "Write"), all));
   const place = h("div", {});
   const node = h("section", { class: "stack", hidden: true }, h("h2", {}, "What it wrote"), place, cards, own, trouble, form, note);
   const answers = new Map(); // by prompt and step
   let steps = [];
   let at = 0;
+  let isAtLast = true;
   let prompt = null;
   let knob = null;
   let asking = new AbortController();
@@ -35,12 +36,13 @@ export function samplesSection(context, state) {
   function show() {
     const found = [...new Set([...state.samples.map((sample) => sample.step), ...state.run.checkpoints])].sort((one, other) => one - other);
     node.hidden = !found.length;
-    if (!found.length || found.join() === steps.join()) return void (found.length && draw());
-    const wasLast = !steps.length || at === steps.length - 1;
-    const step = steps[at];
+    if (!found.length) return;
+    const step = isAtLast ? state.samples.at(-1)?.step ?? found.at(-1) : steps[at];
+    const isSame = found.join() === steps.join();
     steps = found;
-    at = wasLast ? steps.length - 1 : Math.max(0, steps.indexOf(step));
-    knob = slider("Step", { min: 0, max: steps.length - 1, step: 1, value: at, format: named, oninput: (value) => ((at = value), draw(), later()) });
+    at = Math.max(0, steps.indexOf(step));
+    if (isSame) return void (knob.set(at), draw());
+    knob = slider("Step", { min: 0, max: steps.length - 1, step: 1, value: at, format: named, oninput: (value) => ((at = value), (isAtLast = steps[at] === state.samples.at(-1)?.step), draw(), later()) });
     const hadFocus = place.contains(document.activeElement);
     fill(place, knob);
     if (hadFocus) knob.querySelector("input").focus();
@@ -139,4 +141,9 @@ export function samplesSection(context, state) {
   return { node, show };
 }
 
-const card = (prompt, text) => h("div", { class: "sample" }, prompt.trim() && h("p", { class: "prompt" }, prompt), h("p", { class: "text" }, text));
+/** Return a sample; a text that goes on from its prompt has the prompt in it. */
+function card(prompt, text) {
+  const goesOn = prompt.trim() && text.startsWith(prompt);
+  const written = goesOn ? [h("span", { class: "quiet" }, prompt), text.slice(prompt.length)] : text;
+  return h("div", { class: "sample" }, !goesOn && prompt.trim() && h("p", { class: "prompt" }, prompt), h("p", { class: "text" }, written));
+}

@@ -8,9 +8,15 @@ import { button, count, field, problem } from "./ui.js";
 const MINUTES = 15;
 const LARGEST = 20e6;
 /** What the command calls the lines of its plan, in the words of this page; those that come first. */
-const MAIN = { text: "Your text", model: "The model", estimate: "Pretraining takes", limit: "In all", quality: "Quality to expect", "too short": "Too short" };
+const MAIN = { model: "The model", estimate: "Pretraining takes", limit: "All stages", quality: "Quality to expect", "too short": "Too short" };
 const MORE = {
-  tokens: "Tokens", machine: "This machine", why: "Why these sizes", training: "Steps", time: "Time", listening: "Requests met", shorter: "Shorter",
+  text: "Text", tokens: "Tokens", machine: "This machine", why: "Why these sizes", training: "Steps", time: "Time", listening: "Requests met", shorter: "Shorter",
+};
+
+/** What each stage is for. */
+const STAGES = {
+  pretrain: "learns to write like the text", sft: "learns to do what one asks", label: "writes answers, which a judge compares",
+  reward: "learns which of two answers is better", dpo: "learns from the comparisons", ppo: "practices, for a higher reward", grpo: "practices, for a higher reward",
 };
 
 /** Return a panel: { node, update(runs), isBusy() }. onchange: called when something was started or stopped. */
@@ -103,8 +109,9 @@ function startForm(context, onchange) {
   const minutes = h("input", { type: "number", min: "0.1", max: "10000", step: "any", value: String(MINUTES), onchange: () => plan() });
   const told = h("div", { "aria-live": "polite" });
   const start = button("Start", begin, { kind: "primary", disabled: true });
-  const limits = h("div", { class: "minutes" }, field("Minutes for all of it", minutes, "Empty: as long as it takes."),
-    h("div", { class: "row" }, [5, 15, 60].map((each) => button(`${each} min`, () => ((minutes.value = each), plan())))));
+  const limits = h("div", { class: "stack tight" }, h("div", { class: "minutes" }, field("Minutes for all of it", minutes),
+    h("div", { class: "row" }, [5, 15, 60].map((each) => button(`${each} min`, () => ((minutes.value = each), plan()))),
+      button("No limit", () => ((minutes.value = ""), plan())))));
   const chosen = h("div", { class: "card stack", hidden: true });
   const node = h("div", { class: "stack" }, drop, chosen);
   let text = null;
@@ -180,10 +187,11 @@ async function read(file) {
 }
 
 function planOf({ stages, told }) {
-  const left = stages.filter((stage) => !stage.is_made).map((stage) => stage.name);
+  const left = stages.filter((stage) => !stage.is_made);
   const lines = (names) => Object.entries(names).filter(([key]) => told[key]).map(([key, name]) => h("div", {}, h("dt", {}, name), h("dd", {}, told[key])));
   return h("div", { class: "stack" },
-    left.length ? h("p", {}, `Stages: ${left.join(", then ")}.`) : h("p", {}, "All of it is made already."),
+    !left.length && h("p", {}, "All of it is made already."),
     h("dl", { class: "plan" }, lines(MAIN)),
+    h("ol", { class: "stages small quiet" }, left.map(({ name }) => h("li", {}, `${name}: ${STAGES[name] ?? ""}`))),
     h("details", {}, h("summary", {}, "More of the plan"), h("dl", { class: "plan" }, lines(MORE))));
 }
