@@ -106,7 +106,7 @@ class Writing:
                 async for nothing in self._wait(generation):
                     yield nothing
                 async for events in generation:
-                    self._observe_time()
+                    self._observe_step(events)
                     yield [
                         self._piece(generation, index, event)
                         for index, event in events
@@ -132,9 +132,6 @@ class Writing:
         if index in self._unread:
             self._unread.remove(index)
             self._observe_prompt(index, event)
-        if event.token is not None:
-            self.usage.completion_tokens += 1
-            self._metrics.generation_tokens.inc()
         reason = event.finish_reason
         text, tokens = row.add(event.token, event.logprobs, is_last=reason is not None)
         if row.has_stopped:
@@ -171,7 +168,10 @@ class Writing:
         room = block_size - len(prompt) + 1
         return room if self.task.most is None else min(self.task.most, room)
 
-    def _observe_time(self) -> None:
+    def _observe_step(self, events: Sequence[tuple[int, Event]]) -> None:
+        n = sum(event.token is not None for _, event in events)
+        self.usage.completion_tokens += n
+        self._metrics.generation_tokens.inc(n)
         now = time.perf_counter()
         is_first = self._last == self._started
         (self._metrics.first_token if is_first else self._metrics.between_tokens).observe(now - self._last)
