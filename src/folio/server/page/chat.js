@@ -133,7 +133,7 @@ class Chat {
 
   answerNode(node, versions, label, take) {
     const turn = answerTurn(node, versions, {
-      look: (at, strip, later) => this.look(node, at, strip, later), retry: () => this.answer(turnBefore(this.talk, node), { n: 1 }),
+      look: (at, strip, later) => this.look(node, at, strip, later), enter: () => this.panel.focus(), retry: () => this.answer(turnBefore(this.talk, node), { n: 1 }),
       goOn: () => this.goOn(node), saw: () => this.saw(node), choose: (each) => this.choose(each), take: () => this.take(node),
     }, { colored: this.colored, label, take });
     if (!this.writing.has(node)) turn.finish();
@@ -269,7 +269,7 @@ class Chat {
     const ids = [...node.prompt, ...node.tokens.slice(0, at + 1).map((token) => token.id)];
     const before = Array.from(node.prompt, () => "");
     this.panel.look({
-      model: node.model, ids, position: ids.length - 1, pieces: [...before, ...node.tokens.map((token) => token.piece)],
+      model: node.model, ids, position: ids.length - 1, anchor: strip.node.children[at], pieces: [...before, ...node.tokens.map((token) => token.piece)],
       oncontinue: (id, piece, special) => !this.running && this.instead(node, at, { id, piece, special, nats: null }),
     });
   }

@@ -70,6 +70,7 @@ export function tokenEditor({ label, placeholder, onedit, onplace }) {
   };
   /** Return how far down the page a token's line begins, in pixels of the editor. */
   editor.top = (at) => spans[at]?.offsetTop ?? 0;
+  editor.span = (at) => spans[at];
 
   area.addEventListener("input", () => {
     let same = 0;

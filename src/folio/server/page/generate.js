@@ -27,12 +27,22 @@ export async function* write({ model, messages = null, start = null, settings, s
   }
 }
 
-/** Return the tokens of a chunk: [{ id, piece, nats }]. Half a character has an empty piece; its last token has the whole. */
+/** Return the tokens of a chunk: [{ id, piece, nats, special }].
+ *
+ * Half a character has an empty piece; its last token has the whole. A special token, which has no text, has its name. */
 function tokensOf(choice, reader) {
   const ids = choice.token_ids ?? [];
-  const { content, tokens, token_logprobs: logprobs } = choice.logprobs ?? {};
-  const told = content ?? (tokens ?? []).map((token, at) => ({ token, bytes: bytesOf(token), logprob: logprobs[at] }));
-  return told.map(({ bytes, logprob }, at) => ({ id: ids[at], nats: -logprob, piece: reader.decode(Uint8Array.from(bytes), { stream: true }) }));
+  const { content, tokens = [], token_logprobs: logprobs } = choice.logprobs ?? {};
+  const told = content ?? tokens.map((token, at) => ({ token, logprob: logprobs[at] }));
+  let text = choice.text ?? "";
+  return told.map(({ token, bytes = bytesOf(token), logprob }, at) => {
+    const rest = { id: ids[at], nats: -logprob };
+    const isSpecial = content ? !bytes.length : !token.startsWith("bytes:") && !text.startsWith(token);
+    if (isSpecial) return { ...rest, piece: token, special: true };
+    const piece = reader.decode(Uint8Array.from(bytes), { stream: true });
+    text = text.slice(piece.length);
+    return { ...rest, piece };
+  });
 }
 
 const encoder = new TextEncoder();

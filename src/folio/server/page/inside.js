@@ -30,10 +30,10 @@ class Inside {
   constructor(root, context, models) {
     Object.assign(this, { context, models, settings: recallSettings(), ids: [], position: 0, color: "surprise", earlier: [] });
     this.readers = readers(models);
-    const handed = context.handed();
-    const kept = handed ?? recall("inside", {});
+    const named = context.params.get("model");
+    const kept = context.handed() ?? (named ? { model: named, checkpoint: Number(context.params.get("checkpoint")) || null } : recall("inside", {}));
     this.reader = this.readers.find((each) => each.model === kept.model && each.checkpoint === (kept.checkpoint ?? null)) ?? this.readers[0];
-    this.strip = tokenStrip({ label: "The text, token by token", look: true, onchoose: (at) => this.choose(at), onmove: (at) => this.later(at) });
+    this.strip = tokenStrip({ label: "The text, token by token", look: true, onchoose: (at) => this.choose(at), onmove: (at) => this.later(at), onenter: () => this.panel.focus() });
     this.panel = sidePanel({
       settings: this.settings, several: "Answers side by side", hint: "Choose a token of the text.",
       oninside: () => {}, onclose: () => this.strip.focus(),
@@ -146,7 +146,7 @@ class Inside {
     this.position = at;
     this.strip.mark(at);
     const pieces = this.strip.tokens.map((token) => (token.special ? "" : token.piece));
-    this.panel.look({ ...this.part, position: at, pieces, heads_off: this.heads.off, oncontinue: (id) => this.instead(at, id) });
+    this.panel.look({ ...this.part, position: at, pieces, heads_off: this.heads.off, anchor: this.strip.node.children[at], oncontinue: (id) => this.instead(at, id) });
     this.keep();
     this.below.hidden = at < 1;
     if (at < 1) return;

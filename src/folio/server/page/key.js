@@ -20,6 +20,7 @@ function ask() {
     h("form", { class: "stack", onsubmit: (event) => send(event) },
       h("h2", { id: `${id}-title` }, "This server asks for its key"),
       h("p", { class: "quiet" }, "Whoever started folio serve has it."),
+      h("input", { type: "text", autocomplete: "username", value: "folio", hidden: true }), // so that password managers can keep it
       h("label", { for: id }, "Key"), input, problem,
       h("div", { class: "row" },
         h("button", { class: "primary" }, "Enter"),

@@ -13,7 +13,8 @@ const CONTEXT = 24;
  *
  * settings: of `recallSettings`, changed in place. hint: what to say while no token is chosen. several: see `settingsFields`.
  * extra: further nodes. oninside(place): open Look inside. onclose: called when the panel closes.
- * place: { model, checkpoint, ids, position, pieces, oncontinue(id, piece) }, where `position` is the token to look at. */
+ * place: { model, checkpoint, ids, position, pieces, heads_off, anchor, oncontinue(id, piece, special) }: `position` is the token
+ * to look at, anchor its element. */
 export function sidePanel({ settings, hint, several, extra = [], oninside, onclose = () => {} }) {
   let place = null;
   let asking = new AbortController();
@@ -45,6 +46,8 @@ export function sidePanel({ settings, hint, several, extra = [], oninside, onclo
       panel.toggle(false);
       onclose(place);
     },
+    /** Go to the first token that might have come instead. */
+    focus: () => (node.querySelector(".bar-row:enabled") ?? node.querySelector("input")).focus(),
     forget() {
       asking.abort();
       place = null;
@@ -55,7 +58,8 @@ export function sidePanel({ settings, hint, several, extra = [], oninside, onclo
       asking.abort();
       asking = new AbortController();
       place = given;
-      const { model, checkpoint, ids, position, heads_off = [] } = given;
+      const { model, checkpoint, ids, position, heads_off = [], anchor = null } = given;
+      if (panel.isOpen && getComputedStyle(node).position === "fixed") keepAbove(node, anchor);
       if (position < 1) {
         rest();
         fill(status, h("p", { class: "quiet small" }, "Nothing comes before this token, so nothing predicts it."));
@@ -95,4 +99,11 @@ function lead({ pieces, position }, { ids, logprobs, actual }) {
     h("span", { class: `t s${surpriseStep(-logprobs[at])} chosen`, "aria-label": spoken(piece) }, visible(piece)),
     h("span", { class: "quiet" }, `: ${percent(Math.exp(logprobs[at]))} likely, ${place}.`),
   ];
+}
+
+/** Scroll so far that an element stands above the panel, which covers the lower part of a small screen. */
+function keepAbove(panel, anchor) {
+  const rect = anchor?.getBoundingClientRect();
+  const top = panel.getBoundingClientRect().top;
+  if (rect && (rect.bottom > top - 12 || rect.top < 90)) scrollBy(0, rect.bottom - (top - 24));
 }

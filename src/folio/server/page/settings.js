@@ -31,7 +31,7 @@ export function settingsFields(settings, { several = "Answers side by side", onc
   return h(
     "div", { class: "settings" },
     number("Most tokens", "maxTokens", 1, 4096),
-    number("Seed", "seed", 0, 2 ** 31 - 1, "The same seed and text give the same answer."),
+    number("Seed", "seed", 0, Number.MAX_SAFE_INTEGER, "The same seed and text give the same answer."),
     number(several, "n", 1, 4),
   );
 }

@@ -36,9 +36,10 @@ export function surpriseLegend() {
 
 /** Return a strip of tokens: { node, tokens, add, cut, recolor, weigh, color, look, mark, choose, focus }.
  *
- * label: its name. onchoose(at): a token was clicked, or Enter pressed on it. onmove(at): the focus moved to it.
+ * label: its name. onchoose(at): a token was clicked, or Enter pressed on it. onenter(): Enter was pressed on it again.
+ * onmove(at): the focus moved to it.
  * look: whether tokens are reached one by one from the start. */
-export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look = false }) {
+export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, onenter = () => {}, look = false }) {
   const node = h("div", { class: "tokens" });
   const strip = { node, tokens: [], chosen: -1, looked: false };
   const spans = node.children;
@@ -127,7 +128,11 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, look
   });
   node.addEventListener("keydown", (event) => {
     if (!strip.looked || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Enter" || event.key === " ") event.preventDefault(), strip.choose(current);
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      if (current === strip.chosen) onenter();
+      else strip.choose(current);
+    }
     const at = MOVES[event.key]?.(current, spans);
     if (at == null) return;
     event.preventDefault();

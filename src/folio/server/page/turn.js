@@ -39,10 +39,10 @@ export function userTurn(node, versions, acts) {
 
 /** Return an answer: { node, strip, add(tokens), finish() }.
  *
- * acts: { look(at, strip), retry(), goOn(), saw(), choose(node), take(node) }. colored: whether its surprise shows. label: its
+ * acts: { look(at, strip), enter(), retry(), goOn(), saw(), choose(node), take(node) }. colored: whether its surprise shows. label: its
  * name. take: whether it stands beside others, and one is to be taken. */
 export function answerTurn(node, versions, acts, { colored, label, take = false }) {
-  const strip = tokenStrip({ label, onchoose: (at) => (strip.look(true), press(), acts.look(at, strip)), onmove: (at) => acts.look(at, strip, true) });
+  const strip = tokenStrip({ label, onchoose: (at) => (strip.look(true), press(), acts.look(at, strip)), onmove: (at) => acts.look(at, strip, true), onenter: acts.enter });
   const tokens = button("Tokens", () => (strip.look(!strip.looked), press(), strip.looked && strip.focus()), { kind: "link", "aria-pressed": "false" });
   const press = () => tokens.setAttribute("aria-pressed", String(strip.looked));
   const actions = h("div", { class: "actions" });

@@ -30,6 +30,9 @@ function unlessStopped(error, act = () => { throw error; }) {
   if (error.name !== "AbortError") act();
 }
 
+/** Return a token of the model as the sheet has it: a special one has no text, and is there all the same. */
+const onSheet = (token) => ({ ...token, piece: token.special ? "" : token.piece, special: false, made: true });
+
 class Sheet {
   constructor(root, context, models) {
     Object.assign(this, { context, models, settings: recallSettings(), head: [], blockSize: Infinity, running: null });
@@ -98,7 +101,7 @@ class Sheet {
     try {
       await this.readNow(running.signal);
       const base = before ?? [...this.editor.tokens];
-      this.history.settle(base);
+      if (!before) this.history.settle(base);
       await (settings.n > 1 ? this.writeWays(settings, running.signal) : this.writeOn(settings, running.signal)).catch(unlessStopped);
       if (settings.n === 1) this.history.wrote(base, [...this.editor.tokens]);
     } catch (error) {
@@ -117,7 +120,7 @@ class Sheet {
       const some = { ...settings, n: 1, maxTokens: Math.min(left, this.blockSize - start.length), seed: settings.seed + round };
       let finish = null;
       for await (const piece of generate({ model: this.model.id, start, settings: some, signal })) {
-        for (const token of piece.tokens) this.editor.add({ ...token, made: true });
+        for (const token of piece.tokens) this.editor.add(onSheet(token));
         left -= piece.tokens.length;
         finish = piece.finish ?? finish;
         this.follow();
@@ -138,7 +141,7 @@ class Sheet {
     this.ways.hidden = false;
     const some = { ...settings, maxTokens: Math.min(settings.maxTokens, this.blockSize - start.length) };
     for await (const piece of generate({ model: this.model.id, start, settings: some, signal })) {
-      piece.tokens.forEach((token) => ways[piece.index].strip.add({ ...token, made: true }));
+      piece.tokens.forEach((token) => ways[piece.index].strip.add(onSheet(token)));
     }
   }
 
@@ -240,7 +243,7 @@ class Sheet {
     this.editor.mark(at);
     this.panel.toggle(true);
     this.panel.look({
-      model: this.model.id, ids: ids.slice(first, place + 1), position: place - first,
+      model: this.model.id, ids: ids.slice(first, place + 1), position: place - first, anchor: this.editor.span(at),
       pieces: [...this.head.map(() => ""), ...tokens.map((token) => token.piece)].slice(first, place + 1),
       oncontinue: (id, piece, special) => !special && this.instead(at, id, piece), // what no text can hold is not written
     });
