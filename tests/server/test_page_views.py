@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from browser import chromium, watched
 from tiny import instructed
 
 from folio.data.conversations import read_conversations
+from folio.inference.batching import Batch
 from folio.inference.sampler import SampledRow, Sampler
 from folio.inference.sampling import RowSampling, SamplingConfig
 from serving import serving, until, write_models
@@ -43,6 +45,18 @@ def opened(browser, address):
     with watched(browser, address) as (page, seen):
         page.address, page.seen = address, seen
         yield page
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Models that take their time, so that an answer can be stopped."""
+    step = Batch.step
+
+    def slowly(batch):
+        time.sleep(0.02)
+        return step(batch)
+
+    monkeypatch.setattr(Batch, "step", slowly)
 
 
 def go(page, view, **params):
@@ -119,7 +133,7 @@ def test_the_answer_is_that_of_the_api_with_its_seed(opened, address):
     assert page.locator(".answer .tokens").text_content() == asked
 
 
-def test_stop_ends_an_answer_keeps_it_and_lets_it_go_on(opened):
+def test_stop_ends_an_answer_keeps_it_and_lets_it_go_on(opened, slow):
     page = chat(opened, tokens=450)
     say(page, "abc")
     until(lambda: page.locator(".answer .t").count() > 5)
