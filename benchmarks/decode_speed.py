@@ -22,7 +22,8 @@ from torch import Tensor
 
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
-from folio.inference.sampling import Sampler, SamplingConfig
+from folio.inference.sampler import SampledRow, Sampler
+from folio.inference.sampling import RowSampling, SamplingConfig
 from folio.model.config import GPTConfig
 from folio.model.directory import save_model
 from folio.model.gpt import GPT
@@ -83,7 +84,9 @@ def transformers(model: GPT) -> Writer:
 def without_cache(model: GPT) -> Writer:
     @torch.inference_mode()
     def write(ids: Tensor) -> None:
-        sampler = Sampler(SAMPLING, 0, ids.tolist(), model.config.vocab_size, ids.device)
+        hows = [RowSampling(sampling=SAMPLING, choice=choice) for choice in range(len(ids))]
+        rows = [SampledRow(how, prompt, []) for how, prompt in zip(hows, ids.tolist(), strict=True)]
+        sampler = Sampler(rows, model.config.vocab_size, ids.device)
         for _ in range(NEW_TOKENS):
             tokens, _ = sampler(model.head(model.hidden_states(ids)[:, -1]))
             ids = torch.cat((ids, tokens[:, None]), dim=1)

@@ -4,8 +4,9 @@
 |---------------------------------------|--------------------------------------------------------------|
 | `CausalContext` (the default)         | itself and what is before it in its row                      |
 | `SegmentContext`                      | the same, within its own text, where a row holds several     |
-| `CachedContext` (model/cache.py)      | the same, and what a `KVCache` holds of its row              |
 | `SharedPrefixBatch` (shared_prefix.py)| its prompt, read once for all completions, and its completion|
+
+A pass that continues what a `KVCache` holds has a `CachedContext` (cache.py), which takes tokens of several rows in a list.
 """
 
 from __future__ import annotations
