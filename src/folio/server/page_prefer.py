@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from folio.config import flatten
-from folio.data.known import find_prompts
+from folio.data.known import REQUESTS, find_prompts, text_of_instructions
 from folio.errors import FolioWarning, UserError
 from folio.files import read_lines
 from folio.runs.default_data import data_for
@@ -150,16 +150,24 @@ def improved_from(request: Request, model: str) -> list[str]:
 async def prompts(request: Request) -> Response:
     """Answer with prompts for a model: of the data that it learned from, or else those of its samples."""
     entry, _ = request.app.state.models.find(asked_model(request))
-    found = await run_in_threadpool(prompts_for, entry.path)
-    return JSONResponse(found)
+    state = request.app.state
+    if not hasattr(state, "prompts"):
+        state.prompts = {}
+    if entry.path not in state.prompts:  # to make instructions of a text takes seconds
+        state.prompts[entry.path] = await run_in_threadpool(prompts_for, entry.path)
+    found, origin = state.prompts[entry.path]
+    chosen = random.Random().sample(found, min(MOST_PROMPTS, len(found)))
+    return JSONResponse({"prompts": chosen, "origin": origin})
 
 
-def prompts_for(run: Path) -> dict[str, Any]:
-    """Return prompts of one turn, in an order of chance, and where they are from."""
+def prompts_for(run: Path) -> tuple[list[str], str]:
+    """Return prompts of one turn that a model learned from, and where they are from."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FolioWarning)
-            parts = find_prompts(*data_for(run))
+            data, validation = data_for(run)
+            text = text_of_instructions(data)  # of these, those whose answers may be better or worse
+            parts = find_prompts(f"{REQUESTS}:{text}" if text else data, validation)
     except UserError:  # what it learned from is not there any more
         lines = read_lines(RunDirectory(run).samples_file)
         asked = [line["prompt"] for line in lines if isinstance(line.get("prompt"), str)]
@@ -167,9 +175,7 @@ def prompts_for(run: Path) -> dict[str, Any]:
     else:
         asked = [each[-1]["content"] for each in parts.train if len(each) == 1]
         origin = parts.origin
-    found = [each for each in dict.fromkeys(asked) if each.strip() and len(each) <= LONGEST]
-    chosen = random.Random().sample(found, min(MOST_PROMPTS, len(found)))
-    return {"prompts": chosen, "origin": origin}
+    return [each for each in dict.fromkeys(asked) if each.strip() and len(each) <= LONGEST], origin
 
 
 async def add(request: Request) -> Response:
