@@ -85,7 +85,7 @@ def without_cache(model: GPT) -> Writer:
     @torch.inference_mode()
     def write(ids: Tensor) -> None:
         hows = [RowSampling(sampling=SAMPLING, choice=choice) for choice in range(len(ids))]
-        rows = [SampledRow(how, prompt, []) for how, prompt in zip(hows, ids.tolist(), strict=True)]
+        rows = [SampledRow(how, prompt) for how, prompt in zip(hows, ids.tolist(), strict=True)]
         sampler = Sampler(rows, model.config.vocab_size, ids.device)
         for _ in range(NEW_TOKENS):
             tokens, _ = sampler(model.head(model.hidden_states(ids)[:, -1]))

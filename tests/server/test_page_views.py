@@ -490,6 +490,19 @@ def test_everything_can_be_done_by_keyboard(opened):
     wait_for_answer(page)
 
 
+def test_turns_that_stay_keep_their_elements(opened):
+    """Or a screen reader would read the whole conversation again."""
+    page = chat(opened)
+    say(page, "abc")
+    wait_for_answer(page)
+    page.evaluate("() => { for (const turn of document.querySelectorAll('.turn')) turn.isOld = true; }")
+    say(page, "fed")
+    page.wait_for_selector(".said:has-text('fed')")
+    wait_for_answer(page)
+    kept = page.evaluate("() => [...document.querySelectorAll('.turn')].map((turn) => Boolean(turn.isOld))")
+    assert kept == [True, True, False, False]
+
+
 def test_the_end_of_an_answer_is_announced_once_and_not_its_tokens(opened):
     page = chat(opened)
     page.evaluate(
@@ -507,7 +520,7 @@ def test_the_end_of_an_answer_is_announced_once_and_not_its_tokens(opened):
 def test_axe_finds_nothing_and_nothing_is_too_wide(browser, address, scheme, width):
     with watched(browser, address, viewport={"width": width, "height": 740}, color_scheme=scheme) as (
         page,
-        seen,
+        _,
     ):
         page.address = address
         go(page, "chat", model="long")

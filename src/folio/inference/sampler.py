@@ -26,8 +26,8 @@ class SampledRow(NamedTuple):
     """A row whose next tokens are to be drawn."""
 
     how: RowSampling
-    prompt: Sequence[int]
-    written: Sequence[int]
+    prompt: Sequence[int] = ()
+    written: Sequence[int] = ()
 
 
 class Sampler:

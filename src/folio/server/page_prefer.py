@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from folio.config import flatten
-from folio.data.known import find_prompts
+from folio.data.known import REQUESTS, find_prompts, text_of_instructions
 from folio.errors import FolioWarning, UserError
 from folio.files import read_lines
 from folio.runs.default_data import data_for
@@ -165,7 +165,9 @@ def prompts_for(run: Path) -> tuple[list[str], str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FolioWarning)
-            parts = find_prompts(*data_for(run))
+            data, validation = data_for(run)
+            text = text_of_instructions(data)  # of these, those whose answers may be better or worse
+            parts = find_prompts(f"{REQUESTS}:{text}" if text else data, validation)
     except UserError:  # what it learned from is not there any more
         lines = read_lines(RunDirectory(run).samples_file)
         asked = [line["prompt"] for line in lines if isinstance(line.get("prompt"), str)]

@@ -58,11 +58,19 @@ async function firstView() {
   return offered.some((model) => model.kind === "chat") ? "chat" : "write";
 }
 
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // someone typed a lone %
+  }
+}
+
 let opened = 0;
 
 async function open() {
   const [place, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...path] = place.split("/").filter(Boolean).map(decodeURIComponent);
+  const [name, ...path] = place.split("/").filter(Boolean).map(decoded);
   if (name === "main") return; // the skip link
   if (!(name in VIEWS)) return history.replaceState(null, "", `#/${await firstView()}`), open();
   const number = ++opened;

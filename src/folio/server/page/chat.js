@@ -19,7 +19,7 @@ export const styles = ["look.css", "chat.css"];
 
 /** Fill the root. */
 export async function mount(root, context) {
-  const models = (await context.models()).filter((model) => model.kind === "chat");
+  const models = (await context.models(true)).filter((model) => model.kind === "chat");
   if (!models.length) {
     return void root.append(empty("No model that answers yet",
       h("p", {}, "A model first learns to continue texts, then to answer. ", h("a", { href: "#/write" }, "Write"), " with one that continues, or make one that answers on ", h("a", { href: "#/runs" }, "Runs"), ".")));
@@ -30,7 +30,8 @@ export async function mount(root, context) {
 
 class Chat {
   constructor(root, context, models) {
-    Object.assign(this, { context, models, settings: recallSettings(), running: null, writing: new Set(), shown: new Map(), colored: recall("colored", true) });
+    Object.assign(this, { context, models, settings: recallSettings(), running: null, colored: recall("colored", true) });
+    Object.assign(this, { writing: new Set(), shown: new Map(), built: new Map() }); // answers that grow; turns, and their elements
     const wanted = context.params.get("model") ?? recall("chat-model");
     this.model = models.find((model) => model.id === wanted) ?? models[0];
     this.talks = talkList({ onopen: (conversation) => this.open(conversation) });
@@ -46,6 +47,7 @@ class Chat {
 
   build(root) {
     this.log = h("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-busy": "false" });
+    this.windowEnd = h("div", { class: "window-end small quiet" }, "The model no longer sees what is above.");
     this.start = h("div", { class: "start" });
     this.box = h("textarea", { rows: 1, placeholder: "Say something", "aria-label": "Your message", onkeydown: (event) => this.key(event), oninput: () => this.grow() });
     this.send = h("button", { class: "primary" }, "Send");
@@ -86,6 +88,8 @@ class Chat {
     this.system.value = this.talk.system;
     this.panel.forget();
     remember("talk", this.talk.id);
+    this.shown.clear();
+    this.built.clear();
     this.render();
     this.talks.refresh(this.talk.id);
     if (!conversation) await this.invite();
@@ -106,34 +110,40 @@ class Chat {
       taught?.examples.length > 0 && h("div", { class: "starters" }, taught.examples.map((example) => button(example, () => this.say(example), { kind: "starter card" })))));
   }
 
-  /** Rebuild the log from the tree, as after another branch was chosen. */
+  /** Bring the log to what the tree shows. Turns that stay keep their elements, or a screen reader would read them again. */
   render() {
-    this.shown.clear();
     const turns = shownTurns(this.talk);
-    fill(this.log, turns.map((node, at) => this.turnNode(node, at === turns.length - 1)));
-    this.markWindow(turns);
+    const elements = turns.map((node, at) => this.elementOf(node, at === turns.length - 1));
+    const last = turns.findLast((turn) => turn.role === "assistant");
+    if (last?.dropped) elements.splice(last.dropped, 0, this.windowEnd);
+    arrange(this.log, elements);
     if (turns.length) fill(this.start);
-    const last = turns.at(-1);
-    this.tellMeter(last?.role === "assistant" ? last : null);
+    this.tellMeter(last);
   }
 
-  turnNode(node, isLast) {
+  /** Return the element of a turn: the one it has, as long as nothing around it has changed. */
+  elementOf(node, isLast) {
     const versions = versionsOf(this.talk, node);
+    const beside = isLast && node.group ? versions.filter((each) => each.group === node.group) : [];
+    const sign = JSON.stringify([versions.map((each) => each.id), beside.length, node.note, node.role === "user" && node.content]);
+    const known = this.built.get(node.id);
+    if (known?.sign === sign) return known.element;
+    const element = this.newElement(node, versions, beside);
+    this.built.set(node.id, { sign, element });
+    return element;
+  }
+
+  newElement(node, versions, beside) {
     if (node.role === "user") {
-      const turn = userTurn(node, versions, { edit: (text) => this.ask(turnBefore(this.talk, node), text), choose: (each) => this.choose(each) });
-      this.shown.set(node.id, turn);
-      return turn.node;
+      return userTurn(node, versions, { edit: (text) => this.ask(turnBefore(this.talk, node), text), choose: (each) => this.choose(each) }).node;
     }
-    const beside = versions.filter((each) => each.group === node.group);
-    if (isLast && node.group && beside.length > 1) {
-      return h("div", { class: "beside" }, beside.map((each, at) => this.answerNode(each, versions, `Answer ${at + 1}`, true)));
-    }
-    return this.answerNode(node, versions, this.model.id, false);
+    if (beside.length < 2) return this.answerNode(node, versions, this.model.id, false);
+    return h("div", { class: "beside" }, beside.map((each, at) => this.answerNode(each, versions, `Answer ${at + 1}`, true)));
   }
 
   answerNode(node, versions, label, take) {
     const turn = answerTurn(node, versions, {
-      look: (at, strip, later) => this.look(node, at, strip, later), enter: () => this.panel.focus(), retry: () => this.answer(turnBefore(this.talk, node), { n: 1 }),
+      look: (at, strip) => this.look(node, at, strip), move: (at, strip) => this.later(node, at, strip), enter: () => this.panel.focus(), retry: () => this.answer(turnBefore(this.talk, node), { n: 1 }),
       goOn: () => this.goOn(node), saw: () => this.saw(node), choose: (each) => this.choose(each), take: () => this.take(node),
     }, { colored: this.colored, label, take });
     if (!this.writing.has(node)) turn.finish();
@@ -217,10 +227,11 @@ class Chat {
       if (error.name !== "AbortError") fill(this.status, problem(error, () => this.answer(asked, { n: 1 })));
     } finally {
       this.running = null;
-      this.writing.clear();
-      this.busy(false);
       const isBelow = this.isAtEnd();
+      for (const node of this.writing) this.shown.get(node.id)?.finish();
+      this.writing.clear();
       this.render();
+      this.busy(false);
       this.follow(isBelow);
       announce("The answer is complete.");
       await keepConversation(this.talk);
@@ -252,16 +263,21 @@ class Chat {
     return this.run(async (signal) => {
       this.panel.forget();
       this.writing.add(node);
+      this.shown.get(node.id)?.begin();
       this.render();
       if (writes) await this.stream([node], { start, settings: { ...this.settings, n: 1, seed: node.seed }, signal });
       else await this.judge(node);
     }, turnBefore(this.talk, node));
   }
 
-  /** Look at a token of an answer; later: soon, when the focus rests on it. */
-  look(node, at, strip, later = false) {
+  /** Look at a token of an answer; where the focus only moves to it, soon, and in silence. */
+  later(node, at, strip) {
     clearTimeout(this.waiting);
-    if (later) return void (this.waiting = setTimeout(() => this.look(node, at, strip), 140));
+    this.waiting = setTimeout(() => this.look(node, at, strip, false), 140);
+  }
+
+  look(node, at, strip, speak = true) {
+    clearTimeout(this.waiting);
     if (this.strip && this.strip !== strip) this.strip.mark(-1);
     this.strip = strip;
     strip.mark(at);
@@ -271,7 +287,7 @@ class Chat {
     this.panel.look({
       model: node.model, ids, position: ids.length - 1, anchor: strip.node.children[at], pieces: [...before, ...node.tokens.map((token) => token.piece)],
       oncontinue: (id, piece, special) => !this.running && this.instead(node, at, { id, piece, special, nats: null }),
-    });
+    }, { speak });
   }
 
   saw(node) {
@@ -297,13 +313,6 @@ class Chat {
     this.box.focus();
   }
 
-  /** Draw a line where the window of the last answer begins. */
-  markWindow(turns) {
-    const dropped = turns.findLast((turn) => turn.role === "assistant")?.dropped ?? 0;
-    if (!dropped) return;
-    this.log.children[dropped]?.before(h("div", { class: "window-end small quiet" }, "The model no longer sees what is above."));
-  }
-
   tellMeter(node) {
     const used = node ? node.prompt.length + node.tokens.length : 0;
     this.meter.textContent = node ? `${used} of ${node.blockSize} tokens of its window` : "";
@@ -320,9 +329,13 @@ class Chat {
     return document.documentElement.scrollHeight - scrollY - innerHeight < 140;
   }
 
-  /** Keep the end in sight, where it was. */
+  /** Keep the end in sight, where it was; once for each picture of the screen. */
   follow(always = false) {
-    if (always || this.isAtEnd()) scrollTo(0, document.documentElement.scrollHeight);
+    if (this.following || !(always || this.isAtEnd())) return;
+    this.following = requestAnimationFrame(() => {
+      this.following = null;
+      scrollTo(0, document.documentElement.scrollHeight);
+    });
   }
 
   color(on) {
@@ -348,6 +361,12 @@ class Chat {
     if (line) download("conversation.jsonl", line);
     else fill(this.status, h("p", { class: "notice" }, "There is no answer to save yet."));
   }
+}
+
+/** Have an element hold these children, and move none that is in its place. */
+function arrange(parent, children) {
+  children.forEach((child, at) => parent.children[at] !== child && parent.insertBefore(child, parent.children[at] ?? null));
+  while (parent.children.length > children.length) parent.lastChild.remove();
 }
 
 const versionsOfAnswers = (talk, asked) => asked.children.map((id) => talk.nodes[id]);

@@ -1,6 +1,6 @@
 // What the model was about to say: every token that might have come, reshaped live by the sampling settings.
 
-import { announce, fill, h } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { reshape } from "./reshape.js";
 import { nameOf, spoken, visible } from "./tokens.js";
 import { button, count, percent, slider } from "./ui.js";
@@ -91,13 +91,6 @@ export function distributionPanel({ sampling, onsample = () => {}, oncontinue = 
       fill(heading, told);
       draw();
     },
-    /** Move the sliders. */
-    sample(settings) {
-      Object.assign(state, settings);
-      [state.temperature, state.topK, state.topP].forEach((value, each) => sliders[each].set(value));
-      draw();
-    },
-    says: () => announce(`${summary.textContent} ${[...rows.children].slice(0, 3).map((row) => row.textContent).join(", ")}`),
   };
 }
 

@@ -21,7 +21,7 @@ const EXAMPLE = "What light through yonder window breaks?";
 
 /** Fill the root. */
 export async function mount(root, context) {
-  const models = await context.models();
+  const models = await context.models(true);
   if (!readers(models).length) return void root.append(empty("No model yet", h("p", {}, "Train one first: ", h("a", { href: "#/runs" }, "Runs"), " takes a text file.")));
   new Inside(root, context, models);
 }
@@ -36,7 +36,7 @@ class Inside {
     this.strip = tokenStrip({ label: "The text, token by token", look: true, onchoose: (at) => this.choose(at), onmove: (at) => this.later(at), onenter: () => this.panel.focus() });
     this.panel = sidePanel({
       settings: this.settings, several: "Answers side by side", hint: "Choose a token of the text.",
-      oninside: () => {}, onclose: () => this.strip.focus(),
+      onclose: () => this.strip.focus(),
     });
     this.heads = attentionSection({
       onhead: (layer, head, weights) => this.shade(weights), onswitch: () => this.switched(),
@@ -111,7 +111,7 @@ class Inside {
       this.keep();
       this.compareNow();
       const worst = surprise.nats.reduce((best, nats, at) => (nats > (surprise.nats[best] ?? -1) ? at : best), 0);
-      this.choose(Math.min(position ?? worst, ids.length));
+      this.choose(Math.min(position ?? worst, ids.length), false);
       if (this.heads.off.length) await this.switched();
     } catch (error) {
       this.fail(error);
@@ -137,16 +137,16 @@ class Inside {
 
   later(at) {
     clearTimeout(this.moving);
-    this.moving = setTimeout(() => this.choose(at), MOVED);
+    this.moving = setTimeout(() => this.choose(at, false), MOVED);
   }
 
   /** Look at a token: what it might have been, where the heads looked, what the layers would have said. */
-  async choose(at) {
+  async choose(at, speak = true) {
     clearTimeout(this.moving);
     this.position = at;
     this.strip.mark(at);
     const pieces = this.strip.tokens.map((token) => (token.special ? "" : token.piece));
-    this.panel.look({ ...this.part, position: at, pieces, heads_off: this.heads.off, anchor: this.strip.node.children[at], oncontinue: (id) => this.instead(at, id) });
+    this.panel.look({ ...this.part, position: at, pieces, heads_off: this.heads.off, anchor: this.strip.node.children[at], oncontinue: (id) => this.instead(at, id) }, { speak });
     this.keep();
     this.below.hidden = at < 1;
     if (at < 1) return;
@@ -182,7 +182,7 @@ class Inside {
 
   /** Heads were switched off or on: read again, and tell what that does to the loss. */
   async switched() {
-    this.choose(this.position);
+    this.choose(this.position, false);
     if (!this.heads.off.length) return fill(this.changes), this.tell();
     try {
       const { surprise } = await this.inspect(["surprise"]);

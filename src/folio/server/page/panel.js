@@ -12,10 +12,10 @@ const CONTEXT = 24;
 /** Return a panel: { node, look(place), toggle(open), close(), isOpen }.
  *
  * settings: of `recallSettings`, changed in place. hint: what to say while no token is chosen. several: see `settingsFields`.
- * extra: further nodes. oninside(place): open Look inside. onclose: called when the panel closes.
+ * extra: further nodes. oninside(place): open Look inside; null where one is there. onclose: called when the panel closes.
  * place: { model, checkpoint, ids, position, pieces, heads_off, anchor, oncontinue(id, piece, special) }: `position` is the token
  * to look at, anchor its element. */
-export function sidePanel({ settings, hint, several, extra = [], oninside, onclose = () => {} }) {
+export function sidePanel({ settings, hint, several, extra = [], oninside = null, onclose = () => {} }) {
   let place = null;
   let asking = new AbortController();
   const shown = distributionPanel({
@@ -28,7 +28,7 @@ export function sidePanel({ settings, hint, several, extra = [], oninside, onclo
   const node = h(
     "aside", { class: "panel", "aria-label": "What else it might have said, and settings" },
     h("div", { class: "row between" }, h("h2", {}, "What comes next"), button("Close", () => panel.close(), { kind: "link", class: "link close" })),
-    status, shown.node, inside, settingsFields(settings, { several }), extra,
+    status, shown.node, oninside && inside, settingsFields(settings, { several }), extra,
   );
   const rest = () => {
     shown.node.classList.add("unfilled");
@@ -77,7 +77,6 @@ export function sidePanel({ settings, hint, several, extra = [], oninside, onclo
         if (error.name !== "AbortError") rest(), fill(status, problem(error));
       }
     },
-    sample: shown.sample,
   };
   node.addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.stopPropagation(), panel.close();

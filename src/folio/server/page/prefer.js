@@ -14,6 +14,9 @@ export const styles = ["prefer.css"];
 const KEYS = { 1: "left", 2: "right", 0: "tie", 9: "bad", ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie", ArrowUp: "bad", s: "skip", u: "undo" };
 const WORDS = { left: "Left is better", right: "Right is better", tie: "As good as each other", bad: "Both are bad", skip: "Skipped" };
 
+/** Prompts to try until answers differ. */
+const PROMPTS = 4;
+
 /** Fill the root. */
 export async function mount(root, context) {
   const models = (await context.models()).filter((model) => model.kind === "chat");
@@ -98,21 +101,29 @@ class Judge {
     fill(this.trouble);
     this.setBusy(true);
     const repeat = given ? null : this.told.repeat;
-    const prompt = given ?? repeat?.prompt ?? this.someone();
     this.pair = null;
-    if (prompt == null) {
+    if (!given && !repeat && !this.prompts.length) {
       this.prompt.textContent = "";
       this.cards.forEach((each) => each.wait("Ask something below."));
       return;
     }
-    this.prompt.textContent = prompt;
-    this.cards.forEach((each) => each.wait("Writing…"));
     try {
-      const pair = repeat ?? (await answerPair({ model: this.model.id, other: this.after ?? this.model.id, prompt, signal }));
-      if (signal.aborted) return;
-      this.show({ ...pair, prompt, repeats: repeat?.number ?? null });
+      if (repeat) this.show({ ...repeat, repeats: repeat.number });
+      else await this.write(given, signal);
     } catch (error) {
       this.fail(error, () => this.next(given));
+    }
+  }
+
+  /** Have a pair written, of another prompt where the answers to one leave nothing to choose. */
+  async write(given, signal) {
+    for (let tried = 1; ; tried += 1) {
+      const prompt = given ?? this.someone();
+      this.prompt.textContent = prompt;
+      this.cards.forEach((each) => each.wait("Writing…"));
+      const pair = await answerPair({ model: this.model.id, other: this.after ?? this.model.id, prompt, signal });
+      if (signal.aborted) return;
+      if (given || isTaught(pair) || tried === PROMPTS) return void this.show({ ...pair, prompt, repeats: null });
     }
   }
 
@@ -124,6 +135,7 @@ class Judge {
 
   show(pair) {
     this.pair = pair;
+    this.prompt.textContent = pair.prompt;
     ["left", "right"].forEach((side, at) => this.cards[at].show(pair[side]));
     this.setBusy(false);
     const cut = !isTaught(pair) && " This pair is for your eyes only: a reward model learns from two whole, different answers.";
@@ -153,7 +165,6 @@ class Judge {
       const { undone, ...told } = await post("/page/api/preferences/undo", { model: this.model.id });
       this.take(told);
       fill(this.trouble);
-      this.prompt.textContent = undone.prompt;
       this.last.textContent = "Taken back: judge it again.";
       this.show({ ...undone });
     } catch (error) {
@@ -162,8 +173,9 @@ class Judge {
   }
 
   key(event) {
-    const isTyping = event.target.closest?.("input, textarea, select, [role=slider], dialog");
-    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    const isTyping = event.target.closest?.("input:not([type=radio]), textarea, select, dialog");
+    const moves = event.key.startsWith("Arrow") && event.target.closest?.("input"); // from one choice to the next
+    if (isTyping || moves || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = KEYS[event.key] ?? KEYS[event.key.toLowerCase()];
     if (!act) return;
     event.preventDefault();

@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { percent } from "./ui.js";
 
-const KINDS = { left: "left", right: "right", tie: "ties", bad: "both bad", skip: "skipped" };
+const KINDS = { left: "left", right: "right", tie: "tie", bad: "both bad", skip: "skipped" };
 
 /** Return the numbers: { node, show(told, model) }. */
 export function statistics() {

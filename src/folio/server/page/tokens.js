@@ -34,7 +34,7 @@ export function surpriseLegend() {
   );
 }
 
-/** Return a strip of tokens: { node, tokens, add, cut, recolor, weigh, color, look, mark, choose, focus }.
+/** Return a strip of tokens: { node, tokens, add, cut, weigh, color, look, mark, choose, focus }.
  *
  * label: its name. onchoose(at): a token was clicked, or Enter pressed on it. onenter(): Enter was pressed on it again.
  * onmove(at): the focus moved to it.
@@ -59,12 +59,6 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, onen
     if (!length) node.removeAttribute("role");
     else if (strip.looked) spans[current].tabIndex = 0;
   };
-  strip.recolor = (nats) => nats.forEach((each, at) => {
-    strip.tokens[at].nats = each;
-    if (!spans[at]) return;
-    spans[at].className = spans[at].className.replace(/\bs\d/, `s${surpriseStep(each)}`);
-    if (strip.looked) spans[at].setAttribute("aria-label", labelOf(strip.tokens[at]));
-  });
   /** Shade tokens by weights from 0 to 1 (null: by surprise again). */
   strip.weigh = (weights) => {
     node.classList.toggle("weighed", weights != null);

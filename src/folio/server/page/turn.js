@@ -37,12 +37,12 @@ export function userTurn(node, versions, acts) {
   return { node: h("div", { class: "turn user" }, h("h2", { class: "hidden" }, "You"), place, notes, actions) };
 }
 
-/** Return an answer: { node, strip, add(tokens), finish() }.
+/** Return an answer: { node, strip, begin(), finish() }.
  *
- * acts: { look(at, strip), enter(), retry(), goOn(), saw(), choose(node), take(node) }. colored: whether its surprise shows. label: its
+ * acts: { look(at, strip), move(at, strip), enter(), retry(), goOn(), saw(), choose(node), take(node) }. colored: whether its surprise shows. label: its
  * name. take: whether it stands beside others, and one is to be taken. */
 export function answerTurn(node, versions, acts, { colored, label, take = false }) {
-  const strip = tokenStrip({ label, onchoose: (at) => (strip.look(true), press(), acts.look(at, strip)), onmove: (at) => acts.look(at, strip, true), onenter: acts.enter });
+  const strip = tokenStrip({ label, onchoose: (at) => (strip.look(true), press(), acts.look(at, strip)), onmove: (at) => acts.move(at, strip), onenter: acts.enter });
   const tokens = button("Tokens", () => (strip.look(!strip.looked), press(), strip.looked && strip.focus()), { kind: "link", "aria-pressed": "false" });
   const press = () => tokens.setAttribute("aria-pressed", String(strip.looked));
   const actions = h("div", { class: "actions" });
@@ -52,6 +52,8 @@ export function answerTurn(node, versions, acts, { colored, label, take = false 
   strip.color(colored);
   node.tokens.forEach((token) => strip.add(token));
 
+  /** Show nothing that can be done, while it is written. */
+  turn.begin = () => (fill(actions), fill(notes));
   /** Show what can be done, now that the answer has ended. */
   turn.finish = () => {
     const told = [`seed ${node.seed}`, `${node.tokens.length} tokens`, ENDS[node.finish] ?? ""];

@@ -19,7 +19,7 @@ const SMALLEST_MARK = 2;
 
 /** Fill the root. */
 export async function mount(root, context) {
-  const models = await context.models();
+  const models = await context.models(true);
   const writers = models.filter((model) => model.kind !== "reward");
   if (!writers.length) return void root.append(empty("No model yet", h("p", {}, "Train one first: ", h("a", { href: "#/runs" }, "Runs"), " takes a text file.")));
   new Sheet(root, context, writers);
