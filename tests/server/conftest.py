@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from openai import OpenAI
+
 from serving import Running, serving, write_models
 
 

@@ -1,9 +1,9 @@
 """/metrics, as Prometheus reads it."""
 
 from prometheus_client.parser import text_string_to_metric_families
-from serving import serving
 
 from folio.server.metrics import Metrics
+from serving import serving
 
 
 def values(text):

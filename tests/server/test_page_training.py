@@ -48,7 +48,12 @@ def test_from_a_text_to_a_training_that_is_stopped(client, runs, command):
     command("import time; time.sleep(60)")
     assert post(client, "trainings/start", text="my-cats", minutes=3).json() == {"text": "my-cats"}
     (told,) = client.get("/page/api/trainings").json()["trainings"]
-    assert (told["name"], told["state"], told["is_text"], told["minutes"]) == ("my-cats", "running", True, 3.0)
+    assert (told["name"], told["state"], told["is_text"], told["minutes"]) == (
+        "my-cats",
+        "running",
+        True,
+        3.0,
+    )
     assert "pid" not in told
     refused = post(client, "trainings/start", text="my-cats")
     assert (refused.status_code, "stop it first" in refused.json()["error"]["message"]) == (400, True)
