@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import openai
 import pytest
@@ -233,3 +237,49 @@ def test_the_sixteen_tokens_of_openai_where_no_limit_is_given(client):
 def test_a_model_ends_its_text_itself(client):
     answer = client.completions.create(model="silent", prompt="abc")
     assert (answer.choices[0].text, answer.choices[0].finish_reason) == ("", "stop")
+
+
+TASK = """
+task: letters
+dataset_path: json
+dataset_kwargs: {{data_files: {{validation: {rows}}}}}
+validation_split: validation
+output_type: multiple_choice
+doc_to_text: "{{{{q}}}}"
+doc_to_choice: choices
+doc_to_target: gold
+target_delimiter: ""
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
+def test_lm_eval_finds_the_accuracy_that_the_model_has(server, models, tmp_path):
+    questions = [("abc", ["d", "e", "fade"]), ("bad", ["cab", "f", "de"]), ("fee", ["a", "deed", "bb"])]
+    model, tokenizer = load(models / "chat")
+    rows, n_right = [], 0
+    for question, choices in questions:
+        best = max(range(3), key=lambda n: logprob_of(model, tokenizer, question, choices[n]))
+        rows.append({"q": question, "choices": choices, "gold": 0})
+        n_right += best == 0
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "letters.yaml").write_text(TASK.format(rows=tmp_path / "rows.jsonl"))
+    arguments = (
+        f"model=chat,base_url={server.address}/v1/completions,tokenizer={models / 'chat'},max_length=128"
+    )
+    command = [sys.executable, "-m", "lm_eval", "--model", "local-completions", "--model_args", arguments]
+    flags = ["--tasks", "letters", "--include_path", str(tmp_path), "--output_path", str(tmp_path / "out")]
+    environment = {**os.environ, "OPENAI_API_KEY": "any", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = (tmp_path / "out").rglob("results*.json")
+    told = json.loads(found.read_text(encoding="utf-8"))["results"]["letters"]
+    assert told["acc,none"] == pytest.approx(n_right / 3)
+
+
+def logprob_of(model, tokenizer, prompt, text):
+    ids = tokenizer.encode(prompt + text).tolist()
+    with torch.no_grad():
+        logprobs = model(torch.tensor([ids]))[0].log_softmax(-1)
+    return sum(float(logprobs[t - 1, ids[t]]) for t in range(len(prompt), len(ids)))

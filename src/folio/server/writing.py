@@ -106,12 +106,7 @@ class Writing:
                 async for nothing in self._wait(generation):
                     yield nothing
                 async for events in generation:
-                    self._observe_time()
-                    yield [
-                        self._piece(generation, index, event)
-                        for index, event in events
-                        if not self._rows[index].has_stopped
-                    ]
+                    yield self._step(generation, events)
         finally:
             if self._n_open:
                 self._metrics.dropped.inc()
@@ -127,14 +122,27 @@ class Writing:
             else:
                 return
 
+    def _step(self, generation: Generation, events: Sequence[tuple[int, Event]]) -> list[Piece]:
+        """Return the pieces of what was written since the last time; of an answer that has stopped nothing more."""
+        before = self.usage.completion_tokens
+        pieces = [
+            self._piece(generation, index, event)
+            for index, event in events
+            if not self._rows[index].has_stopped
+        ]
+        self._metrics.generation_tokens.inc(self.usage.completion_tokens - before)
+        now = time.perf_counter()
+        is_first = self._last == self._started
+        (self._metrics.first_token if is_first else self._metrics.between_tokens).observe(now - self._last)
+        self._last = now
+        return pieces
+
     def _piece(self, generation: Generation, index: int, event: Event) -> Piece:
         row = self._rows[index]
         if index in self._unread:
             self._unread.remove(index)
             self._observe_prompt(index, event)
-        if event.token is not None:
-            self.usage.completion_tokens += 1
-            self._metrics.generation_tokens.inc()
+        self.usage.completion_tokens += event.token is not None
         reason = event.finish_reason
         text, tokens = row.add(event.token, event.logprobs, is_last=reason is not None)
         if row.has_stopped:
@@ -170,12 +178,6 @@ class Writing:
             )
         room = block_size - len(prompt) + 1
         return room if self.task.most is None else min(self.task.most, room)
-
-    def _observe_time(self) -> None:
-        now = time.perf_counter()
-        is_first = self._last == self._started
-        (self._metrics.first_token if is_first else self._metrics.between_tokens).observe(now - self._last)
-        self._last = now
 
     def _observe_prompt(self, index: int, event: Event) -> None:
         """Count a prompt, once for all answers to it."""
