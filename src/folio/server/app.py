@@ -1,7 +1,7 @@
 """The application: every path of the server, and what stands before them.
 
-The page has routes of its own in `folio.server.page_inspect`, `page_runs`, `page_prefer` and `page_learn`. Each offers a function
-`routes() -> list[Route]`, with whole paths under /page/api/; they are behind `SamePage`, so that a handler need not check where a
+The page has routes of its own: each of PAGE_MODULES offers a function `routes() -> list[Route]`, with whole paths under
+/page/api/; they are behind `SamePage`, so that a handler need not check where a
 request comes from. A handler reads its JSON with `body.read_json_object(request)`, raises `ApiError` or `UserError`, and finds in
 `request.app.state`:
 
@@ -16,8 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from folio.errors import UserError
+from folio.server import page_inspect, page_learn, page_prefer, page_runs
 from folio.server.catalog import Catalog, Entry
 from folio.server.chat import create_chat
 from folio.server.completions import create_completion
@@ -40,7 +39,7 @@ from folio.server.security import Gate, SamePage, take_key
 from folio.server.static import PAGE, Page, page_file
 from folio.server.tokens import detokenize, tokenize
 
-PAGE_MODULES = ("page_inspect", "page_runs", "page_prefer", "page_learn")
+PAGE_MODULES = (page_inspect, page_runs, page_prefer, page_learn)
 
 
 def create_app(config: ServerConfig, catalog: Catalog) -> Starlette:
@@ -95,9 +94,8 @@ def api_routes() -> list[Route]:
 def page_routes() -> list[Route]:
     """Return the paths of the page."""
     routes = [Route("/page/api/key", take_key, methods=["POST"])]
-    for name in PAGE_MODULES:
-        if find_spec(f"folio.server.{name}"):
-            routes += import_module(f"folio.server.{name}").routes()
+    for module in PAGE_MODULES:
+        routes += module.routes()
     guarded = [
         Route(
             route.path, route.endpoint, methods=list(route.methods or ()), middleware=[Middleware(SamePage)]
