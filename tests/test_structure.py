@@ -22,7 +22,6 @@ COVERED_BY = {
     "report/overoptimization.py": "report/test_rl_figure.py",
     "report/policy.py": "stages/test_policy.py",
     "report/preferences.py": "stages/test_reward.py",
-    "report/pretrain.py": "stages/test_pretrain.py",
     "report/reading.py": "commands/test_explain.py",
     "report/reading_figure.py": "commands/test_explain.py",
     "report/reading_inside.py": "commands/test_explain.py",
@@ -48,6 +47,7 @@ ABOUT_MANY = {
     *("test_public.py", "test_settings.py", "test_structure.py"),
     "commands/test_compare.py",
     *("lecture/test_bridge.py", "lecture/test_rungs.py", "objectives/test_invariants.py"),
+    *("server/test_page_views.py", "server/test_vendored.py"),
     *("stages/test_mistakes.py", "stages/test_pretrain_bpe.py", "stages/test_public_data.py"),
 }
 """Test files about several source files at once."""
