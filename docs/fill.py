@@ -46,6 +46,20 @@ def _name_of(node: ast.stmt) -> str | None:
     return getattr(node, "name", None)
 
 
+def fields(endpoint: str) -> None:
+    """Print the fields that an endpoint of `folio serve` honors, accepts without effect, and refuses."""
+    from folio.server.openapi import ENDPOINTS
+
+    table, _ = ENDPOINTS[endpoint]
+    print("| field | |")
+    print("|---|---|")
+    for status in ("honored", "accepted", "refused"):
+        for name, field in table.items():
+            if field.status == status:
+                verdict = "" if status == "honored" else f"*{status}*: "
+                print(f"| `{name}` | {verdict}{field.use} |")
+
+
 def measured(*rungs: str) -> None:
     """Print the table of these rungs, or all, from benchmarks/ladder.py."""
     print("| rung | what was added | parameters | validation loss | change | seconds | lecture |")
