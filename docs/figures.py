@@ -5,7 +5,6 @@ Like fill.py, for cog: `make docs` replaces each marked block with what the func
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -389,13 +388,3 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int 
     print(f"|{'---|' * words}{'---:|' * numbers}")
     for row in rows:
         print(f"| {' | '.join(row)} |")
-
-
-def api_fields(module: str) -> None:
-    """Print the fields of an endpoint of `folio serve`, and what becomes of each."""
-    fields = import_module(f"folio.server.{module}").FIELDS
-    shown = {"honored": "{}", "accepted": "*{}*", "refused": "**refused**: {}"}
-    _table(
-        ["field", "what it does"],
-        [[f"`{name}`", shown[field.status].format(field.use)] for name, field in fields.items()],
-    )

@@ -152,11 +152,11 @@ def test_when_listening_begins():
     copied = [rows[last][f"met/{skill}"] for skill in ("repeat", "capitals", "last word")]
     says(
         "docs/sft.md",
-        f"after 300 steps the prompt is still worth {worth[302]:.0f} nats",
+        f"after 394 steps the prompt is still worth {worth[394]:.0f} nats",
         f"Two line charts over {last:,} steps",
-        f"rises to {worth[604]:.0f} at step 600, and ends at {worth[last]:.0f}",
+        f"rises to {worth[591]:.0f} at step 591, and ends at {worth[last]:.0f}",
         f"{100 * min(copied):.0f} to {100 * max(copied):.0f} % at the end",
-        f"follow later, to {100 * rows[last]['met/about']:.0f} %",
+        f"follow more slowly, to {100 * rows[last]['met/about']:.0f} %",
     )
 
 
@@ -229,4 +229,7 @@ def test_the_vowels_of_page_23():
     for _ in range(40):
         here = here @ steps
         expected += here @ vowel
-    says("23-policy-gradient", f"(The reference itself writes {expected:.1f} vowels in 40 characters, on average.)")
+    says(
+        "23-policy-gradient",
+        f"(The reference itself writes {expected:.1f} vowels in 40 characters, on average.)",
+    )

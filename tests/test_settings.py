@@ -1,6 +1,7 @@
 """The settings of all commands: bounds on both sides, paths at home, and keys that mean one thing."""
 
 import math
+from pathlib import Path
 from typing import get_origin
 
 import pytest
@@ -16,6 +17,7 @@ from folio.commands.rl_report import ReportConfig
 from folio.commands.run import ChainConfig
 from folio.commands.runs import RunsConfig
 from folio.commands.sample import SampleConfig
+from folio.commands.serve import ServeConfig
 from folio.config import MAY_BE_PATH, flatten, from_table, setting_types, to_table
 from folio.errors import UserError
 from folio.inference.sampling import SamplingConfig
@@ -37,6 +39,7 @@ COMMANDS = {
     QuizConfig: (),
     RunsConfig: (),
     RuntimeConfig: (),
+    ServeConfig: (),
     SampleConfig: ("a-run",),
     ChatConfig: ("a-run",),
     ReportConfig: ("a-run",),
@@ -72,10 +75,11 @@ def read(cls, *flags):
 
 def tabled(cls, name, value):
     """Return the settings of a recipe with this value, and with what the command does not do without."""
-    given = {"run": "x", "data": "x", "runs": ["x"], "text": "x", name: value}
-    if get_origin(setting_types(cls)[name]) is tuple or name == "runs":
-        given[name] = [value, value]
     known = setting_types(cls)
+    runs = "x" if known.get("runs") is Path else ["x"]
+    given = {"run": "x", "data": "x", "runs": runs, "text": "x", name: value}
+    if get_origin(known[name]) is tuple or (name == "runs" and known[name] is not Path):
+        given[name] = [value, value]
     return flatten(
         to_table(from_table(cls, {key: each for key, each in given.items() if key in known}, "recipe.toml"))
     )[name]
