@@ -78,7 +78,7 @@ def tabled(cls, name, value):
     known = setting_types(cls)
     runs = "x" if known.get("runs") is Path else ["x"]
     given = {"run": "x", "data": "x", "runs": runs, "text": "x", name: value}
-    if get_origin(known[name]) is tuple or (name == "runs" and known[name] is not Path):
+    if get_origin(known[name]) is tuple or name == "paths" or (name == "runs" and known[name] is not Path):
         given[name] = [value, value]
     return flatten(
         to_table(from_table(cls, {key: each for key, each in given.items() if key in known}, "recipe.toml"))

@@ -4,7 +4,7 @@ import pytest
 
 from folio.report.pretrain import quality_after
 
-WHOLE = 920 * 2048
+WHOLE = 600 * 2048
 """Characters that the recipe shakespeare trains on."""
 
 
