@@ -162,8 +162,8 @@ def test_some_requests_come_later_in_a_conversation():
 def test_what_cannot_be_guessed_is_asked_in_training_only():
     train = Material(PLAY)
     asked = [each for each in make_instructions(train, 500, seed=1) if each.columns["skill"] == "repeat"]
-    n_scrambled = sum(each[-1]["content"] not in train.lines for each in asked)
-    assert 0.2 < n_scrambled / len(asked) < 0.4
+    n_changed = sum(each[-1]["content"] not in train.lines for each in asked)
+    assert 0.25 < n_changed / len(asked) < 0.5
     held_out = Material(PLAY + GERMAN, is_held_out=True)
     asked = [each for each in make_instructions(held_out, 300, seed=1) if each.columns["skill"] == "repeat"]
     assert all(each[-1]["content"] in held_out.lines for each in asked)

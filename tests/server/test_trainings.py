@@ -101,5 +101,6 @@ def test_a_real_training_is_stopped_with_all_saved_and_gone_on_with(trainings):
     wait_for(trainings, "stopped")
     assert run.read_info()["status"] == "interrupted"
     step = max(run.models())
-    assert step == run.read_metrics()[-1]["step"]
+    # A step that is saved and not yet evaluated is recorded when the run goes on.
+    assert run.read_metrics()[-1]["step"] in (step - 1, step)
     assert trainings.runs_of("poem") == ["poem"]
