@@ -79,6 +79,13 @@ def chat(page, tokens=24):
     return page
 
 
+def open_typing(page):
+    """Open the field for another text, once the first one is read: the page moves until then."""
+    page.wait_for_selector(".reading .t")
+    if not page.locator("details.typing").evaluate("each => each.open"):
+        page.locator("summary").click()
+
+
 def say(page, text):
     page.fill(MESSAGE, text)
     page.keyboard.press("Enter")
@@ -376,7 +383,7 @@ def test_several_ways_to_go_on(opened):
 
 def test_a_head_is_switched_off_and_the_loss_changes(opened):
     page = go(opened, "inside", model="chat")
-    page.locator("summary").click()
+    open_typing(page)
     page.get_by_label("Text", exact=True).fill("a bad cab faced a bed")
     page.get_by_role("button", name="Read it").click()
     page.wait_for_selector(".reading .t:nth-child(21)")
