@@ -1,7 +1,7 @@
 """The settings of all commands: bounds on both sides, paths at home, and keys that mean one thing."""
 
 import math
-from typing import get_origin
+from typing import Annotated, get_args, get_origin
 
 import pytest
 
@@ -16,6 +16,7 @@ from folio.commands.rl_report import ReportConfig
 from folio.commands.run import ChainConfig
 from folio.commands.runs import RunsConfig
 from folio.commands.sample import SampleConfig
+from folio.commands.serve import ServeConfig
 from folio.config import MAY_BE_PATH, flatten, from_table, setting_types, to_table
 from folio.errors import UserError
 from folio.inference.sampling import SamplingConfig
@@ -37,6 +38,7 @@ COMMANDS = {
     QuizConfig: (),
     RunsConfig: (),
     RuntimeConfig: (),
+    ServeConfig: (),
     SampleConfig: ("a-run",),
     ChatConfig: ("a-run",),
     ReportConfig: ("a-run",),
@@ -72,13 +74,17 @@ def read(cls, *flags):
 
 def tabled(cls, name, value):
     """Return the settings of a recipe with this value, and with what the command does not do without."""
-    given = {"run": "x", "data": "x", "runs": ["x"], "text": "x", name: value}
-    if get_origin(setting_types(cls)[name]) is tuple or name == "runs":
-        given[name] = [value, value]
+    given = {"run": "x", "data": "x", "runs": "x", "text": "x", name: value}
     known = setting_types(cls)
+    given = {key: [each, each] if is_many(known.get(key)) else each for key, each in given.items()}
     return flatten(
         to_table(from_table(cls, {key: each for key, each in given.items() if key in known}, "recipe.toml"))
     )[name]
+
+
+def is_many(hint):
+    """Whether a setting takes several values, as a flag or as arguments without one."""
+    return get_origin(get_args(hint)[0] if get_origin(hint) is Annotated else hint) is tuple
 
 
 def test_every_command_is_among_these():

@@ -38,16 +38,13 @@ class ServeConfig(Settings):
     """Open the page in a browser."""
     server: ServerConfig = field(default_factory=ServerConfig)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for path in self.paths:
-            if path not in DEFAULT_PATHS and not os.path.isdir(path):
-                raise UserError(f"{path}: no such folder, run or model directory.")
-
 
 def main(arguments: Sequence[str]) -> None:
     """Run `folio serve [PATHS...] [flags]`."""
     config = read_config(ServeConfig, arguments, recipe=None, prog="folio serve", description=__doc__)
+    for path in config.paths:
+        if path not in DEFAULT_PATHS and not os.path.isdir(path):
+            raise UserError(f"{path}: no such folder, run or model directory.")
     settings = config.server
     if settings.api_key is None and not settings.is_local:
         settings = replace(settings, api_key=new_key())
