@@ -1,7 +1,7 @@
 """/metrics, as Prometheus reads it."""
 
+from live_server import serving
 from prometheus_client.parser import text_string_to_metric_families
-from serving import serving
 
 from folio.server.metrics import Metrics
 
