@@ -1,8 +1,7 @@
 """The settings of all commands: bounds on both sides, paths at home, and keys that mean one thing."""
 
 import math
-from pathlib import Path
-from typing import get_origin
+from typing import Annotated, get_args, get_origin
 
 import pytest
 
@@ -75,14 +74,17 @@ def read(cls, *flags):
 
 def tabled(cls, name, value):
     """Return the settings of a recipe with this value, and with what the command does not do without."""
+    given = {"run": "x", "data": "x", "runs": "x", "text": "x", name: value}
     known = setting_types(cls)
-    runs = "x" if known.get("runs") is Path else ["x"]
-    given = {"run": "x", "data": "x", "runs": runs, "text": "x", name: value}
-    if get_origin(known[name]) is tuple or name == "paths" or (name == "runs" and known[name] is not Path):
-        given[name] = [value, value]
+    given = {key: [each, each] if is_many(known.get(key)) else each for key, each in given.items()}
     return flatten(
         to_table(from_table(cls, {key: each for key, each in given.items() if key in known}, "recipe.toml"))
     )[name]
+
+
+def is_many(hint):
+    """Whether a setting takes several values, as a flag or as arguments without one."""
+    return get_origin(get_args(hint)[0] if get_origin(hint) is Annotated else hint) is tuple
 
 
 def test_every_command_is_among_these():

@@ -4,6 +4,7 @@ import pytest
 import torch
 import transformers
 
+from folio.inference import engine as engine_module
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import PREFILL_TOKENS, Completion, Engine
 from folio.inference.fused import FusedGPT
@@ -138,6 +139,17 @@ def test_prompts_longer_than_one_pass_reads_are_read_in_several(engine: Engine) 
         [step.tokens[row] for step in steps if step.tokens[row] is not None] for row in range(len(prompts))
     ]
     assert written == [engine.generate([prompt], config)[0].ids for prompt in prompts]
+
+
+def test_rows_beyond_the_places_begin_as_others_end(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = GenerationConfig(max_new_tokens=20, seed=2, stop_ids=tuple(range(0, 60, 6)))
+    prompts = [[1 + row % 5] * (1 + row % 4) for row in range(11)]
+    expected = [completion.ids for completion in engine.generate(prompts, config)]
+    monkeypatch.setattr(engine_module, "MAX_ROWS", 3)
+    steps = list(engine.stream(prompts, config))
+    assert max(sum(token is not None for token in step.tokens) for step in steps) == 3
+    written = [[step.tokens[row] for step in steps if step.tokens[row] is not None] for row in range(11)]
+    assert written == expected
 
 
 def test_steps_tell_what_has_ended(engine: Engine) -> None:

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live_server import Running, serving, write_models
 from openai import OpenAI
-
-from serving import Running, serving, write_models
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import httpx2
 import openai
 import psutil
 import pytest
+from live_server import serving, until
 from starlette.routing import Route
 
 from folio.server.app import create_app, page_routes

@@ -116,8 +116,8 @@ def test_the_helper_that_adds_up_a_stream(client):
         ("assistant", "stop")
     ] * 3
     assert [c.message.content for c in final.choices] == [c.message.content for c in whole.choices]
-    assert final.usage.completion_tokens == whole.usage.completion_tokens
     assert final.usage.prompt_tokens == whole.usage.prompt_tokens
+    assert final.usage.completion_tokens == whole.usage.completion_tokens
     for choice in final.choices:
         assert "".join(each.token for each in choice.logprobs.content) == choice.message.content
 

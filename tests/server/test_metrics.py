@@ -1,5 +1,6 @@
 """/metrics, as Prometheus reads it."""
 
+from live_server import serving
 from prometheus_client.parser import text_string_to_metric_families
 
 from folio.server.metrics import Metrics

@@ -10,6 +10,7 @@ from folio.server import page_training, processes
 from folio.server.app import create_app
 from folio.server.catalog import Catalog
 from folio.server.config import ServerConfig
+from folio.server.processes import Processes
 
 TEXT = "the cat sat on the mat. " * 20
 
@@ -129,3 +130,25 @@ def test_pages_of_other_sites_start_nothing(client):
         "/page/api/trainings/start", json={"text": "a"}, headers={"Origin": "http://elsewhere.example"}
     )
     assert refused.status_code == 403
+
+
+PATIENT = """
+import sys, time
+print("ready", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_what_the_page_started_stops_with_the_server(runs, command):
+    command(PATIENT)
+    with client_of(runs) as client:
+        post(client, "texts", name="cats.txt", text=TEXT)
+        assert post(client, "trainings/start", text="cats").status_code == 200
+        deadline = time.monotonic() + 60
+        while client.get("/page/api/trainings").json()["trainings"][0]["log"] != ["ready"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert Processes(runs).find("cats").state == "stopped"

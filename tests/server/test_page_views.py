@@ -7,13 +7,13 @@ import time
 import pytest
 import torch
 from browser import chromium, watched
+from live_server import serving, until, write_models
 from tiny import instructed
 
 from folio.data.conversations import read_conversations
 from folio.inference.batching import Batch
 from folio.inference.sampler import SampledRow, Sampler
 from folio.inference.sampling import RowSampling, SamplingConfig
-from serving import serving, until, write_models
 
 pytestmark = pytest.mark.browser
 
@@ -274,7 +274,7 @@ def test_conversations_are_saved_as_sft_reads_them(opened, tmp_path):
         page.wait_for_selector(f".said:has-text('{text}')")
         wait_for_answer(page)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save", exact=True).click()
+        page.get_by_role("button", name="Save as JSONL").click()
     download.value.save_as(tmp_path / "talk.jsonl")
     [talk] = read_conversations(tmp_path / "talk.jsonl")
     assert [message["role"] for message in talk] == ["system", "user", "assistant", "user", "assistant"]
@@ -336,6 +336,15 @@ def test_a_text_goes_on_and_comes_back(opened):
     page.reload()
     page.wait_for_selector(".back .t")
     assert page.locator("textarea.front").input_value() == first
+
+
+def test_the_model_may_begin(opened):
+    page = go(opened, "write", model="chat")
+    set_number(page, "Most tokens", 8)
+    page.locator("textarea.front").focus()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("button:has-text('Retry'):visible")
+    assert page.locator("textarea.front").input_value()
 
 
 def test_a_longer_text_than_the_window_goes_on_and_shows_where_it_begins(opened):
@@ -536,6 +545,11 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(browser, address, scheme, wid
         page.locator(".answer .t").first.click()
         page.wait_for_selector(".bar-row")
         found = {"chat": findings(page)}
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="What it saw").click()
+        page.wait_for_selector("dialog .t")
+        found["saw"] = findings(page)
+        page.keyboard.press("Escape")
         go(page, "write", model="chat").locator("textarea.front").fill("a bad cab")
         page.wait_for_selector(".back .t:nth-child(9)")
         found["write"] = findings(page)
@@ -544,7 +558,7 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(browser, address, scheme, wid
         found["inside"] = findings(page)
         too_wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         dark = page.evaluate("getComputedStyle(document.documentElement).colorScheme")
-    assert found == {"chat": [], "write": [], "inside": []}
+    assert found == {"chat": [], "saw": [], "write": [], "inside": []}
     assert too_wide <= 0
     assert dark == scheme
 

@@ -12,6 +12,7 @@ import time
 
 import httpx2
 import pytest
+from live_server import serving, until
 
 from folio.errors import UserError
 from folio.server.process import address_of, bind

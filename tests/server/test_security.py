@@ -3,6 +3,7 @@
 import httpx2
 import openai
 import pytest
+from live_server import serving
 from starlette.datastructures import Headers
 
 from folio.server.security import cookie_for, host_name, is_own_origin, new_key

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from live_server import serving, until
 
 from folio.server import process
 from folio.server.errors import ApiError

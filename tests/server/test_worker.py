@@ -109,6 +109,9 @@ def test_more_than_may_wait_are_refused_until_there_is_room():
                 worker.generate([ask()])
             assert refusal.value.status == 429
             assert refusal.value.headers["Retry-After"]
+        with pytest.raises(ApiError, match="9 answers") as refusal:
+            worker.generate([ask()] * 9)
+        assert refusal.value.status == 400
         await written(worker, ask(5))
 
     using(test)

@@ -138,7 +138,7 @@ class Batch:
     def add(self, request: Request) -> Row:
         """Put a request at the end of the queue, and return its row. Raises ValueError for an id that the model lacks."""
         for what, ids in (("a prompt", request.ids), ("logit_bias", request.logit_bias)):
-            if ids and not 0 <= min(ids) <= max(ids) < self._config.vocab_size:
+            if len(ids) and not 0 <= min(ids) <= max(ids) < self._config.vocab_size:
                 raise ValueError(f"{what} has ids outside 0 to {self._config.vocab_size - 1}")
         row = Row(request)
         self._queue.append(row)

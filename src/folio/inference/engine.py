@@ -13,7 +13,9 @@ from folio.inference.config import GenerationConfig
 from folio.model.gpt import GPT
 
 PREFILL_TOKENS = 512
-"""Tokens of prompts that are read in one step: nobody waits for the next token."""
+"""Most tokens of prompts that are read in one step: more than where someone waits for the next token of another row."""
+MAX_ROWS = 256
+"""Most rows at a time: more would need memory and gain no time."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class TokenStep:
     """The tokens of one step, a place for each prompt (B)."""
 
     tokens: list[int | None]
-    """None where the row had ended before this step."""
+    """None where the row wrote none: it has ended before, or its prompt is not read yet."""
     logprobs: list[float]
-    """Of those tokens (see `Sampler`), in nats; 0.0 where there is none."""
+    """Of those tokens under softmax(logits / temperature), in nats; 0.0 where there is none. Greedy rows have temperature 1."""
     finish_reasons: list[FinishReason | None]
     """Why a row has ended, with this step or before; None before that."""
 
@@ -35,7 +37,7 @@ class Completion:
     ids: list[int] = field(default_factory=list)
     """Without the prompt; with the stop id, if it ended with one."""
     logprobs: list[float] = field(default_factory=list)
-    """One for each id (see `Sampler`), in nats."""
+    """One for each id (see `TokenStep`), in nats."""
     finish_reason: FinishReason = "length"
     """"stop": it wrote a stop id; "length": it wrote `max_new_tokens` tokens."""
 
@@ -54,9 +56,9 @@ class Engine:
         """Continue each prompt, and yield every step.
 
         Prompts may differ in length. Of one longer than `block_size` the last tokens are read. A row ends
-        with a token of `stop_ids` or after `max_new_tokens`. The same seed gives the same tokens, and while
-        no row and its prompt grow beyond `block_size`, a row's tokens do not depend on the other rows (except
-        where rounding, which differs a little from one batch shape to another, tips a draw).
+        with a token of `stop_ids` or after `max_new_tokens`. The same seed gives the same tokens. A row's tokens
+        do not depend on the other rows (see `Batch`); but a single prompt is read in another way, which is faster
+        and rounds differently, so that once in many thousands of tokens a draw may be another.
 
         Raises ValueError for an empty prompt (begin it with a token such as <|bos|>).
         """
@@ -79,16 +81,15 @@ class Engine:
 
 
 class Generation(Iterator[TokenStep]):
-    """Prompts that are being continued together: each `next` is a token of every row that has not ended.
+    """Prompts that are being continued together: each `next` is a token of every row that is being written.
 
     It ends when every row has.
     """
 
     def __init__(self, model: GPT, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> None:
         is_greedy = config.sampling.is_greedy
-        self._batch = Batch(
-            model, max_rows=max(1, len(prompts)), prefill_tokens=PREFILL_TOKENS, cache_tokens=0
-        )
+        max_rows = min(max(1, len(prompts)), MAX_ROWS)
+        self._batch = Batch(model, max_rows=max_rows, prefill_tokens=PREFILL_TOKENS, cache_tokens=0)
         requests = [
             Request(
                 ids=[int(i) for i in ids],

@@ -97,7 +97,7 @@ class Reader:
 
     def logits(self, hidden_states: Tensor, tokens: list[int]) -> Tensor:
         """Return the logits after some tokens of a pass: (N, C) -> (len(tokens), V)."""
-        if tokens == list(range(len(hidden_states))):
+        if tokens == list(range(hidden_states.shape[0])):
             return self._fused.head(hidden_states)
         filled = tokens + tokens[-1:] * (_rounded(len(tokens), self._alike) - len(tokens))
         return self._fused.head(hidden_states[filled])[: len(tokens)]
@@ -116,7 +116,7 @@ class Reader:
             ids[text.slot] = text.ids[-1]
             positions[text.slot] += 1
         context.advance()
-        reading = reading._replace(hidden_states=self._run(ids, context))
+        reading = Reading(self._run(ids, context), reading.spans, reading.ends)
         self._last = plan, context, reading
         return reading
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -83,7 +83,8 @@ class KVCache:
         """As many zeros as there are columns, and as many -inf: any mask is a window in it."""
 
 
-class _Part(NamedTuple):
+@dataclass(slots=True)
+class _Part:
     """Tokens of a pass that attend in one call, and what they attend to."""
 
     first: int
@@ -99,6 +100,12 @@ class _Part(NamedTuple):
     """(n_columns, span), the mask of each position from the last one to 0."""
     mask: Tensor
     """(n, 1, 1, span), added to scores."""
+
+    def attend(self, layer: int, q: Tensor, is_grouped: bool) -> Tensor:
+        """q: (n, H, 1, D) -> (n, H, 1, D)."""
+        return F.scaled_dot_product_attention(
+            q, self.keys[layer], self.values[layer], attn_mask=self.mask, enable_gqa=is_grouped
+        )
 
 
 class CachedContext:
@@ -126,12 +133,12 @@ class CachedContext:
     def advance(self) -> None:
         """Become the context of a pass over the next token of each row, where no row has had more than one."""
         self._places += self._steps
-        self._parts = [
-            self._part(part.first, part.stop, part.row, part.last + 1)
-            if part.last + 1 == part.windows.shape[1]
-            else part._replace(last=part.last + 1, mask=self._mask(part.windows, part.first, part.stop))
-            for part in self._parts
-        ]
+        for number, part in enumerate(self._parts):
+            part.last += 1
+            if part.last < part.windows.shape[1]:
+                part.mask = self._mask(part.windows, part.first, part.stop)
+            else:
+                self._parts[number] = self._part(part.first, part.stop, part.row, part.last)
 
     def attend(self, layer: int, q: Tensor, kv: Tensor) -> Tensor:
         """Store keys and values, and return softmax(q k^T / sqrt(D)) v over what each token may see.
@@ -140,19 +147,13 @@ class CachedContext:
         by itself, also where a row has several: in one product they would round differently from a token that is alone.
         """
         self._cache.flat[layer].index_copy_(0, self._index, kv.reshape(-1, kv.shape[2]))
-        parts, is_grouped = self._parts, 2 * q.shape[1] > kv.shape[1]
+        is_grouped = 2 * q.shape[1] > kv.shape[1]
         q = q.unsqueeze(2)  # (N, H, 1, D)
-        outputs = [
-            F.scaled_dot_product_attention(
-                q if len(parts) == 1 else q[part.first : part.stop],
-                part.keys[layer],
-                part.values[layer],
-                attn_mask=part.mask,
-                enable_gqa=is_grouped,
-            )
-            for part in parts
-        ]
-        y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)  # (N, H, 1, D)
+        if len(self._parts) == 1:
+            y = self._parts[0].attend(layer, q, is_grouped)
+        else:
+            outputs = [part.attend(layer, q[part.first : part.stop], is_grouped) for part in self._parts]
+            y = torch.cat(outputs)  # (N, H, 1, D)
         return y.reshape(q.shape[0], -1)
 
     def _part(self, first: int, stop: int, row: int | None, last: int) -> _Part:

@@ -62,8 +62,10 @@ def create_app(config: ServerConfig, catalog: Catalog) -> Starlette:
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """End the threads of the models with the server."""
+    """End the threads of the models with the server, and what the page has started, which saves."""
     yield
+    if trainings := getattr(app.state, "trainings", None):
+        await asyncio.to_thread(trainings.processes.close)
     await app.state.models.close()
 
 

@@ -21,6 +21,7 @@ from folio.server.shared_fields import (
     BYSTANDERS,
     CHOICES,
     MODEL,
+    MOST_CHOICES,
     MOST_TOKENS,
     MOST_TOP,
     SAMPLING,
@@ -109,11 +110,11 @@ async def create_completion(request: Request) -> Response:
     n = read_n(values)
     served: Served = await state.models.get(values.get("model"))
     prompts = await read_prompts(values.get("prompt"), served)
-    if len(prompts) * n > state.config.max_answers:
+    if len(prompts) * n > MOST_CHOICES:
         raise ApiError(
             400,
             f"{len(prompts)} prompts with n {n} ask for {len(prompts) * n} answers: one request may ask for "
-            f"{state.config.max_answers}.",
+            f"{MOST_CHOICES}.",
             "prompt",
         )
     has_echo, n_top = values.get("echo", False), values.get("logprobs")

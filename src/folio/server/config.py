@@ -38,8 +38,6 @@ class ServerConfig(Settings):
     """Most answers that a model writes at the same time; more wait."""
     queue: Whole = 256
     """Most answers that may wait for a model; more are refused (429)."""
-    max_answers: Count = 128
-    """Most answers to one request: prompts times n."""
     timeout: Positive = 600
     """Most seconds for one request, waiting included."""
     max_body: Count = 1_000_000

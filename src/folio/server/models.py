@@ -66,6 +66,8 @@ class Models:
         self._limit = int(free if config.memory is None else config.memory * 1e9)
         self._served: dict[str, Served] = {}
         self._loading: dict[str, asyncio.Task[Served]] = {}
+        self._turn = asyncio.Lock()
+        """Held by what loads a model: one at a time makes room, and no two for the same."""
 
     def entries(self) -> list[Entry]:
         """Return what is on offer, reward models included."""
@@ -144,31 +146,36 @@ class Models:
         if task is None:
             task = asyncio.create_task(self._loaded(name, entry, step))
             self._loading[name] = task
-            task.add_done_callback(lambda _: self._loading.pop(name, None))
+            task.add_done_callback(lambda _: self._forget(name, task))
         return await asyncio.shield(task)
 
+    def _forget(self, name: str, task: asyncio.Task[Served]) -> None:
+        self._loading.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # which those who wait are told; if all have left, nobody needs to know
+
     async def _loaded(self, name: str, entry: Entry, step: int | None) -> Served:
-        n_bytes = memory_of(entry, self._config.rows)
-        self._make_room(name, entry, n_bytes)
-        model, vocabulary, digest = await asyncio.to_thread(read, entry, step)
-        model = model.to(self._device)
-        worker = Worker(
-            lambda: Batch(model, max_rows=self._config.rows), limit=self._config.rows + self._config.queue
-        )
-        if replaced := self._served.pop(name, None):
-            replaced.worker.close()
-        served = Served(
-            entry=entry,
-            name=name,
-            model=model,
-            tokenizer=vocabulary.tokenizer,
-            vocabulary=vocabulary,
-            worker=worker,
-            fingerprint=fingerprint(digest, model),
-            n_bytes=n_bytes,
-        )
-        self._served[name] = served
-        return served
+        async with self._turn:
+            n_bytes = memory_of(entry, self._config.rows)
+            self._make_room(name, entry, n_bytes)
+            model, vocabulary, digest = await asyncio.to_thread(read, entry, step)
+            model = model.to(self._device)
+            if replaced := self._served.pop(name, None):
+                replaced.worker.close()
+            self._served[name] = Served(
+                entry=entry,
+                name=name,
+                model=model,
+                tokenizer=vocabulary.tokenizer,
+                vocabulary=vocabulary,
+                worker=Worker(
+                    lambda: Batch(model, max_rows=self._config.rows),
+                    limit=self._config.rows + self._config.queue,
+                ),
+                fingerprint=fingerprint(digest, model),
+                n_bytes=n_bytes,
+            )
+            return self._served[name]
 
     def _make_room(self, name: str, entry: Entry, n_bytes: int) -> None:
         """Unload models that are not in use, those used least recently first, until n_bytes fit."""

@@ -58,9 +58,14 @@ class Worker:
     def generate(self, requests: Sequence[Request]) -> Generation:
         """Continue prompts together. Use it in a `with` block: leaving that frees all places at once.
 
-        Raises ApiError (429) where too many wait already, (503) where the worker was closed.
+        Raises ApiError (400) for more than may ever wait, (429) where too many do already, (503) where the worker was
+        closed.
         """
         self._check_open()
+        if len(requests) > self._limit:
+            raise ApiError(
+                400, f"{len(requests)} answers are asked for: this server takes {self._limit} at a time.", "n"
+            )
         if self._n_open + len(requests) > self._limit:
             raise ApiError(
                 429,

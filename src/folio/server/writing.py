@@ -100,16 +100,16 @@ class Writing:
         The first list is empty: the answers are queued. Before the first token another one comes every few seconds.
         Raises ApiError where a prompt is too long, or too many wait.
         """
-        try:
-            with self.task.served.worker.generate(self._requests()) as generation:
+        with self.task.served.worker.generate(self._requests()) as generation:
+            try:
                 yield []
                 async for nothing in self._wait(generation):
                     yield nothing
                 async for events in generation:
                     yield self._step(generation, events)
-        finally:
-            if self._n_open:
-                self._metrics.dropped.inc()
+            finally:
+                if self._n_open:
+                    self._metrics.dropped.inc()
 
     @staticmethod
     async def _wait(generation: Generation) -> AsyncGenerator[list[Piece], None]:

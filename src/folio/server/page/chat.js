@@ -38,6 +38,7 @@ class Chat {
     this.system = h("textarea", { rows: 2, onchange: () => this.setSystem(this.system.value) });
     this.panel = sidePanel({
       settings: this.settings, hint: "Click any letter of an answer: here you see what else the model might have said.",
+      legend: surpriseLegend(),
       extra: [h("div", { class: "settings" }, h("div", { class: "wide" }, field("System message", this.system)))],
       oninside: (place) => this.lookInside(place.ids, place.position), onclose: () => this.strip?.focus(),
     });
@@ -61,7 +62,7 @@ class Chat {
       h("div", { class: "row between head" },
         h("div", { class: "row" }, h("h1", { class: "hidden" }, title), button("Conversations", () => this.talks.toggle(), { class: "link talks-opener" }), picker),
         h("div", { class: "row" }, h("label", { class: "row small" }, colors, "color by surprise"),
-          button("Save", () => this.save(), { kind: "link", title: "as JSONL, which folio sft reads" }),
+          button("Save as JSONL", () => this.save(), { kind: "link", title: "as folio sft reads it" }),
           button("Settings", () => this.panel.toggle(), { class: "link panel-opener" }))),
       h("div", { class: "chat" }, this.talks.node,
         h("div", { class: "talk" }, this.start, this.log, this.status, h("div", { class: "foot" }, form, h("div", { class: "row between" }, this.meter))),

@@ -23,7 +23,7 @@ export function modelFigure(kind, models, signal) {
     fill(body, h("p", { class: "notice" }, "This runs on a model of your own, and there is none yet that fits. ", h("a", { href: "#/runs" }, "Train one.")));
     return node;
   }
-  const chosen = { model: fitting[0] };
+  const chosen = { model: fitting.find((model) => model.kind === "base") ?? fitting[0] };
   const shown = build(signal);
   const picker = modelPicker({ models: fitting, value: chosen.model.id, onchange: (model) => ((chosen.model = model), shown.read(model)) });
   fill(body, picker, shown.node);

@@ -73,7 +73,7 @@ class Inside {
         h("div", { class: "stack main-column" },
           h("div", { class: "card reading" }, this.strip.node),
           h("div", { class: "row between" }, this.summary, this.colors),
-          h("div", { class: "row" }, this.stop, this.back), this.status, this.changes, surpriseLegend(), this.typing, this.below),
+          surpriseLegend(), h("div", { class: "row" }, this.stop, this.back), this.status, this.changes, this.typing, this.below),
         this.panel.node),
     );
   }

@@ -11,11 +11,11 @@ const CONTEXT = 24;
 
 /** Return a panel: { node, look(place), toggle(open), close(), isOpen }.
  *
- * settings: of `recallSettings`, changed in place. hint: what to say while no token is chosen. several: see `settingsFields`.
+ * settings: of `recallSettings`, changed in place. hint, legend: what to show while no token is chosen. several: see `settingsFields`.
  * extra: further nodes. oninside(place): open Look inside; null where one is there. onclose: called when the panel closes.
  * place: { model, checkpoint, ids, position, pieces, heads_off, anchor, oncontinue(id, piece, special) }: `position` is the token
  * to look at, anchor its element. */
-export function sidePanel({ settings, hint, several, extra = [], oninside = null, onclose = () => {} }) {
+export function sidePanel({ settings, hint, several, legend = null, extra = [], oninside = null, onclose = () => {} }) {
   let place = null;
   let asking = new AbortController();
   const shown = distributionPanel({
@@ -23,7 +23,7 @@ export function sidePanel({ settings, hint, several, extra = [], oninside = null
     onsample: ({ temperature, topK, topP }) => changeSettings(settings, { temperature, topK, topP }),
     oncontinue: (...token) => place?.oncontinue(...token),
   });
-  const status = h("div", {});
+  const status = h("div", { class: "status" });
   const inside = button("Look further inside", () => oninside(place), { kind: "link", hidden: true });
   const node = h(
     "aside", { class: "panel", "aria-label": "What else it might have said, and settings" },
@@ -33,7 +33,7 @@ export function sidePanel({ settings, hint, several, extra = [], oninside = null
   const rest = () => {
     shown.node.classList.add("unfilled");
     inside.hidden = true;
-    fill(status, h("p", { class: "quiet small" }, hint));
+    fill(status, h("p", { class: "quiet small" }, hint), legend);
   };
   const panel = {
     node,

@@ -40,11 +40,11 @@ class Judge {
     this.buttons = h("div", { class: "row verdicts" },
       this.button("tie", "Tie", "0"), this.button("bad", "Both bad", "9"), this.button("skip", "Skip", "S"), this.button("undo", "Undo", "U"));
     const own = h("input", { type: "text", maxlength: "240", autocomplete: "off" });
-    const ask = h("form", { class: "own", onsubmit: (event) => (event.preventDefault(), own.value.trim() && (this.next(own.value.trim()), (own.value = ""))) },
+    const ask = h("form", { class: "own", onsubmit: (event) => (event.preventDefault(), own.value.trim() && this.askOwn(own)) },
       field("Or ask something of your own", own), h("button", {}, "Ask it"));
     fill(root,
       h("div", { class: "row between" }, h("h1", {}, "Which answer is better?"), h("div", { class: "row" }, (this.picker = h("div", {})), this.modes)),
-      h("section", { class: "pair", "aria-label": "Two answers" }, this.prompt, h("div", { class: "answers" }, this.cards.map((each) => each.node)), this.buttons, this.last, this.trouble),
+      (this.place = h("section", { class: "pair", tabindex: "-1", "aria-label": "Two answers" }, this.prompt, h("div", { class: "answers" }, this.cards.map((each) => each.node)), this.buttons, this.last, this.trouble)),
       ask, this.numbers.node);
     addEventListener("keydown", (event) => this.key(event), { signal: context.signal });
   }
@@ -52,6 +52,13 @@ class Judge {
   button(act, label, key) {
     const does = act === "undo" ? () => this.undo() : () => this.judge(act);
     return button([label, h("kbd", { "aria-hidden": "true" }, key)], does, { "aria-keyshortcuts": key, dataset: { act } });
+  }
+
+  /** Ask a question of the reader's; the keys are for judging again. */
+  askOwn(input) {
+    this.next(input.value.trim());
+    input.value = "";
+    this.place.focus({ preventScroll: true });
   }
 
   leave() {
@@ -117,14 +124,22 @@ class Judge {
 
   /** Have a pair written, of another prompt where the answers to one leave nothing to choose. */
   async write(given, signal) {
+    const own = given && (await this.known(given, signal));
     for (let tried = 1; ; tried += 1) {
-      const prompt = given ?? this.someone();
+      const prompt = own ?? this.someone();
       this.prompt.textContent = prompt;
       this.cards.forEach((each) => each.wait("Writing…"));
       const pair = await answerPair({ model: this.model.id, other: this.after ?? this.model.id, prompt, signal });
       if (signal.aborted) return;
-      if (given || isTaught(pair) || tried === PROMPTS) return void this.show({ ...pair, prompt, repeats: null });
+      if (own || isTaught(pair) || tried === PROMPTS) return void this.show({ ...pair, prompt, repeats: null });
     }
+  }
+
+  /** Return a prompt without the characters that the model has never seen, and say which these are. */
+  async known(text, signal) {
+    const { messages, unknown } = await post("/page/api/prompt", { model: this.model.id, messages: [{ role: "user", content: text }] }, { signal });
+    fill(this.trouble, unknown && h("p", { class: "notice" }, `The model has never seen ${[...unknown].join(" ")}: left out.`));
+    return messages.at(-1).content;
   }
 
   /** Return the next prompt; they come in an order of chance, and anew after the last. */
