@@ -13,7 +13,6 @@ from starlette.routing import Route
 from folio.server.app import create_app, page_routes
 from folio.server.catalog import Catalog
 from folio.server.config import ServerConfig
-from serving import serving, until
 
 LETTERS = {"model": "long", "prompt": "abc", "logit_bias": {str(id): -100 for id in range(7, 12)}}
 

@@ -4,7 +4,6 @@ from live_server import serving
 from prometheus_client.parser import text_string_to_metric_families
 
 from folio.server.metrics import Metrics
-from serving import serving
 
 
 def values(text):

@@ -16,7 +16,6 @@ from live_server import serving, until
 
 from folio.errors import UserError
 from folio.server.process import address_of, bind
-from serving import serving, until
 
 LONG = {"model": "long", "messages": [{"role": "user", "content": "abc"}], "logit_bias": {"10": -100}}
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")

@@ -7,7 +7,6 @@ from live_server import serving
 from starlette.datastructures import Headers
 
 from folio.server.security import cookie_for, host_name, is_own_origin, new_key
-from serving import serving
 
 ASK = {"model": "silent", "messages": [{"role": "user", "content": "abc"}]}
 PROMPT = {"model": "silent", "text": "abc"}

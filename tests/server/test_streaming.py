@@ -12,7 +12,6 @@ from live_server import serving, until
 from folio.server import process
 from folio.server.errors import ApiError
 from folio.server.streaming import error_event, while_connected
-from serving import serving, until
 
 LONG = {"model": "long", "messages": [{"role": "user", "content": "abc"}], "seed": 1}
 NO_SPECIAL = {str(id): -100 for id in range(7, 12)}
