@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from statistics import mean, stdev
 
+import numpy as np
 import pytest
 
 import folio
@@ -213,3 +214,19 @@ def test_the_rubric_of_page_25():
     lines = figures("experiments")["25-reward-hacking"]["printed"][""].split("\n")
     held_out = dict(line.removeprefix("held-out lines, ").split(": ") for line in lines[-2:])
     says("25-reward-hacking", f"when lines of Shakespeare get {held_out['rubric']}?")
+
+
+@needs_shakespeare
+def test_the_vowels_of_page_23():
+    text = folio.load_corpus("shakespeare").text
+    characters = sorted(set(text))
+    ids = np.array([characters.index(character) for character in text])
+    counts = np.full((65, 65), 0.01)
+    np.add.at(counts, (ids[:-1], ids[1:]), 1)
+    steps = counts / counts.sum(1, keepdims=True)
+    vowel = np.array([character in "aeiou" for character in characters])
+    here, expected = np.eye(65)[characters.index("\n")], 0.0
+    for _ in range(40):
+        here = here @ steps
+        expected += here @ vowel
+    says("23-policy-gradient", f"(The reference itself writes {expected:.1f} vowels in 40 characters, on average.)")
