@@ -122,7 +122,7 @@ def folio_settings(arguments: Arguments, kl_coef: float) -> folio.GRPOConfig:
 def folio_task(path: Path, settings: folio.GRPOConfig) -> tuple[Task, Tokenizer]:
     """Return the task of improving a model's answers to the plays' speeches."""
     model, tokenizer = folio.load(path, dropout=0.0)
-    order = order_prompts(find_prompts("shakespeare").train, model, tokenizer, settings.rollout)
+    order = order_prompts(find_prompts(["shakespeare"]).train, model, tokenizer, settings.rollout)
     sampler = build_sampler(model, None, tokenizer, share_of_e, settings.rollout)
     return grpo_task(sampler, order, settings), tokenizer
 

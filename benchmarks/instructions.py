@@ -72,7 +72,7 @@ def main(arguments: Arguments) -> None:
         subprocess.run([sys.executable, "-m", "folio", *command], check=True)
         rows = [row_of(run.read_info()["before"], step=0), *evaluations(run)]
         model, tokenizer = load_for_chat(run.path)
-        conversations = find_conversations(arguments.data).validation
+        conversations = find_conversations([arguments.data]).validation
         for is_new in (False, True):
             asked = [each for each in conversations if each.columns["is_new"] == is_new]
             requests = requests_of(asked, tokenizer, model.config.block_size)

@@ -104,7 +104,7 @@ def train(config: Config, name: str, seed: int, run: RunDirectory) -> None:
 def measured(name: str, seed: int, run: RunDirectory) -> Row:
     """Evaluate the model that was kept on the test pairs."""
     model, tokenizer = load_score_model(run.best).eval(), load_tokenizer(run.best)
-    found = find_parts(PREFERENCES, {}, f"{name}.train.jsonl", None)
+    found = find_parts(PREFERENCES, {}, [f"{name}.train.jsonl"], None)
     parts = (found.train, found.validation, read_preferences(f"{name}.test.jsonl"))
     everything = [[tokenize_pair(tokenizer, preference) for preference in part] for part in parts]
     fitting = [[pair for pair in part if len(pair) <= model.config.block_size] for part in everything]

@@ -101,7 +101,7 @@ def main(model: Path = Path("runs/plays-sft"), seed: int = 1) -> None:
 
 def held_out() -> list[tuple[list[Message], str]]:
     """Return what is said, and the real reply, from the held-out text of the plays."""
-    conversations = find_conversations("shakespeare").validation
+    conversations = find_conversations(["shakespeare"]).validation
     return [(messages[:-1], messages[-1]["content"]) for messages in conversations]
 
 

@@ -181,7 +181,7 @@ class Measure:
 
     def prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
         """All held-out speeches."""
-        held_out = find_prompts("shakespeare").validation
+        held_out = find_prompts(["shakespeare"]).validation
         return [Prompt(messages[-1]["content"], prompt_ids(tokenizer, messages)) for messages in held_out]
 
     def answers(self, model: GPT, tokenizer: Tokenizer, prompts: list[Prompt]) -> list[Sample]:

@@ -83,7 +83,8 @@ def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
         ("[part]\nrate = '1'", r"part\.rate is '1'; it must be of type float"),
         ("[part]\nkind = 'flat'", r"part\.kind is 'flat'; it can be 'round', 'square'"),
         ("[part]\nkind = 1", r"part\.kind is 1; it can be 'round', 'square'"),
-        ("tags = 'a'", "tags is 'a'; it must be a list"),
+        ("tags = 1", "tags, item 1 is 1; it must be of type str"),
+        ("pair = 0.5", r"pair is 0\.5; it must be a list"),
         ("tags = ['a', 1]", "tags, item 2 is 1; it must be of type str"),
         ("count = -1", "count is -1: it must be at least 0"),
         ("count = ", "cannot be read"),
@@ -164,10 +165,14 @@ def test_a_list_is_a_tuple_and_comes_back(tmp_path):
     assert from_table(Listing, json.loads(json.dumps(to_table(config))), "it") == config
 
 
+def test_one_value_is_a_list_of_one(tmp_path):
+    assert read_recipe(Listing, write(tmp_path / "r.toml", 'words = "abc"\n')).words == ("abc",)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('words = "a"', "words is 'a'; it must be a list"),
+        ("words = 2", "words, item 1 is 2; it must be of type str"),
         ("words = [1]", "words, item 1 is 1; it must be of type str"),
     ],
 )

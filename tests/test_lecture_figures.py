@@ -136,7 +136,7 @@ def test_what_is_counted_in_the_text():
 
 @needs_shakespeare
 def test_the_dialogues_of_the_plays():
-    parts = find_conversations("shakespeare")
+    parts = find_conversations(["shakespeare"])
     seconds = mean(over_seeds("training", "sft_seconds"))
     says(
         "docs/sft.md",
@@ -229,4 +229,7 @@ def test_the_vowels_of_page_23():
     for _ in range(40):
         here = here @ steps
         expected += here @ vowel
-    says("23-policy-gradient", f"(The reference itself writes {expected:.1f} vowels in 40 characters, on average.)")
+    says(
+        "23-policy-gradient",
+        f"(The reference itself writes {expected:.1f} vowels in 40 characters, on average.)",
+    )

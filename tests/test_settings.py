@@ -129,7 +129,7 @@ def test_flags_and_python_know_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert read(SFTRunConfig, "--run=~/x", "--data=~/y").output.run == tmp_path / "x"
-    assert read(SFTRunConfig, "--run=~/x", "--data=~/y").data == str(tmp_path / "y")
+    assert read(SFTRunConfig, "--run=~/x", "--data=~/y").data == (str(tmp_path / "y"),)
     assert read(PPORunConfig, "~/m", "--reward", "~/r.py:score=0.5").rewards.reward == (
         f"{tmp_path}/r.py:score=0.5",
     )

@@ -286,7 +286,9 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if get_origin(kind) is tuple:  # TOML and JSON call it a list
         first, *others = get_args(kind)
         if not isinstance(value, list | tuple):
-            raise UserError(f"{where} is {_words(value)}; it must be a list.")
+            if others != [...]:
+                raise UserError(f"{where} is {_words(value)}; it must be a list.")
+            value = [value]  # as a flag takes one or several
         if others != [...] and len(value) != len(get_args(kind)):
             raise UserError(f"{where} is {_words(value)}; it must be a list of {len(get_args(kind))}.")
         return tuple(_checked(item, first, f"{where}, item {n}") for n, item in enumerate(value, 1))

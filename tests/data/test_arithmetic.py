@@ -101,11 +101,11 @@ def test_they_are_the_same_on_every_machine(make, sha256):
 def test_the_name_is_known_wherever_data_is_asked_for():
     corpus = load_corpus("arithmetic")
     assert (corpus.name, corpus.text, corpus.notices) == ("arithmetic", arithmetic.text(), ())
-    conversations = find_conversations("arithmetic")
+    conversations = find_conversations(["arithmetic"])
     assert [part[0][1]["content"] for part in (conversations.train, conversations.validation)] == [
         part[0].working for part in arithmetic.examples()
     ]
-    prompts = find_prompts("arithmetic")
+    prompts = find_prompts(["arithmetic"])
     assert [len(part) for part in (prompts.train, prompts.validation)] == [
         arithmetic.PROBLEMS,
         arithmetic.HELD_OUT,

@@ -165,20 +165,20 @@ def test_without_another_file_the_last_tenth_measures(folder):
     lines(folder / "many.jsonl", *numbers(*range(20)))
     table(folder / "few.parquet", *numbers(7, 8))
 
-    parts = find_parts(NUMBERS, {}, "many.jsonl", None)
+    parts = find_parts(NUMBERS, {}, ["many.jsonl"], None)
     assert (list(parts.train), list(parts.validation)) == ([*range(18)], [18, 19])
     assert parts.origin == "many.jsonl"
-    parts = find_parts(NUMBERS, {}, "many.jsonl", "few.parquet")
+    parts = find_parts(NUMBERS, {}, ["many.jsonl"], "few.parquet")
     assert (list(parts.train), list(parts.validation)) == ([*range(20)], [7, 8])
     assert parts.origin == "many.jsonl, and few.parquet"
     known = {"known": lambda: parts}
-    assert find_parts(NUMBERS, known, "known", None) == parts
-    other = find_parts(NUMBERS, known, "known", "many.jsonl")
+    assert find_parts(NUMBERS, known, ["known"], None) == parts
+    other = find_parts(NUMBERS, known, ["known"], "many.jsonl")
     assert (other.train, list(other.validation)) == (parts.train, [*range(20)])
     assert other.origin == "many.jsonl, and few.parquet, and many.jsonl"
     lines(folder / "many.jsonl", *numbers(1))
     with pytest.raises(UserError, match="holds only one record"):
-        find_parts(NUMBERS, {}, "many.jsonl", None)
+        find_parts(NUMBERS, {}, ["many.jsonl"], None)
 
 
 def test_files_of_a_folder_are_the_split_that_their_names_say(folder):
@@ -187,7 +187,7 @@ def test_files_of_a_folder_are_the_split_that_their_names_say(folder):
     lines(folder / "made/test.jsonl", *numbers(4))
     array(folder / "made/label.json", {"judge": "f"})
     with pytest.warns(FolioWarning) as warned:
-        parts = find_parts(NUMBERS, {}, "made", None)
+        parts = find_parts(NUMBERS, {}, ["made"], None)
     assert (list(parts.train), list(parts.validation)) == ([1, 2], [3])
     assert [str(each.message) for each in warned] == [
         "made: for testing, and left out: test.jsonl",
@@ -196,7 +196,7 @@ def test_files_of_a_folder_are_the_split_that_their_names_say(folder):
     assert parts.origin == "made (train: train.jsonl; validation: validation.jsonl)"
     lines(folder / "other.jsonl", *numbers(5))
     with pytest.warns(FolioWarning):
-        parts = find_parts(NUMBERS, {}, "other.jsonl", "made")
+        parts = find_parts(NUMBERS, {}, ["other.jsonl"], "made")
     assert (list(parts.train), list(parts.validation)) == ([5], [3])
 
 
@@ -204,24 +204,24 @@ def test_files_for_validation_alone_are_no_training_data(folder):
     lines(folder / "made/valid.jsonl", *numbers(1, 2))
     lines(folder / "other.jsonl", *numbers(5))
     with pytest.raises(UserError, match="made has only files for validation"):
-        find_parts(NUMBERS, {}, "made", None)
-    parts = find_parts(NUMBERS, {}, "made", "other.jsonl")
+        find_parts(NUMBERS, {}, ["made"], None)
+    parts = find_parts(NUMBERS, {}, ["made"], "other.jsonl")
     assert (list(parts.train), list(parts.validation)) == ([1, 2], [5])
 
 
 def test_of_many_records_a_tenth_is_held_out_by_content(folder):
     lines(folder / "many.jsonl", *numbers(*range(500), *range(500)))
-    parts = find_parts(NUMBERS, {}, "many.jsonl", None)
+    parts = find_parts(NUMBERS, {}, ["many.jsonl"], None)
     assert not set(parts.train) & set(parts.validation)
     assert 20 < len(set(parts.validation)) < 80
     lines(folder / "few.jsonl", *numbers(*range(250)))
-    fewer = find_parts(NUMBERS, {}, "few.jsonl", None)
+    fewer = find_parts(NUMBERS, {}, ["few.jsonl"], None)
     assert set(fewer.validation) == {n for n in parts.validation if n < 250}
 
 
 def test_pairs_of_a_prompt_are_held_out_together(folder):
     pairs = [{"prompt": str(n % 200), "chosen": f"a{n}", "rejected": "b"} for n in range(400)]
-    parts = find_parts(PREFERENCES, {}, str(lines(folder / "pairs.jsonl", *pairs)), None)
+    parts = find_parts(PREFERENCES, {}, [str(lines(folder / "pairs.jsonl", *pairs))], None)
     train, held_out = (
         {each.prompt[0]["content"] for each in part} for part in (parts.train, parts.validation)
     )
@@ -254,10 +254,10 @@ def test_fields_that_are_not_used_are_named_once_with_their_number(folder):
 def test_word_problems_are_found_in_a_data_folder(folder):
     lines(folder / "data/math/gsm8k_train.jsonl", GOOD, {**GOOD, "question": "c"})
     lines(folder / "data/math/gsm8k_test.jsonl", {**GOOD, "question": "d"})
-    found = find_conversations("gsm8k")
+    found = find_conversations(["gsm8k"])
     assert [talk[0]["content"] for talk in (*found.train, *found.validation)] == ["a", "c", "d"]
     assert "gsm8k_train.jsonl, and " in found.origin
-    assert find_prompts("gsm8k").validation == [[{"role": "user", "content": "d"}]]
+    assert find_prompts(["gsm8k"]).validation == [[{"role": "user", "content": "d"}]]
 
 
 def test_names_known_for_conversations_are_known_for_prompts():

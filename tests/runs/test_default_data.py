@@ -31,7 +31,7 @@ def make_run(tmp_path, monkeypatch):
     ],
 )
 def test_a_base_goes_with_instructions_of_its_text(make_run, text, data):
-    assert data_for(make_run("base", "pretrain", data=text)) == (data, None)
+    assert data_for(make_run("base", "pretrain", data=text)) == ((data,), None)
 
 
 def test_an_assistant_goes_with_what_it_was_fine_tuned_on(make_run):
@@ -39,18 +39,20 @@ def test_an_assistant_goes_with_what_it_was_fine_tuned_on(make_run):
     chats = make_run("chats", "sft", data="chats.jsonl", model=str(base))
     own = make_run("own", "sft", data=None, model=str(base))
     better = make_run("better", "ppo", prompts={"data": "other.jsonl"}, model=str(own))
-    assert data_for(chats) == ("chats.jsonl", None)
-    assert data_for(own) == data_for(better) == ("instructions:my.txt", None)
+    assert data_for(chats) == (("chats.jsonl",), None)
+    assert data_for(own) == data_for(better) == (("instructions:my.txt",), None)
     (own / "best").mkdir()
-    assert data_for(own / "best") == ("instructions:my.txt", None)
+    assert data_for(own / "best") == (("instructions:my.txt",), None)
+    both = make_run("both", "sft", data=["instructions:my.txt", "chats.jsonl"], model=str(base))
+    assert data_for(both) == (("instructions:my.txt", "chats.jsonl"), None)
 
 
 def test_what_was_held_out_stays_so(make_run):
     base = make_run("base", "pretrain", data="my.txt", validation="other.txt")
-    own = make_run("own", "sft", data=None, model=str(base))
-    assert data_for(own) == ("instructions:my.txt", "other.txt")
-    assert named_or_default(None, "third.txt", own) == ("instructions:my.txt", "third.txt")
-    assert named_or_default("chats.jsonl", None, own) == ("chats.jsonl", None)
+    own = make_run("own", "sft", data=[], model=str(base))
+    assert data_for(own) == (("instructions:my.txt",), "other.txt")
+    assert named_or_default((), "third.txt", own) == (("instructions:my.txt",), "third.txt")
+    assert named_or_default(("chats.jsonl",), None, own) == (("chats.jsonl",), None)
 
 
 def test_a_model_without_a_run_has_none(make_run, tmp_path):

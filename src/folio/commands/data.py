@@ -35,8 +35,8 @@ OPEN, CLOSE = "⟦", "⟧"
 class ShowConfig(Settings):
     """Settings of `folio data show`."""
 
-    data: tyro.conf.Positional[Source]
-    """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
+    data: tyro.conf.Positional[tuple[Source, ...]]
+    """Conversations as for folio sft, one or several: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
     arithmetic or gsm8k."""
     run: Path = Path("runs/shakespeare")
     """Model whose tokenizer and context are used: a run, a checkpoint in it, or any model directory."""

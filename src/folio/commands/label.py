@@ -55,8 +55,8 @@ class LabelConfig(Settings):
     """Judge: a function, as file.py:name, the run or directory of a reward model, or likelihood:RUN, which says how likely a
     base model finds an answer, in nats a character; or several, as SOURCE=WEIGHT, which are summed. A function gets prompt
     and completion, and returns a number; further parameters are columns of the data."""
-    data: Source | None = None
-    """Conversations as for folio sft: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, instructions:TEXT,
+    data: tuple[Source, ...] = ()
+    """Conversations as for folio sft, one or several: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, instructions:TEXT,
     requests:TEXT, shakespeare, arithmetic or gsm8k; by default those that the model was fine-tuned on."""
     validation: Source | None = None
     """Conversations for validation pairs; by default the last tenth of the data."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 
@@ -27,29 +27,38 @@ LONGEST_SPEECH = 120
 
 
 def find_conversations(
-    data: str, validation: str | None = None, kind: Kind[Conversation] = CONVERSATIONS
+    data: Sequence[str], validation: str | None = None, kind: Kind[Conversation] = CONVERSATIONS
 ) -> Parts[Conversation]:
-    """Return training and validation conversations (see `find_parts`), or those that `instructions:TEXT` or `requests:TEXT`
-    makes of a text.
+    """Return training and validation conversations of all data (see `find_parts`), among them those that
+    `instructions:TEXT` or `requests:TEXT` makes of a text.
 
     Raises UserError where there are none.
     """
-    known = dict(KNOWN_CONVERSATIONS)
-    if text_of_instructions(data):
-        known[data], validation = partial(taught_by, data, validation), None
-    return find_parts(kind, known, data, validation)
+    return _find(kind, KNOWN_CONVERSATIONS, taught_by, data, validation)
 
 
-def find_prompts(data: str, validation: str | None = None) -> Parts[PromptMessages]:
-    """Return training and validation prompts (see `find_parts`), or those that `instructions:TEXT` or `requests:TEXT` makes
-    of a text.
+def find_prompts(data: Sequence[str], validation: str | None = None) -> Parts[PromptMessages]:
+    """Return training and validation prompts of all data (see `find_parts`), among them those that `instructions:TEXT` or
+    `requests:TEXT` makes of a text.
 
     Raises UserError where there are none.
     """
-    known = dict(KNOWN_PROMPTS)
-    if text_of_instructions(data):
-        known[data], validation = partial(asked_about, data, validation), None
-    return find_parts(PROMPTS, known, data, validation)
+    return _find(PROMPTS, KNOWN_PROMPTS, asked_about, data, validation)
+
+
+def _find(
+    kind: Kind[Record],
+    known: Mapping[str, Callable[[], Parts[Record]]],
+    made: Callable[[str, str | None], Parts[Record]],
+    data: Sequence[str],
+    validation: str | None,
+) -> Parts[Record]:
+    """Return records of data, of which `made` makes those of a text."""
+    texts = [each for each in data if text_of_instructions(each)]
+    # What a single text is validated on is a text as well, of which instructions are made.
+    of_text = validation if len(data) == 1 else None
+    known = {**known, **{each: partial(made, each, of_text) for each in texts}}
+    return find_parts(kind, known, data, None if of_text and texts else validation)
 
 
 def text_of_instructions(data: str) -> str | None:

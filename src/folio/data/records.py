@@ -78,16 +78,37 @@ def read_records(data: str | Path, kind: Kind[Record]) -> Records[Record]:
 def find_parts(
     kind: Kind[Record],
     known: Mapping[str, Callable[[], Parts[Record]]],
+    data: Sequence[str],
+    validation: str | None,
+) -> Parts[Record]:
+    """Return training and validation records of all data together.
+
+    The latter are `validation`, or belong to a known name, or are what names of files say; or else, where there are many
+    records, a share of them (see `split.share`); or else the last tenth. Of several data each holds out a part of its own.
+
+    Raises UserError where `read_records` does, where there are too few records for both, and for `validation` beside
+    several data, which leaves open what each holds out.
+    """
+    if len(data) == 1:
+        return _find_part(kind, known, data[0], validation)
+    if validation is not None:
+        raise UserError(
+            f"validation data go with one source: of {len(data)}, {', '.join(data)}, each holds out a part of its own."
+        )
+    parts = [_find_part(kind, known, each, None) for each in data]
+    train, held_out = (
+        [record for part in each for record in part]
+        for each in zip(*((part.train, part.validation) for part in parts), strict=True)
+    )
+    return Parts(train, held_out, "; ".join(part.origin for part in parts))
+
+
+def _find_part(
+    kind: Kind[Record],
+    known: Mapping[str, Callable[[], Parts[Record]]],
     data: str,
     validation: str | None,
 ) -> Parts[Record]:
-    """Return training and validation records.
-
-    The latter are `validation`, or belong to a known name, or are what names of files say; or else, where there are many
-    records, a share of them (see `split.share`); or else the last tenth.
-
-    Raises UserError where `read_records` does, and where there are too few records for both.
-    """
     if data in known:
         parts = known[data]()
         train, origin = parts.train, parts.origin

@@ -52,10 +52,10 @@ def data_of(config: Any) -> Iterator[str]:
     """Yield the names of the data that settings name, or that go with their model."""
     settings = flatten(to_table(config))
     data, validation = settings.get("data"), settings.get("validation")
-    if data is None and settings.get("model"):
+    if not data and settings.get("model"):
         with suppress(UserError):  # reading the data will tell it
-            data, validation = named_or_default(None, validation, Path(settings["model"]))
-    yield from filter(None, (data, validation))
+            data, validation = named_or_default((), validation, Path(settings["model"]))
+    yield from filter(None, (*((data,) if isinstance(data, str) else data or ()), validation))
 
 
 def files_of_data(name: str) -> Iterator[Path]:

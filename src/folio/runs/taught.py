@@ -18,7 +18,7 @@ def follows_instructions(run: Path) -> bool:
     if stage_of(run_around(run) or run) in ("", "pretrain"):
         return False
     try:
-        return text_of_instructions(data_for(run)[0]) is not None
+        return any(text_of_instructions(each) for each in data_for(run)[0])
     except UserError:  # what it was made from is not there any more
         return False
 

@@ -166,8 +166,11 @@ def prompts_for(run: Path) -> tuple[list[str], str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FolioWarning)
             data, validation = data_for(run)
-            text = text_of_instructions(data)  # of these, those whose answers may be better or worse
-            parts = find_prompts(f"{REQUESTS}:{text}" if text else data, validation)
+            texts = map(text_of_instructions, data)  # of these, those whose answers may be better or worse
+            asked_of = [
+                f"{REQUESTS}:{text}" if text else each for text, each in zip(texts, data, strict=True)
+            ]
+            parts = find_prompts(asked_of, validation)
     except UserError:  # what it learned from is not there any more
         lines = read_lines(RunDirectory(run).samples_file)
         asked = [line["prompt"] for line in lines if isinstance(line.get("prompt"), str)]

@@ -38,11 +38,11 @@ from folio.training.plan import Plan
 class PromptsConfig(Settings):
     """Where prompts are read from."""
 
-    data: Source | None = None
+    data: tuple[Source, ...] = ()
     """Prompts: a .jsonl, .json, .csv or .parquet file with `prompt` or `messages` in each row, a folder of them, or a
-    dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. instructions:TEXT
-    makes requests of a text, requests:TEXT those whose answers can be better or worse; shakespeare takes the plays' speeches, arithmetic sums, gsm8k word problems. By default those that the
-    model was fine-tuned on."""
+    dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out; or several of these.
+    instructions:TEXT makes requests of a text, requests:TEXT those whose answers can be better or worse; shakespeare takes
+    the plays' speeches, arithmetic sums, gsm8k word problems. By default those that the model was fine-tuned on."""
     validation: Source | None = None
     """Held-out prompts, in the same form; by default the files of a folder that are named so, or else a tenth of the data."""
     validation_prompts: Count = 64

@@ -36,9 +36,10 @@ VALIDATION_PAIRS = 32
 class PreferencesConfig(Settings):
     """Where preferences are read from."""
 
-    data: Source | None = None
+    data: tuple[Source, ...] = ()
     """Preferences: a .jsonl, .json, .csv or .parquet file with `prompt`, `chosen` and `rejected` in each row, a folder of
-    them, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out."""
+    them, or a dataset of the Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out; or several
+    of these."""
     validation: Source | None = None
     """Held-out preferences, in the same form; by default the files of a folder that are named so, or else a tenth of the
     data."""
@@ -46,7 +47,7 @@ class PreferencesConfig(Settings):
 
 def read_preference_inputs(config: PreferencesConfig, model: Path) -> Inputs[Parts[Preference]]:
     """Read training and held-out preferences. Raises UserError where there are none."""
-    if config.data is None:
+    if not config.data:
         raise UserError("--data is required: name a file of preferences.")
     find_model(model)  # a name that was mistyped is told before any data are looked for
     parts = find_parts(PREFERENCES, {}, config.data, config.validation)

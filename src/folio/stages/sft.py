@@ -51,9 +51,9 @@ class SFTRunConfig(Settings):
 
     model: tyro.conf.Positional[Path] = Path("runs/shakespeare")
     """Model to start from: a run, a checkpoint in it, or any model directory. Or a recipe."""
-    data: Source | None = None
+    data: tuple[Source, ...] = ()
     """Conversations: a .jsonl, .json, .csv or .parquet file, a folder of them, or a dataset of the Hugging Face Hub as
-    OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out. instructions:TEXT makes requests and answers of a text,
+    OWNER/NAME:SUBSET:SPLIT, where subset and split may be left out; or several of these. instructions:TEXT makes requests and answers of a text,
     which is as for folio pretrain; shakespeare makes them of the plays' speeches, arithmetic of worked sums, gsm8k are word
     problems. By default, instructions made of the text that the model was pretrained on."""
     validation: Source | None = None
