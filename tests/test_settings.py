@@ -8,6 +8,7 @@ import pytest
 from folio import cli
 from folio.commands.chat import ChatConfig
 from folio.commands.data import ShowConfig
+from folio.commands.evaluate import EvaluateConfig
 from folio.commands.explain import ExplainConfig
 from folio.commands.label import LabelConfig
 from folio.commands.ladder import LadderConfig
@@ -44,6 +45,7 @@ COMMANDS = {
     ReportConfig: ("a-run",),
     ShowConfig: ("a-file",),
     ExplainConfig: ("a-run", "--text", "a"),
+    EvaluateConfig: ("a-run", "a-file"),
 }
 """The settings of each command, and the arguments without which it does nothing."""
 REFUSED = [-1, math.nan, math.inf, -math.inf, 1e308, 10**23, 2**63, 1 << 100_000]
@@ -74,7 +76,7 @@ def read(cls, *flags):
 
 def tabled(cls, name, value):
     """Return the settings of a recipe with this value, and with what the command does not do without."""
-    given = {"run": "x", "data": "x", "runs": "x", "text": "x", name: value}
+    given = {"run": "x", "data": "x", "runs": "x", "text": "x", "model": "x", name: value}
     known = setting_types(cls)
     given = {key: [each, each] if is_many(known.get(key)) else each for key, each in given.items()}
     return flatten(

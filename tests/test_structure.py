@@ -47,7 +47,8 @@ ABOUT_MANY = {
     *("test_public.py", "test_settings.py", "test_structure.py"),
     "commands/test_compare.py",
     *("lecture/test_bridge.py", "lecture/test_rungs.py", "objectives/test_invariants.py"),
-    *("server/test_page_views.py", "server/test_vendored.py"),
+    *(f"server/test_page_{name}.py" for name in ("learn_view", "prefer_view", "runs_view", "views", "whole")),
+    "server/test_vendored.py",
     *("stages/test_mistakes.py", "stages/test_pretrain_bpe.py", "stages/test_public_data.py"),
 }
 """Test files about several source files at once."""

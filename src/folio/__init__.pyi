@@ -7,8 +7,10 @@ from .data.instructions import instructions
 from .data.preferences import PairBatches
 from .data.windows import RandomWindows, validation_windows
 from .errors import FolioWarning, UserError
+from .evaluation.bits_per_byte import bits_per_byte
 from .evaluation.listening import evaluate_assistant
 from .evaluation.loss import evaluate
+from .evaluation.questions import evaluate_questions
 from .inference.chat import ChatSession
 from .inference.generate import chat, generate, stream
 from .inference.heads import HeadStatistics, head_statistics, without_heads
@@ -78,12 +80,14 @@ __all__ = [
     "StepReport",
     "UserError",
     "add_chat_tokens",
+    "bits_per_byte",
     "build_optimizers",
     "chat",
     "dpo",
     "dpo_loss",
     "evaluate",
     "evaluate_assistant",
+    "evaluate_questions",
     "generate",
     "grpo",
     "grpo_loss",

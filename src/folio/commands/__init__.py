@@ -13,6 +13,7 @@ COMMANDS = {
     "sample": ("folio.commands.sample", "generate text with a model"),
     "chat": ("folio.commands.chat", "talk with a model"),
     "serve": ("folio.commands.serve", "open models in a browser, and to clients of OpenAI's API"),
+    "evaluate": ("folio.commands.evaluate", "measure a model: bits per byte, multiple choice, grammar"),
     "explain": ("folio.commands.explain", "look inside a model: predictions, attention, surprise"),
     "ladder": (
         "folio.commands.ladder",

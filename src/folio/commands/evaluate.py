@@ -1,0 +1,161 @@
+"""Evaluate a model: bits per byte on texts, and how many questions it answers rightly.
+
+    folio evaluate RUN my.txt eval/blimp eval/hellaswag_val.jsonl
+
+What is in a file says how it is evaluated. Texts (.txt, .md, or rows with `text`) give bits per byte, beside what two
+compressors need. Rows with `query`, `choices` and `gold`, with `sentence_good` and `sentence_bad`, with `context_options`,
+`continuation` and `gold`, or with `context` and `continuation` give the share of right answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Literal
+
+import tyro
+
+from folio.config import Count, Settings, Source
+from folio.data.corpora import BETWEEN_DOCUMENTS, TEXT_READERS, find_data
+from folio.data.fields import Fields
+from folio.data.questions import Question, question_of
+from folio.data.records import Kind, read_records, spread
+from folio.data.rows import READERS, read_text
+from folio.errors import UserError
+from folio.evaluation.bits_per_byte import bits_per_byte, compressed
+from folio.evaluation.questions import answer, interval, question_metrics
+from folio.files import write_file
+from folio.log import Progress, make_console
+from folio.model.gpt import GPT
+from folio.report.tables import show_table
+from folio.runs.flags import read_config
+from folio.runs.load import load
+from folio.runs.sources import files_below
+from folio.runtime import choose_device
+from folio.tokenizer.protocol import Tokenizer
+
+Result = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Settings):
+    """Settings of `folio evaluate`."""
+
+    model: tyro.conf.Positional[Path]
+    """A run (its best model is used), a checkpoint, or any model directory."""
+    data: tyro.conf.Positional[tuple[Source, ...]]
+    """Texts and questions: files, folders of them, also those that are for testing by their names, or datasets of the
+    Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT."""
+    limit: Count | None = None
+    """Most questions of a file, evenly spaced; by default all."""
+    json: Path | None = None
+    """File for the results, as JSON."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `folio evaluate MODEL DATA... [flags]`."""
+    config = read_config(EvaluateConfig, arguments, recipe=None, prog="folio evaluate", description=__doc__)
+    console = make_console()
+    if not config.data:
+        raise UserError(
+            "name texts or questions to evaluate on, as in folio evaluate RUN my.txt questions.jsonl."
+        )
+    groups = {data: files_of(data) for data in config.data}
+    # All is read before anything is evaluated, which takes longer: a mistake in the last file should show at once.
+    tasks = {name: read_items(name, config.limit) for files in groups.values() for name in files}
+    model, tokenizer = load(config.model, device=choose_device(config.device))
+    results: dict[str, Result] = {}
+    unreadable: list[str] = []
+    with Progress(console, len(tasks)).shown() as progress:
+        for number, (name, items) in enumerate(tasks.items(), start=1):
+            with progress.activity(name):
+                try:
+                    results[name] = evaluate(model, tokenizer, items)
+                except UserError as error:  # the others can be evaluated all the same
+                    unreadable.append(f"{name}: {error}")
+            progress.update(number, {})
+    lines = {name: told(result) for name, result in results.items()}
+    for data, files in groups.items():
+        if len(found := [results[name] for name in files if name in results]) > 1:
+            lines[f"{data}, mean"] = told(averaged(found))
+    show_table(lines, console)
+    if config.json is not None:
+        content = {"model": str(config.model), "limit": config.limit, "results": results}
+        write_file(config.json, (json.dumps(content, indent=1) + "\n").encode())
+    if unreadable:
+        raise UserError(" ".join(unreadable))
+
+
+def files_of(data: str) -> list[str]:
+    """Return the files of data that can be evaluated on, or a name that is none. Raises UserError for a folder without."""
+    path = find_data(data)
+    if not os.path.isdir(path):
+        return [data]
+    if files := [str(file) for file in files_below(path) if file.suffix.lower() in TEXT_READERS]:
+        return files
+    raise UserError(f"{path} has no {', '.join(TEXT_READERS)} file in it: name another folder.")
+
+
+def read_items(name: str, limit: int | None) -> Sequence[Question] | str:
+    """Return the questions or the text of a file. limit: most questions.
+
+    Raises UserError where it cannot be read, and where it has both.
+    """
+    path = find_data(name)
+    if os.path.isfile(path) and path.suffix.lower() not in READERS:
+        return read_text(path)
+    items = read_records(name, ITEMS)
+    texts = [each for each in items if isinstance(each, str)]
+    questions = [each for each in items if isinstance(each, Question)]
+    if texts and questions:
+        raise UserError(f"{name} has both texts and questions: put them into two files.")
+    return BETWEEN_DOCUMENTS.join(texts) if texts else spread(questions, limit)
+
+
+def evaluate(model: GPT, tokenizer: Tokenizer, items: Sequence[Question] | str) -> Result:
+    """Evaluate a model on questions or on a text. Raises UserError where it can read none of it."""
+    if isinstance(items, str):
+        return {**bits_per_byte(model, tokenizer, items), **compressed(items)}
+    return question_metrics(*answer(model, tokenizer, items))
+
+
+def item_of(row: Fields, where: str) -> Question | str:
+    """Return what a row holds. Raises UserError for what can be evaluated in no way."""
+    text = row.get("text")
+    return text if isinstance(text, str) and text else question_of(row, where)
+
+
+ITEMS = Kind[Question | str](
+    name="texts or questions",
+    example='{"query": "The cat sat on the", "choices": ["mat", "moon"], "gold": 0}',
+    parse=item_of,
+)
+
+
+def averaged(results: Sequence[Result]) -> Result:
+    """Return the mean of each metric that all have."""
+    names = set.intersection(*(set(result) for result in results))
+    return {name: mean(result[name] for result in results) for name in results[0] if name in names}
+
+
+def told(result: Result) -> str:
+    """Return a result in words."""
+    if "bits_per_byte" in result:
+        compressors = ", ".join(f"{name} {result[name]:.3f}" for name in ("bz2", "xz"))
+        return (
+            f"{result['bits_per_byte']:.3f} bits per byte ({compressors}); {result['loss']:.3f} nats a token, "
+            f"{result['n_tokens']:,.0f} tokens"
+        )
+    n = round(result["n"])
+    low, high = interval(result["accuracy"], n)
+    is_choice = result["chance"] > 0
+    compared = (
+        f", {result['accuracy_norm']:.1%} by character; guessing {result['chance']:.1%}" if is_choice else ""
+    )
+    return f"{result['accuracy']:.1%} right ({low:.1%} to {high:.1%}){compared}; {n:,} questions"
