@@ -128,6 +128,7 @@ async def create_completion(request: Request) -> Response:
         stop=read_stop(values),
         stop_ids=tuple(served.tokenizer.end_ids),
         prompt_logprobs=has_echo and n_top is not None,
+        shows_end=has_echo,  # lm_eval counts on one token after the prompt, whichever it is
     )
     form = CompletionForm(
         served=served,
