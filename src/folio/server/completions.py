@@ -47,9 +47,9 @@ FIELDS: Fields = {
         schema={
             "anyOf": [
                 {"type": "string"},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_CHOICES},
                 IDS,
-                {"type": "array", "items": IDS, "minItems": 1},
+                {"type": "array", "items": IDS, "minItems": 1, "maxItems": MOST_CHOICES},
             ]
         },
         use="a text, several, the ids of one, or of several; null for the token that begins a text",
