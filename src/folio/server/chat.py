@@ -123,7 +123,7 @@ async def create_chat(request: Request) -> Response:
 def read_n_top(values: Values) -> int:
     """Return how many alternatives to report. Raises ApiError where they are asked for without logprobs."""
     n_top: int = values.get("top_logprobs", 0)
-    if "top_logprobs" in values.given and not values.get("logprobs", False):
+    if n_top and not values.get("logprobs", False):
         raise ApiError(400, "top_logprobs needs logprobs: true.", "top_logprobs")
     return n_top
 

@@ -19,7 +19,7 @@ from folio.model.gpt import GPT
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model
 from folio.runtime import available_memory, choose_device
-from folio.server.catalog import Catalog, Entry, unknown_model
+from folio.server.catalog import Catalog, Entry
 from folio.server.config import ServerConfig
 from folio.server.errors import ApiError
 from folio.server.vocabulary import Vocabulary
@@ -86,11 +86,10 @@ class Models:
             return self._only(), None
         name, separator, step = id.rpartition(STEP)
         ids = {entry.id for entry in self.entries()}
-        if id not in ids and separator and name in ids and step.isascii() and step.isdigit():
+        if id not in ids and separator and name in ids:
             entry = self.catalog.find(name)
-            if int(step[:12]) in entry.checkpoints:
-                return entry, int(step[:12])
-            raise unknown_model(id)
+            if step in map(str, entry.checkpoints):
+                return entry, int(step)
         return self.catalog.find(id), None
 
     async def get(self, id: str | None, checkpoint: int | None = None) -> Served:

@@ -170,7 +170,7 @@ async def create_response(request: Request) -> Response:
     values = read_fields(await read_json_object(request), FIELDS)
     state = request.app.state
     wants_logprobs = LOGPROBS in values.get("include", ())
-    if "top_logprobs" in values.given and not wants_logprobs:
+    if values.get("top_logprobs") and not wants_logprobs:
         raise ApiError(400, f"top_logprobs needs include: [{LOGPROBS!r}].", "top_logprobs")
     messages = read_messages(read_input(values), "input")
     served: Served = await state.models.get(values.get("model"))

@@ -64,9 +64,10 @@ CHOICES: Fields = {
     "logit_bias": Field(
         schema={
             "type": "object",
+            "maxProperties": 1000,
             "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
         },
-        use="added to the scores of tokens, by id",
+        use="added to the scores of up to 1,000 tokens, by id",
     ),
     "stream": flag("sends the answer as it is written"),
     "stream_options": Field(
@@ -180,8 +181,8 @@ def read_how(values: Values, vocabulary: Vocabulary, top_logprobs: int) -> RowSa
 
 def read_id(name: str, n_tokens: int) -> int:
     """Return the id of a token that a key of logit_bias names."""
-    id = int(name[:12]) if name.isascii() and name.isdigit() else n_tokens
-    if id >= n_tokens:
+    id = int(name) if name.isascii() and name.isdigit() and len(name) < 12 else n_tokens
+    if id >= n_tokens or str(id) != name:
         raise ApiError(
             400, f"logit_bias has {name[:40]!r}: its keys are ids from 0 to {n_tokens - 1}.", "logit_bias"
         )
