@@ -93,7 +93,7 @@ async def create_chat(request: Request) -> Response:
     n_top = read_n_top(values)
     has_usage = includes_usage(values)
     served: Served = await state.models.get(values.get("model"))
-    ids = conversation_ids(served, messages, values.get("continue_final_message"))
+    ids = await conversation_ids(served, messages, values.get("continue_final_message"))
     task = Task(
         served=served,
         prompts=[ids],
