@@ -13,7 +13,7 @@ import torch
 
 from folio import __version__
 from folio.files import read_directory
-from folio.inference.batching import Batch
+from folio.inference.batching import CACHE_TOKENS, COLUMNS, Batch
 from folio.model.directory import load_model, weights_digest
 from folio.model.gpt import GPT
 from folio.runs.directory import RunDirectory
@@ -234,4 +234,4 @@ def memory_of(entry: Entry, rows: int) -> int:
     """Estimate the bytes that a loaded model takes: its weights, their copy for decoding, keys and values."""
     config = entry.config
     per_token = 8 * config.n_layer * config.n_kv_head * config.head_size
-    return 8 * entry.parameters + per_token * (16_384 + rows * min(config.block_size, 1024))
+    return 8 * entry.parameters + per_token * (CACHE_TOKENS + rows * min(config.block_size, COLUMNS))
