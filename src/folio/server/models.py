@@ -157,8 +157,7 @@ class Models:
         async with self._turn:
             n_bytes = memory_of(entry, self._config.rows)
             self._make_room(name, entry, n_bytes)
-            model, vocabulary, digest = await asyncio.to_thread(read, entry, step)
-            model = model.to(self._device)
+            model, vocabulary, digest = await asyncio.to_thread(read, entry, step, self._device)
             if replaced := self._served.pop(name, None):
                 replaced.worker.close()
             self._served[name] = Served(
@@ -213,10 +212,11 @@ class Models:
             )
 
 
-def read(entry: Entry, step: int | None) -> tuple[GPT, Vocabulary, str]:
-    """Read a model, its vocabulary and the digest of its weights, all of one version, and undamaged."""
+def read(entry: Entry, step: int | None, device: torch.device) -> tuple[GPT, Vocabulary, str]:
+    """Read a model onto a device, its vocabulary and the digest of its weights, all of one version, and undamaged."""
     path = find_model(entry.path) if step is None else RunDirectory(entry.path).models().get(step, entry.path)
-    return read_directory(path, read_parts)
+    model, vocabulary, digest = read_directory(path, read_parts)
+    return model.to(device), vocabulary, digest
 
 
 def read_parts(directory: Path) -> tuple[GPT, Vocabulary, str]:
