@@ -145,6 +145,21 @@ def test_a_row_that_fills_the_context_reads_its_end_again_and_the_others_go_on(m
         assert row.ids == text[n_prompt:]
 
 
+def test_a_request_that_may_fill_an_enormous_context_needs_no_more_room_than_it_writes() -> None:
+    model = random_gpt(block_size=2**24)
+    batch = Batch(model)
+    batch.add(Request(ids=[1, 2, 3], max_new_tokens=2**24))
+    assert len(steps_of(batch, 3)) == 3
+
+
+def test_rows_that_outgrow_the_room_there_is_go_on(model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [Request(ids=ids(n, n), max_new_tokens=28 - n, sampling=GREEDY) for n in (2, 9, 20)]
+    expected = [alone(model, request) for request in requests]
+    monkeypatch.setattr("folio.inference.batching.COLUMNS", 1)
+    for max_rows in (1, 2, 4):
+        assert [row.ids for row in run(Batch(model, max_rows=max_rows), *requests)] == expected
+
+
 # What is reported
 
 

@@ -1,6 +1,7 @@
 """Bodies that are no plain JSON object, and what is said of them."""
 
 import json
+from http.client import HTTPConnection
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from folio.server.errors import ApiError
         (b'{"a": NaN}', "NaN is no JSON"),
         (b'{"a": -Infinity}', "-Infinity is no JSON"),
         (b'{"a": 1e999}', "beyond all numbers"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "5000 digits"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "too many digits"),
         (b'{"a": 1, "a": 2}', "'a' twice"),
         (b'{"b": {"a": 1, "a": 2}}', "'a' twice"),
         (b'{"a": ' + b"[" * 100_000, "nested too deeply"),
@@ -68,12 +69,30 @@ def test_bodies_are_json_by_their_type_within_limits(server):
         form = http.post("/v1/completions", data={"prompt": "a"})
         none = http.post("/v1/completions", content=b"{}")
     assert [each.status_code for each in (text, form, none)] == [415, 415, 415]
-    with server.connect() as connection:  # a client that has not begun to send reads the answer for certain
+
+
+def test_a_client_who_asks_first_is_told_that_the_body_is_too_large(server):
+    with server.connect() as connection:
         head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-        connection.sendall(f"{head}content-length: 1000001\r\n\r\n".encode())
+        connection.sendall(f"{head}expect: 100-continue\r\ncontent-length: 1000001\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
     assert answer.startswith("HTTP/1.1 413")
     assert "request_too_large" in answer
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_client_who_sends_far_too_much_reads_why_it_is_refused(server, connection, is_chunked):
+    """One that sends all before it reads, as most do. In place of the answer it saw a connection that was reset."""
+    host, port = server.address.removeprefix("http://").split(":")
+    http = HTTPConnection(host, int(port), timeout=20)
+    body = iter([b"x" * 1_000_000] * 20) if is_chunked else b"x" * 20_000_000
+    headers = {"content-type": "application/json", "connection": connection}
+    http.request("POST", "/v1/completions", body=body, headers=headers, encode_chunked=is_chunked)
+    answer = http.getresponse()
+    assert answer.status == 413
+    assert json.loads(answer.read())["error"]["code"] == "request_too_large"
+    http.close()
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(server, monkeypatch):

@@ -261,7 +261,9 @@ def test_bias_and_penalties_change_the_answer(client):
         assert len(set(punished.message.content)) > len(set(free))
 
 
-@pytest.mark.parametrize("bias", [{"12": 1}, {"-1": 1}, {"a": 1}, {"1": 101}, {"١": 1}, {"1.0": 1}])
+@pytest.mark.parametrize(
+    "bias", [{"12": 1}, {"-1": 1}, {"a": 1}, {"1": 101}, {"١": 1}, {"1.0": 1}, {"01": 1}, {"0" * 12 + "1": 1}]
+)
 def test_bias_for_what_is_no_token_is_refused(client, bias):
     with pytest.raises(openai.BadRequestError) as refusal:
         client.chat.completions.create(**{**SHORT, "logit_bias": bias})
@@ -315,6 +317,7 @@ def test_what_asks_for_nothing_or_changes_nothing_is_taken(server):
         **SHORT,
         **{"tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "modalities": ["text"]},
         **{"user": "me", "metadata": {"a": "b"}, "store": True, "service_tier": "auto", "functions": []},
+        **{"logprobs": False, "top_logprobs": 0},
         **{"parallel_tool_calls": True, "safety_identifier": "x", "prompt_cache_key": "y", "audio": None},
     }
     with server.http() as http:

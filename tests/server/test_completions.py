@@ -147,6 +147,23 @@ def test_lm_evals_local_completions(server):
         assert token in top
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_echo_tells_the_token_that_ends_the_text(server, stream):
+    """Where it was left out, `[ctxlen:-1]` would leave out the last token that lm-eval asks for."""
+    body = {"model": "silent", "prompt": "abc", "max_tokens": 1, "logprobs": 1, "echo": True}
+    with server.http() as http:
+        answer = http.post("/v1/completions", json={**body, "stream": stream})
+    if stream:
+        events = [json.loads(event[6:]) for event in answer.text.split("\n\n") if event.startswith("data: {")]
+        choices = [event["choices"][0] for event in events]
+    else:
+        choices = answer.json()["choices"]
+    arrays = [choice["logprobs"] for choice in choices if choice["logprobs"]]
+    assert "".join(choice["text"] for choice in choices) == "abc"
+    assert [token for each in arrays for token in each["tokens"]] == ["a", "b", "c", "<|end|>"]
+    assert [offset for each in arrays for offset in each["text_offset"]] == [0, 1, 2, 3]
+
+
 def test_echo_of_the_prompt_alone(server):
     body = {**LETTERS, "echo": True, "max_tokens": 0, "logprobs": 0}
     with server.http() as http:

@@ -36,6 +36,16 @@ def test_words_of_others_cannot_break_the_json_of_a_stream():
     assert "\n" not in ApiError(400, 'a "quote"\nand a line').to_json()
 
 
+def test_an_internal_fault_is_told_in_the_same_form_and_to_the_terminal(server, monkeypatch, caplog):
+    monkeypatch.setattr(server.app.state.models, "find", lambda id: {}["secret"])
+    answer = server.get("/v1/models/chat")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert answer.headers["x-request-id"]
+    assert "secret" not in answer.text
+    assert "KeyError: 'secret'" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -15,7 +15,10 @@ FIELDS = {
     "tools": refused("there are none", []),
     "rows": Field(
         schema={
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}, "maxItems": 3}]
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "integer", "minimum": 1}, "maxItems": 3},
+            ]
         },
         use="rows",
     ),
@@ -23,6 +26,7 @@ FIELDS = {
         schema={
             "type": "object",
             "properties": {"on": {"type": "boolean"}},
+            "maxProperties": 1,
             "additionalProperties": False,
         },
         use="a table",
@@ -56,8 +60,10 @@ def test_values_are_taken_null_is_the_default_and_a_whole_number_may_have_a_poin
         ({"rows": ["a"]}, "rows", "a string or an array of integers"),
         ({"rows": [1, "a"]}, "rows[1]", "a whole number"),
         ({"rows": [1, True]}, "rows[1]", "a whole number"),
+        ({"rows": [1, 0]}, "rows[1]", "at least 1"),
         ({"table": {"on": 1}}, "table.on", "true or false"),
         ({"table": {"off": True}}, "table.off", "no field"),
+        ({"table": {"off": True, "on": True}}, "table", "2 entries"),
         ({"tools": [{}]}, "tools", "there are none"),
         ({"tools": False}, "tools", "there are none"),
         ({"user": 1}, "user", "a string"),

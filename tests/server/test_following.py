@@ -56,9 +56,12 @@ def test_a_file_that_was_replaced_is_read_from_the_start(path):
     assert [each["step"] for each in piece.records] == [1, 2]
 
 
-@pytest.mark.parametrize("cursor", ["x", "-", "1-2-3", "999-1", f"{2**70}-{2**70}", "1-²"])
+@pytest.mark.parametrize(
+    "cursor", ["x", "-", "1-2-3", "999-1", f"{2**70}-{2**70}", "1-²", "INODE-" + "0" * 15 + "9" * 20]
+)
 def test_a_cursor_of_no_file_is_one_of_the_start(path, cursor):
     append(path, record(1))
+    cursor = cursor.replace("INODE", str(path.stat().st_ino))
     assert read_after(path, cursor).is_first
     assert len(read_after(path, cursor).records) == 1
 

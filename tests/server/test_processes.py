@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -50,6 +51,20 @@ def wait_for_log(processes, words):
     while not any(words in line for line in processes.told(processes.find("poem"))["log"]):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_of_two_who_start_at_once_one_is_refused(processes, command):
+    command(PATIENT)
+
+    def is_started(name):
+        try:
+            processes.start(name, ["run"])
+        except UserError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(is_started, ("poem", "tale"))) == [False, True]
 
 
 def test_a_process_runs_until_it_is_stopped(processes, command):

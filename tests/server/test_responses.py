@@ -85,6 +85,10 @@ def test_a_conversation_may_be_sent_back_as_it_was_received(client):
         ({"input": []}, "input"),
         ({"input": None}, "input"),
         ({"stop": "a"}, "stop"),
+        ({"input": "xyz"}, "input"),
+        ({"instructions": "xyz"}, "instructions"),
+        ({"instructions": "abc", "input": [{"role": "user", "content": "xyz"}]}, "input[0].content"),
+        ({"instructions": "abc", "input": [{"role": "system", "content": "abc"}]}, "input[0].role"),
     ],
 )
 def test_what_cannot_be_had_is_refused_by_name(server, body, param):

@@ -28,7 +28,9 @@ def test_only_this_machines_names_are_answered(server, path, host, status):
         assert answer.json()["error"]["code"] == "host_not_allowed"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.com", "null", "http://localhost:1", "file://", "http://"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.com", "null", "http://localhost:1", "file://", "http://", "http://["]
+)
 def test_pages_of_other_origins_are_refused_everywhere(server, origin):
     for answer in (
         server.get("/v1/models", headers={"origin": origin}),

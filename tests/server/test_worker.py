@@ -137,6 +137,38 @@ def test_a_failing_step_is_told_to_all_and_the_next_request_is_answered():
     using(test, batch=Fragile)
 
 
+def test_where_no_batch_can_be_made_the_request_is_told_and_the_next_one_tries_again():
+    batches = []
+
+    def scarce(*arguments, **options):
+        batches.append(None)
+        if len(batches) == 1:
+            raise MemoryError("no room")
+        return Batch(*arguments, **options)
+
+    async def test(worker):
+        with pytest.raises(MemoryError, match="no room"):
+            await written(worker, ask(5))
+        assert await worker.call(lambda: 1) == 1
+        assert len((await written(worker, ask(5)))[0]) == 5
+
+    using(test, batch=scarce)
+
+
+def test_a_failure_as_someone_leaves_does_not_end_the_thread():
+    class Fragile(Batch):
+        def cancel(self, row):
+            raise RuntimeError("broken")
+
+    async def test(worker):
+        with worker.generate([ask(400)]):
+            while not worker.n_running:
+                await asyncio.sleep(0.001)
+        assert len((await written(worker, ask(5)))[0]) == 5
+
+    using(test, batch=Fragile)
+
+
 def test_an_id_that_the_model_lacks_is_told_to_the_one_who_sent_it():
     async def test(worker):
         neighbor = asyncio.create_task(written(worker, ask(30, 1)))

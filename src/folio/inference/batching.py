@@ -20,6 +20,11 @@ from folio.inference.sampler import SampledRow, Sampler, TokenLogprobs, token_lo
 from folio.inference.sampling import RowSampling
 from folio.model.gpt import GPT
 
+COLUMNS = 1024
+"""Tokens of a row for which there is room at first, where it may have as many. Room for more is made as it is needed: most
+answers end long before a context of 100,000 tokens does, and room for that in every row is more than a machine has."""
+CACHE_TOKENS = 16_384
+"""Tokens of finished rows that are kept, unless told otherwise."""
 WORTH_WAITING = 16
 """Tokens that another row must be about to read, so that waiting for them is better than reading them too."""
 
@@ -98,7 +103,7 @@ class Batch:
     """
 
     def __init__(
-        self, model: GPT, *, max_rows: int = 32, prefill_tokens: int = 128, cache_tokens: int = 16_384
+        self, model: GPT, *, max_rows: int = 32, prefill_tokens: int = 128, cache_tokens: int = CACHE_TOKENS
     ) -> None:
         self._config = model.config
         self._device = model.embedding.weight.device
@@ -163,6 +168,8 @@ class Batch:
         texts = [place for place in self._places if not place.source]
         if not texts:
             return []
+        if max(len(place.ids) for place in texts) > (n_columns := self._reader.cache.n_columns):
+            self._reader.reserve(min(2 * n_columns, self._config.block_size))
         reading = self._reader.read(texts, self._prefill_tokens)
         for place in texts:
             if place.row.prompt_logprobs is not None:
@@ -178,7 +185,8 @@ class Batch:
         slots, self._free_slots = self._free_slots[: len(rows)], self._free_slots[len(rows) :]
         block_size = self._config.block_size
         sizes = [len(row.request.ids) + row.request.max_new_tokens for row in rows]
-        self._reader.reserve(min(max(sizes), block_size))
+        longest = max(len(row.request.ids) for row in rows)
+        self._reader.reserve(min(max(longest, min(max(sizes), COLUMNS)), block_size))
         # By length, since neighbors attend together.
         slot_of = dict(zip(sorted(range(len(rows)), key=sizes.__getitem__), slots, strict=True))
         for number, row in enumerate(rows):

@@ -24,13 +24,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from folio.errors import UserError
 from folio.server import page_inspect, page_learn, page_prefer, page_runs
 from folio.server.catalog import Catalog, Entry
 from folio.server.chat import create_chat
 from folio.server.completions import create_completion
 from folio.server.config import ServerConfig
-from folio.server.errors import ApiError, respond
+from folio.server.errors import respond
 from folio.server.metrics import Metrics
 from folio.server.models import Models
 from folio.server.openapi import describe_api
@@ -48,7 +47,7 @@ def create_app(config: ServerConfig, catalog: Catalog) -> Starlette:
     app = Starlette(
         routes=[*api_routes(), *page_routes()],
         middleware=[Middleware(Gate, config=config, is_closing=closing.is_set)],
-        exception_handlers=dict.fromkeys((ApiError, UserError, HTTPException, Exception), respond),
+        exception_handlers={HTTPException: respond},  # the others come to the gate
         lifespan=lifespan,
     )
     app.state.config = config

@@ -26,7 +26,7 @@ from folio.tokenizer.chat_template import FILE as TEMPLATE_FILE
 from folio.tokenizer.chat_template import TEMPLATE
 
 SCAN_SECONDS = 1.0
-"""A list of models is so old at most."""
+"""A list of models is so old at most; where it takes long to make, as of a whole disk, ten times as old as that."""
 MASK = re.compile(r"\.attn\.(masked_)?bias$")
 Kind = Literal["base", "chat", "reward"]
 
@@ -62,15 +62,18 @@ class Catalog:
         self.paths = tuple(paths)
         self._entries: dict[str, Entry] = {}
         self._scanned = -SCAN_SECONDS
+        self._took = 0.0
+        """Seconds of the last scan."""
 
     def entries(self) -> list[Entry]:
         """Return what is on offer, reward models included, in the order of the paths, then by name."""
-        if time.monotonic() - self._scanned >= SCAN_SECONDS:
+        if time.monotonic() - self._scanned >= SCAN_SECONDS * max(1.0, 10 * self._took):
             self.scan()
         return list(self._entries.values())
 
     def scan(self) -> None:
         """Look again."""
+        started = time.monotonic()
         known = {entry.path: entry for entry in self._entries.values()}
         found: dict[str, Entry] = {}
         for root in self.paths:
@@ -80,6 +83,7 @@ class Catalog:
                     found[id] = describe(id, path, known.get(path))
         self._entries = found
         self._scanned = time.monotonic()
+        self._took = self._scanned - started
 
     def find(self, id: str) -> Entry:
         """Return the entry with an id. Raises ApiError (404)."""

@@ -93,7 +93,7 @@ async def create_chat(request: Request) -> Response:
     n_top = read_n_top(values)
     has_usage = includes_usage(values)
     served: Served = await state.models.get(values.get("model"))
-    ids = conversation_ids(served, messages, values.get("continue_final_message"))
+    ids = await conversation_ids(served, messages, values.get("continue_final_message"))
     task = Task(
         served=served,
         prompts=[ids],
@@ -123,7 +123,7 @@ async def create_chat(request: Request) -> Response:
 def read_n_top(values: Values) -> int:
     """Return how many alternatives to report. Raises ApiError where they are asked for without logprobs."""
     n_top: int = values.get("top_logprobs", 0)
-    if "top_logprobs" in values.given and not values.get("logprobs", False):
+    if n_top and not values.get("logprobs", False):
         raise ApiError(400, "top_logprobs needs logprobs: true.", "top_logprobs")
     return n_top
 

@@ -7,11 +7,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from folio.errors import UserError
 from folio.inference.sampler import TokenLogprobs
 from folio.server.body import read_json_object
 from folio.server.errors import ApiError
@@ -27,6 +25,7 @@ from folio.server.shared_fields import (
     SAMPLING,
     Chunks,
     Heading,
+    encoded,
     finite,
     includes_usage,
     json_response,
@@ -39,17 +38,15 @@ from folio.server.writing import Piece, Task, Writing
 
 MOST_NEW = 16
 """Tokens of an answer where a request does not say, as at OpenAI."""
-LONG = 50_000
-"""Characters of a text that take so long to encode that the others should not wait."""
 IDS: Mapping[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 FIELDS: Fields = {
     "prompt": Field(
         schema={
             "anyOf": [
                 {"type": "string"},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_CHOICES},
                 IDS,
-                {"type": "array", "items": IDS, "minItems": 1},
+                {"type": "array", "items": IDS, "minItems": 1, "maxItems": MOST_CHOICES},
             ]
         },
         use="a text, several, the ids of one, or of several; null for the token that begins a text",
@@ -128,6 +125,7 @@ async def create_completion(request: Request) -> Response:
         stop=read_stop(values),
         stop_ids=tuple(served.tokenizer.end_ids),
         prompt_logprobs=has_echo and n_top is not None,
+        shows_end=has_echo,  # lm_eval counts on one token after the prompt, whichever it is
     )
     form = CompletionForm(
         served=served,
@@ -174,12 +172,7 @@ async def read_prompt(prompt: str | list[int], served: Served, where: str) -> li
                 400, f"{where} has the id {max(prompt)}: {served.name} has 0 to {n_tokens - 1}.", where
             )
         return prompt
-    try:
-        if len(prompt) > LONG:
-            return await run_in_threadpool(served.tokenizer.prompt, prompt)
-        return served.tokenizer.prompt(prompt)
-    except UserError as error:
-        raise ApiError(400, f"{where}: {error}", where, "unknown_character") from None
+    return await encoded(served.tokenizer.prompt, prompt, where)
 
 
 async def whole_answer(writing: Writing, form: CompletionForm) -> dict[str, object]:

@@ -16,7 +16,7 @@ from folio.server.errors import ApiError
 
 Schema = Mapping[str, Any]
 """JSON Schema, of which `check` knows: type, enum, minimum, maximum, exclusiveMinimum, minLength, maxLength, minItems,
-maxItems, items, properties, required, additionalProperties, anyOf."""
+maxItems, items, properties, required, maxProperties, additionalProperties, anyOf."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def read_fields(body: Mapping[str, Any], fields: Fields) -> Values:
 
 def unknown(name: str, fields: Fields) -> ApiError:
     """Return the refusal of a field that no table has."""
-    close = get_close_matches(name, fields, n=1)
+    close = get_close_matches(name[:80], fields, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return ApiError(400, f"{name[:80]!r} is no field here.{hint}", name[:80], "unknown_parameter")
 
@@ -194,11 +194,21 @@ def check_array(value: list[Any], schema: Schema, where: str) -> list[Any]:
     if len(value) > (most := schema.get("maxItems", len(value))):
         raise wrong(where, f"has {len(value):,} items: it may have {most:,}")
     items = schema.get("items", {})
+    if are_whole(value, items):
+        return value
     return [check(each, items, f"{where}[{n}]") for n, each in enumerate(value)]
+
+
+def are_whole(values: Sequence[Any], schema: Schema) -> bool:
+    """Return whether all values are whole numbers as a schema says: at one glance, for a prompt may have very many ids."""
+    is_plain = schema.get("type") == "integer" and schema.keys() <= {"type", "minimum"}
+    return is_plain and set(map(type, values)) == {int} and min(values) >= schema.get("minimum", min(values))
 
 
 def check_object(value: dict[str, Any], schema: Schema, where: str) -> dict[str, Any]:
     """Return an object whose properties are right."""
+    if len(value) > (most := schema.get("maxProperties", len(value))):
+        raise wrong(where, f"has {len(value):,} entries: it may have {most:,}")
     properties, others = schema.get("properties", {}), schema.get("additionalProperties", True)
     for name in schema.get("required", ()):
         if name not in value:

@@ -60,8 +60,8 @@ def read_after(path: Path, cursor: str = "") -> Piece:
 
 def _offset(cursor: str, stat: os.stat_result) -> int:
     number, _, offset = cursor.partition("-")
-    is_same = number == str(stat.st_ino) and offset.isascii() and offset.isdigit()
-    return int(offset) if is_same and int(offset[:15]) <= stat.st_size else 0
+    is_same = number == str(stat.st_ino) and offset.isascii() and offset.isdigit() and len(offset) < 16
+    return int(offset) if is_same and int(offset) <= stat.st_size else 0
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

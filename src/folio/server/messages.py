@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from folio.errors import UserError
 from folio.server.body import kind_of
 from folio.server.errors import ApiError
 from folio.server.fields import Field
 from folio.server.models import Served
+from folio.server.shared_fields import encoded
 from folio.tokenizer.chat_template import Message, turns
 from folio.tokenizer.special_tokens import has_chat_tokens
 
@@ -132,13 +133,13 @@ def check_rest(item: Mapping[str, Any], known: Sequence[str], where: str) -> Non
             raise ApiError(400, f"{place} is not supported.", place, "unsupported_parameter")
 
 
-def conversation_ids(
-    served: Served, messages: Sequence[Message], continues: bool | None, where: str = "messages"
+async def conversation_ids(
+    served: Served, messages: Sequence[Message], continues: bool | None, places: Sequence[str] | None = None
 ) -> list[int]:
     """Return the ids of a conversation, up to where the model is to write.
 
     continues: whether it goes on with the last message, which must be the assistant's; None: where it is the assistant's.
-    where: the field that has the messages.
+    places: the field of each message's text, where it is not messages.
     Raises ApiError where the model does not chat, and where a character is unknown to it.
     """
     check_chat(served)
@@ -149,12 +150,20 @@ def conversation_ids(
             "continue_final_message goes on with an answer, and the last message is none.",
             "continue_final_message",
         )
-    encoded = [encode(served, message, f"{where}[{n}].content") for n, message in enumerate(messages)]
     special = served.tokenizer.special_ids
-    ids = [special["<|bos|>"], *(id for turn in encoded for id in turn)]
+    ids = [special["<|bos|>"]]
+    for n, message in enumerate(messages):
+        where = places[n] if places else f"messages[{n}].content"
+        ids += await encoded(partial(turn, served, message["role"]), message["content"], where)
     if is_answer and continues is not False:
         return ids[:-1]  # without the <|end|> of the last turn
     return [*ids, special["<|assistant|>"]]
+
+
+def turn(served: Served, role: str, content: str) -> list[int]:
+    """Return the ids of a turn."""
+    ((ids, _),) = turns(served.tokenizer, [{"role": role, "content": content}])
+    return [int(id) for id in ids]
 
 
 def check_chat(served: Served) -> None:
@@ -167,12 +176,3 @@ def check_chat(served: Served) -> None:
             "model",
             "unsupported_model",
         )
-
-
-def encode(served: Served, message: Message, where: str) -> list[int]:
-    """Return the ids of a turn."""
-    try:
-        ((ids, _),) = turns(served.tokenizer, [message])
-    except UserError as error:
-        raise ApiError(400, f"{where}: {error}", where, "unknown_character") from None
-    return [int(id) for id in ids]

@@ -13,13 +13,13 @@ import torch
 
 from folio import __version__
 from folio.files import read_directory
-from folio.inference.batching import Batch
+from folio.inference.batching import CACHE_TOKENS, COLUMNS, Batch
 from folio.model.directory import load_model, weights_digest
 from folio.model.gpt import GPT
 from folio.runs.directory import RunDirectory
 from folio.runs.load import find_model
 from folio.runtime import available_memory, choose_device
-from folio.server.catalog import Catalog, Entry, unknown_model
+from folio.server.catalog import Catalog, Entry
 from folio.server.config import ServerConfig
 from folio.server.errors import ApiError
 from folio.server.vocabulary import Vocabulary
@@ -86,11 +86,10 @@ class Models:
             return self._only(), None
         name, separator, step = id.rpartition(STEP)
         ids = {entry.id for entry in self.entries()}
-        if id not in ids and separator and name in ids and step.isascii() and step.isdigit():
+        if id not in ids and separator and name in ids:
             entry = self.catalog.find(name)
-            if int(step[:12]) in entry.checkpoints:
-                return entry, int(step[:12])
-            raise unknown_model(id)
+            if step in map(str, entry.checkpoints):
+                return entry, int(step)
         return self.catalog.find(id), None
 
     async def get(self, id: str | None, checkpoint: int | None = None) -> Served:
@@ -158,8 +157,7 @@ class Models:
         async with self._turn:
             n_bytes = memory_of(entry, self._config.rows)
             self._make_room(name, entry, n_bytes)
-            model, vocabulary, digest = await asyncio.to_thread(read, entry, step)
-            model = model.to(self._device)
+            model, vocabulary, digest = await asyncio.to_thread(read, entry, step, self._device)
             if replaced := self._served.pop(name, None):
                 replaced.worker.close()
             self._served[name] = Served(
@@ -214,10 +212,11 @@ class Models:
             )
 
 
-def read(entry: Entry, step: int | None) -> tuple[GPT, Vocabulary, str]:
-    """Read a model, its vocabulary and the digest of its weights, all of one version, and undamaged."""
+def read(entry: Entry, step: int | None, device: torch.device) -> tuple[GPT, Vocabulary, str]:
+    """Read a model onto a device, its vocabulary and the digest of its weights, all of one version, and undamaged."""
     path = find_model(entry.path) if step is None else RunDirectory(entry.path).models().get(step, entry.path)
-    return read_directory(path, read_parts)
+    model, vocabulary, digest = read_directory(path, read_parts)
+    return model.to(device), vocabulary, digest
 
 
 def read_parts(directory: Path) -> tuple[GPT, Vocabulary, str]:
@@ -235,4 +234,4 @@ def memory_of(entry: Entry, rows: int) -> int:
     """Estimate the bytes that a loaded model takes: its weights, their copy for decoding, keys and values."""
     config = entry.config
     per_token = 8 * config.n_layer * config.n_kv_head * config.head_size
-    return 8 * entry.parameters + per_token * (16_384 + rows * min(config.block_size, 1024))
+    return 8 * entry.parameters + per_token * (CACHE_TOKENS + rows * min(config.block_size, COLUMNS))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -82,12 +83,17 @@ class Processes:
         self.runs = runs
         self.folder = runs / FOLDER
         self._own: dict[str, subprocess.Popen[bytes]] = {}
+        self._starting = threading.Lock()
 
     def start(self, name: str, arguments: Sequence[str]) -> None:
         """Start `folio ARGUMENTS`. name: a file name without an end. Raises UserError while another process runs."""
-        for each in self.all():
-            if not each.is_over:
-                raise UserError(f"{each.name} is being trained: stop it first, or wait for it.")
+        with self._starting:  # or two pages that ask at once both find nothing running
+            for each in self.all():
+                if not each.is_over:
+                    raise UserError(f"{each.name} is being trained: stop it first, or wait for it.")
+            self._start(name, arguments)
+
+    def _start(self, name: str, arguments: Sequence[str]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._file(name, "log").open("ab") as log:
             process = subprocess.Popen(

@@ -31,6 +31,7 @@ from folio.server.shared_fields import (
 from folio.server.streaming import KEEP_ALIVE, EventStream, Nothing, while_connected
 from folio.server.text import Token
 from folio.server.writing import Task, Usage, Writing
+from folio.tokenizer.chat_template import Message
 
 LOGPROBS = "message.output_text.logprobs"
 NO_MEMORY = "nothing is stored here: send the whole conversation as input"
@@ -170,14 +171,14 @@ async def create_response(request: Request) -> Response:
     values = read_fields(await read_json_object(request), FIELDS)
     state = request.app.state
     wants_logprobs = LOGPROBS in values.get("include", ())
-    if "top_logprobs" in values.given and not wants_logprobs:
+    if values.get("top_logprobs") and not wants_logprobs:
         raise ApiError(400, f"top_logprobs needs include: [{LOGPROBS!r}].", "top_logprobs")
-    messages = read_messages(read_input(values), "input")
+    messages, places = read_conversation(values)
     served: Served = await state.models.get(values.get("model"))
     n_top = values.get("top_logprobs", 0) if wants_logprobs else None
     task = Task(
         served=served,
-        prompts=[conversation_ids(served, messages, False, "input")],
+        prompts=[await conversation_ids(served, messages, False, places)],
         n=1,
         most=values.get("max_output_tokens"),
         seed=None,
@@ -194,12 +195,23 @@ async def create_response(request: Request) -> Response:
     return Nothing() if table is None else json_response(table)
 
 
-def read_input(values: Values) -> list[Mapping[str, Any]]:
-    """Return the messages of an input, instructions first."""
+def read_conversation(values: Values) -> tuple[list[Message], list[str]]:
+    """Return the messages of an input, instructions first, and the field that has the text of each."""
     given = values.get("input")
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    instructions = values.get("instructions")
-    return [{"role": "system", "content": instructions}, *items] if instructions else items
+    if isinstance(given, str):
+        messages: list[Message] = [{"role": "user", "content": given}]
+        places = ["input"]
+    else:
+        messages = read_messages(given, "input")
+        places = [f"input[{n}].content" for n in range(len(messages))]
+    if instructions := values.get("instructions"):
+        if messages[0]["role"] == "system":
+            raise ApiError(
+                400, "input[0].role is system: instructions are the system's message.", "input[0].role"
+            )
+        messages.insert(0, {"role": "system", "content": instructions})
+        places.insert(0, "instructions")
+    return messages, places
 
 
 def usage_table(usage: Usage) -> dict[str, object]:

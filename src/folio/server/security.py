@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import logging
 import re
 import secrets
 import socket
@@ -24,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from folio.server.body import read_json_object
 from folio.server.config import ServerConfig
-from folio.server.errors import ApiError
+from folio.server.errors import ApiError, as_api_error
 
 COOKIE = "folio_key"
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -32,6 +33,7 @@ ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PUBLIC = ("/health", "/v1/health", "/page/api/key")
 """Paths that need no key, besides the files of the page."""
 SECONDS_OF_PREFLIGHT = "600"
+logger = logging.getLogger(__name__)
 
 
 class Gate:
@@ -52,13 +54,15 @@ class Gate:
         send = self._with_headers(headers, send)
         try:
             self._check(scope, headers)
-        except ApiError as error:
-            await error.to_response()(scope, receive, send)
-            return
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await preflight(headers)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                await preflight(headers)(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        except Exception as error:  # here, so that the answer to a fault has an id as well
+            told = as_api_error(error)
+            if told.status == 500:
+                logger.exception("a request failed")
+            await told.to_response()(scope, receive, send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Raise ApiError where a request may not come in."""
@@ -155,7 +159,7 @@ def check_origin(headers: Headers, allowed: tuple[str, ...]) -> None:
 
 def is_own_origin(origin: str, headers: Headers) -> bool:
     """Return whether an origin is that of the server, as the request names it."""
-    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    return origin.partition("://")[2].lower() == headers.get("host", "").lower()
 
 
 def check_same_page(headers: Headers) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from folio.errors import UserError
 from folio.inference.sampler import TokenLogprobs
 from folio.inference.sampling import RowSampling, SamplingConfig
 from folio.server.errors import ApiError
@@ -23,6 +25,8 @@ MOST_TOP = 20
 """Most alternatives to report for a token."""
 MOST_CHOICES = 128
 MOST_TOKENS = 10**6
+LONG = 50_000
+"""Characters of a text that take so long to encode that the others should not wait."""
 DONE = b"data: [DONE]\n\n"
 LOWEST = -9999.0
 """In place of minus infinity, which JSON lacks."""
@@ -64,9 +68,10 @@ CHOICES: Fields = {
     "logit_bias": Field(
         schema={
             "type": "object",
+            "maxProperties": 1000,
             "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
         },
-        use="added to the scores of tokens, by id",
+        use="added to the scores of up to 1,000 tokens, by id",
     ),
     "stream": flag("sends the answer as it is written"),
     "stream_options": Field(
@@ -180,12 +185,23 @@ def read_how(values: Values, vocabulary: Vocabulary, top_logprobs: int) -> RowSa
 
 def read_id(name: str, n_tokens: int) -> int:
     """Return the id of a token that a key of logit_bias names."""
-    id = int(name[:12]) if name.isascii() and name.isdigit() else n_tokens
-    if id >= n_tokens:
+    id = int(name) if name.isascii() and name.isdigit() and len(name) < 12 else n_tokens
+    if id >= n_tokens or str(id) != name:
         raise ApiError(
             400, f"logit_bias has {name[:40]!r}: its keys are ids from 0 to {n_tokens - 1}.", "logit_bias"
         )
     return id
+
+
+async def encoded(encode: Callable[[str], list[int]], text: str, where: str) -> list[int]:
+    """Return the ids of a text, beside the event loop where it is long. Raises ApiError for a character that is unknown.
+
+    where: the field that has the text.
+    """
+    try:
+        return await run_in_threadpool(encode, text) if len(text) > LONG else encode(text)
+    except UserError as error:
+        raise ApiError(400, f"{where}: {error}", where, "unknown_character") from None
 
 
 def read_stop(values: Values) -> list[str]:

@@ -32,18 +32,17 @@ class _Held(NamedTuple):
 class TextRow:
     """The text of one answer. It never has half a character before its end, nor a stop string or what may become one.
 
-    A token is shown together with its first character. Special tokens have no text, and are shown like others, but for
-    the stop ids, which are not shown at all.
+    A token is shown together with its first character. Special tokens have no text, and are shown like others.
 
-    stop: strings before which the text ends. stop_ids: tokens with which it ends.
+    stop: strings before which the text ends. hidden: tokens that are not shown at all.
     """
 
-    def __init__(self, vocabulary: Vocabulary, stop: Sequence[str], stop_ids: Sequence[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary, stop: Sequence[str], hidden: Sequence[int]) -> None:
         self._bytes = vocabulary.bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = stop
         self._longest = max(map(len, stop), default=1)
-        self._stop_ids = frozenset(stop_ids)
+        self._hidden = frozenset(hidden)
         self._text = ""
         """Decoded and not yet shown."""
         self._n_shown = 0
@@ -57,7 +56,7 @@ class TextRow:
         self, id: int | None, logprobs: TokenLogprobs | None, *, is_last: bool
     ) -> tuple[str, list[Token]]:
         """Add a token, or none, and return the text that is now certain and its tokens; with the last one, all of it."""
-        if id is not None and id not in self._stop_ids:
+        if id is not None and id not in self._hidden:
             self._append(id, logprobs)
         if is_last:
             self._text += self._decoder.decode(b"", final=True)

@@ -19,7 +19,6 @@ TOKENIZE: Fields = {
     "prompt": Field(schema={"type": "string"}, use="a text, as /v1/completions would read it"),
     "messages": Field(schema=MESSAGES.schema, use="a conversation, as /v1/chat/completions would read it"),
     "continue_final_message": flag("as there"),
-    "drop_unknown": flag("leaves out the characters of the prompt that the model lacks, and tells them"),
 }
 DETOKENIZE: Fields = {
     **MODEL,
@@ -33,22 +32,19 @@ async def tokenize(request: Request) -> Response:
     served: Served = await request.app.state.models.get(values.get("model"))
     if ("prompt" in values.given) == ("messages" in values.given):
         raise ApiError(400, "Give either prompt or messages.", "prompt")
-    dropped = ""
     if "messages" in values.given:
         messages = read_messages(values.get("messages"))
-        ids = conversation_ids(served, messages, values.get("continue_final_message"))
+        ids = await conversation_ids(served, messages, values.get("continue_final_message"))
+    elif "continue_final_message" in values.given:
+        raise ApiError(400, "continue_final_message is only for messages.", "continue_final_message")
     else:
-        prompt = values.get("prompt")
-        if values.get("drop_unknown", False):
-            prompt, dropped = served.tokenizer.drop_unknown(prompt)
-        ids = await read_prompt(prompt, served, "prompt")
+        ids = await read_prompt(values.get("prompt"), served, "prompt")
     return json_response(
         {
             "tokens": ids,
             "pieces": [served.vocabulary.name(id) for id in ids],
             "count": len(ids),
             "max_model_len": served.model.config.block_size,
-            "dropped": dropped,
         }
     )
 

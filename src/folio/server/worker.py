@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 class Worker:
     """A model's thread. All methods are for the event loop's thread.
 
-    new_batch: makes an empty batch. It is called in the thread, to which its model belongs from now on.
+    new_batch: makes an empty batch. It is called in the thread, to which its model belongs from now on, for the first request
+    and for the next one after a failure.
     limit: most answers that are written or may wait.
     """
 
@@ -36,7 +37,7 @@ class Worker:
         self._is_closed = False
         self._is_ending = False
         self._batch: Batch | None = None
-        """The thread's alone, but for the two numbers below."""
+        """The thread's alone, but for `n_running`."""
         self._thread = threading.Thread(target=self._run, name="folio-worker", daemon=True)
         self._thread.start()
 
@@ -48,7 +49,8 @@ class Worker:
     @property
     def n_running(self) -> int:
         """Answers that are being written, or whose prompt is being read."""
-        return self._batch.n_running if self._batch else 0
+        batch = self._batch
+        return batch.n_running if batch else 0
 
     @property
     def n_waiting(self) -> int:
@@ -123,21 +125,21 @@ class Worker:
             self._is_closed = True
 
     def _run(self) -> None:
-        self._batch = self._new_batch()
-        while self._obey():
+        while True:
             try:
-                events = self._batch.step()
+                if not self._obey():
+                    return
+                events = self._batch.step() if self._batch else []
             except Exception as error:
-                logger.exception("a step of the batch failed")
+                logger.exception("the batch failed")
                 self._fail(error)
             else:
                 self._hand_over(events)
 
     def _obey(self) -> bool:
         """Run the commands that have come; wait for one while there is nothing to write. Return whether to go on."""
-        assert self._batch is not None
-        while self._batch.idle or not self._commands.empty():
-            if self._is_ending and self._batch.idle and self._commands.empty():
+        while self._has_nothing_to_write() or not self._commands.empty():
+            if self._is_ending and self._has_nothing_to_write() and self._commands.empty():
                 return False
             command = self._commands.get()
             if command is None:
@@ -145,6 +147,9 @@ class Worker:
             else:
                 command()
         return True
+
+    def _has_nothing_to_write(self) -> bool:
+        return self._batch is None or self._batch.idle
 
     def _hand_over(self, events: Sequence[Event]) -> None:
         """Give the events of a step to those who wait for them, with one wake of the loop."""
@@ -161,31 +166,30 @@ class Worker:
             generation.receive(index, event)
 
     def _fail(self, error: Exception) -> None:
-        """Tell everyone whose answer is lost, and begin with an empty batch."""
+        """Tell everyone whose answer is lost. The next request begins with an empty batch."""
         lost = {generation for generation, _ in self._owners.values()}
         self._owners.clear()
-        self._batch = self._new_batch()
+        self._batch = None
         for generation in lost:
             self._post(generation.fail, error)
 
     def start(self, generation: Generation, requests: Sequence[Request]) -> list[Row]:
         """Add rows to the batch. For the thread."""
-        assert self._batch is not None
         rows: list[Row] = []
         try:
+            self._batch = self._batch or self._new_batch()
             for index, request in enumerate(requests):
                 rows.append(self._batch.add(request))
                 self._owners[rows[-1]] = (generation, index)
-        except Exception as error:  # an id that the model lacks
+        except Exception as error:  # no memory for a batch, or an id that the model lacks
             self.stop(rows)
             self._post(generation.fail, error)
         return rows
 
     def stop(self, rows: Sequence[Row]) -> None:
         """Take rows out of the batch, wherever they are. For the thread."""
-        assert self._batch is not None
         for row in rows:
-            if self._owners.pop(row, None) is not None:
+            if self._owners.pop(row, None) is not None and self._batch is not None:
                 self._batch.cancel(row)
 
     def release(self, n: int) -> None:

@@ -37,6 +37,8 @@ class Task:
     stop: Sequence[str]
     stop_ids: tuple[int, ...]
     prompt_logprobs: bool = False
+    shows_end: bool = False
+    """Report the stop id with which an answer ends like its other tokens; it has no text."""
     param: str = "prompt"
     """The field that is at fault where a prompt is too long."""
 
@@ -87,7 +89,8 @@ class Writing:
         self.task = task
         self.seeds = [each for seed in first for each in seeds(seed, task.n)]
         self.usage = Usage(prompt_tokens=sum(map(len, task.prompts)))
-        self._rows = [TextRow(task.served.vocabulary, task.stop, task.stop_ids) for _ in self.seeds]
+        hidden = () if task.shows_end else task.stop_ids
+        self._rows = [TextRow(task.served.vocabulary, task.stop, hidden) for _ in self.seeds]
         self._metrics = metrics.of(task.served.name)
         self._started = self._last = time.perf_counter()
         self._n_open = len(self.seeds)
