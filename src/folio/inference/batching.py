@@ -204,23 +204,26 @@ class Batch:
         kept, prefix = self._prefixes.find(place.ids)
         kept = min(kept, length - 1)  # the last token is read, for what comes after it
         shared = self._prompts.common(place.ids).tolist()
-        others = [other for other in self._places if other is not place]
+        # It is none of these itself, for it has read nothing yet.
+        donors = [other for other in self._places if shared[other.slot] > kept < other.n_read]
+        donor = max(donors, key=lambda other: min(shared[other.slot], other.n_read), default=None)
+        now = min(shared[donor.slot], donor.n_read, length - 1) if donor else kept
+        enough = min(now + WORTH_WAITING, length)
         before = self._places[: self._places.index(place)]
-        donor = max(others, key=lambda other: min(shared[other.slot], other.n_read), default=None)
-        now = min(shared[donor.slot], donor.n_read, length - 1) if donor else 0
-        if before:
-            reader = max(before, key=lambda other: shared[other.slot])
+        readers = [other for other in before if shared[other.slot] >= enough]
+        if readers:
+            reader = max(readers, key=lambda other: shared[other.slot])
             soon = shared[reader.slot]
             is_same = soon == length == len(reader.ids) and reader.n_read < length
             soon = soon if is_same else min(soon, length - 1)
-            if is_same or soon - max(now, kept) >= WORTH_WAITING:
+            if is_same or soon - now >= WORTH_WAITING:
                 place.source, place.n_shared = reader, soon
                 return
-        if donor and now > kept:
+        if donor:
             self._reader.cache.copy(donor.slot, place.slot, now)
         elif prefix and kept:
             self._reader.cache.load(place.slot, prefix.saved, kept)
-        place.n_read = place.row.cached_tokens = max(now, kept)
+        place.n_read = place.row.cached_tokens = now
 
     def _share(self, ends: Sequence[tuple[_Place, int]]) -> list[tuple[_Place, int]]:
         """Give what has been read to the rows that wait for it.

@@ -130,24 +130,16 @@ def read_n_top(values: Values) -> int:
 
 async def whole_answer(writing: Writing, form: ChatForm) -> dict[str, object]:
     """Return the answer as one object."""
-    texts = [""] * len(writing.seeds)
-    tokens: list[list[Token]] = [[] for _ in writing.seeds]
-    reasons = [""] * len(writing.seeds)
-    async for pieces in writing.pieces():
-        for piece in pieces:
-            texts[piece.index] += piece.text
-            tokens[piece.index] += piece.tokens
-            reasons[piece.index] = piece.finish_reason or ""
     choices: list[dict[str, object]] = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": texts[index], "refusal": None, "annotations": []},
-            "logprobs": form.logprobs(tokens[index]),
-            "finish_reason": reasons[index],
+            "message": {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []},
+            "logprobs": form.logprobs(answer.tokens),
+            "finish_reason": answer.finish_reason,
             "seed": writing.seeds[index],
-            **({"token_ids": [token.id for token in tokens[index]]} if form.has_ids else {}),
+            **({"token_ids": [token.id for token in answer.tokens]} if form.has_ids else {}),
         }
-        for index in range(len(writing.seeds))
+        for index, answer in enumerate(await writing.whole())
     ]
     ids = {"prompt_token_ids": list(writing.task.prompts[0])} if form.has_ids else {}
     return {

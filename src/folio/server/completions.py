@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from folio.inference.batching import Row
 from folio.inference.sampler import TokenLogprobs
 from folio.server.body import read_json_object
 from folio.server.errors import ApiError
@@ -178,31 +179,19 @@ async def read_prompt(prompt: str | list[int], served: Served, where: str) -> li
 async def whole_answer(writing: Writing, form: CompletionForm) -> dict[str, object]:
     """Return the answers as one object."""
     n = writing.task.n
-    texts = [""] * len(writing.seeds)
-    tokens: list[list[Token]] = [[] for _ in writing.seeds]
-    reasons = [""] * len(writing.seeds)
-    echoed: dict[int, list[Token]] = {}
-    async for pieces in writing.pieces():
-        for piece in pieces:
-            if form.echoes and piece.index not in echoed:
-                echoed[piece.index] = echo_tokens(piece, writing.task.prompts[piece.index // n], form, n)
-            texts[piece.index] += piece.text
-            tokens[piece.index] += piece.tokens
-            reasons[piece.index] = piece.finish_reason or ""
     choices = []
-    for index in range(len(writing.seeds)):
+    for index, answer in enumerate(await writing.whole()):
+        prompt = writing.task.prompts[index // n]
         before = form.echoes[index // n][0] if form.echoes else ""
-        shifted = [token._replace(offset=token.offset + len(before)) for token in tokens[index]]
-        ids = {
-            "token_ids": [token.id for token in tokens[index]],
-            "prompt_token_ids": list(writing.task.prompts[index // n]),
-        }
+        echoed = echo_tokens(answer.row, prompt, form, index // n) if form.echoes else []
+        shifted = [token._replace(offset=token.offset + len(before)) for token in answer.tokens]
+        ids = {"token_ids": [token.id for token in answer.tokens], "prompt_token_ids": list(prompt)}
         choices.append(
             {
                 "index": index,
-                "text": before + texts[index],
-                "logprobs": form.logprobs([*echoed.get(index, []), *shifted], 0),
-                "finish_reason": reasons[index],
+                "text": before + answer.text,
+                "logprobs": form.logprobs([*echoed, *shifted], 0),
+                "finish_reason": answer.finish_reason,
                 "seed": writing.seeds[index],
                 **(ids if form.has_ids else {}),
             }
@@ -214,10 +203,10 @@ async def whole_answer(writing: Writing, form: CompletionForm) -> dict[str, obje
     }
 
 
-def echo_tokens(piece: Piece, prompt: Sequence[int], form: CompletionForm, n: int) -> list[Token]:
-    """Return the tokens of a prompt as those of its echo, from the first piece of an answer."""
-    _, offsets = form.echoes[piece.index // n]
-    reports: Sequence[TokenLogprobs | None] = piece.event.row.prompt_logprobs or [None] * len(prompt)
+def echo_tokens(row: Row | None, prompt: Sequence[int], form: CompletionForm, number: int) -> list[Token]:
+    """Return the tokens of a prompt as those of its echo. row: of an answer to it, which has begun. number: of the prompt."""
+    _, offsets = form.echoes[number]
+    reports: Sequence[TokenLogprobs | None] = (row and row.prompt_logprobs) or [None] * len(prompt)
     return [Token(*each) for each in zip(prompt, reports, offsets, strict=True)]
 
 
@@ -245,7 +234,7 @@ def choices_of(piece: Piece, form: CompletionForm, writing: Writing, openings: d
     before = form.echoes[index // n][0] if form.echoes else ""
     found = []
     if openings.pop(index, None) is not None and form.echoes:
-        tokens = echo_tokens(piece, writing.task.prompts[index // n], form, n)
+        tokens = echo_tokens(piece.event.row, writing.task.prompts[index // n], form, index // n)
         found.append(opening_of(index, before, form, tokens, writing.seeds[index]))
     if piece.text or (piece.tokens and (form.n_top is not None or form.has_ids)):
         found.append(f"{choice_of(index, piece.text, form, piece.tokens, len(before))}}}")

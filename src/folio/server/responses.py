@@ -30,7 +30,7 @@ from folio.server.shared_fields import (
 )
 from folio.server.streaming import KEEP_ALIVE, EventStream, Nothing, while_connected
 from folio.server.text import Token
-from folio.server.writing import Task, Usage, Writing
+from folio.server.writing import Task, Usage, Writing, Written
 from folio.tokenizer.chat_template import Message
 
 LOGPROBS = "message.output_text.logprobs"
@@ -90,14 +90,18 @@ class Answer:
     heading: Heading
     values: Values
     n_top: int | None
-    text: str = ""
-    tokens: list[Token] = field(default_factory=list)
+    written: Written = field(default_factory=Written)
     n_events: int = 0
 
     @property
     def item_id(self) -> str:
         """The id of the only message."""
         return f"msg_{self.heading.id.partition('_')[2]}"
+
+    @property
+    def status(self) -> str:
+        """How the message ended."""
+        return "completed" if self.written.finish_reason == "stop" else "incomplete"
 
     def logprobs(self, tokens: list[Token]) -> list[dict[str, object]]:
         """Return the log-probabilities of tokens, none where they were not asked for."""
@@ -107,9 +111,9 @@ class Answer:
         """Return the only part of the message."""
         return {
             "type": "output_text",
-            "text": self.text,
+            "text": self.written.text,
             "annotations": [],
-            "logprobs": self.logprobs(self.tokens),
+            "logprobs": self.logprobs(self.written.tokens),
         }
 
     def item(self, status: str) -> dict[str, object]:
@@ -227,19 +231,14 @@ def usage_table(usage: Usage) -> dict[str, object]:
 
 async def whole_answer(writing: Writing, answer: Answer) -> dict[str, object]:
     """Return the answer as one object."""
-    status = "incomplete"
-    async for pieces in writing.pieces():
-        for piece in pieces:
-            answer.text += piece.text
-            answer.tokens += piece.tokens
-            status = "completed" if piece.finish_reason == "stop" else "incomplete"
-    return answer.to_table(status, writing.usage)
+    (answer.written,) = await writing.whole()
+    return answer.to_table(answer.status, writing.usage)
 
 
 async def stream(writing: Writing, answer: Answer) -> AsyncGenerator[bytes, None]:
     """Yield the events of an answer, those of a step in one write."""
     place = {"item_id": answer.item_id, "output_index": 0, "content_index": 0}
-    status, has_begun = "incomplete", False
+    has_begun = False
     async for pieces in writing.pieces():
         if not has_begun:
             has_begun = True
@@ -248,9 +247,7 @@ async def stream(writing: Writing, answer: Answer) -> AsyncGenerator[bytes, None
             yield KEEP_ALIVE
         deltas = []
         for piece in pieces:
-            answer.text += piece.text
-            answer.tokens += piece.tokens
-            status = "completed" if piece.finish_reason == "stop" else "incomplete"
+            answer.written.add(piece)
             if piece.text or (piece.tokens and answer.n_top is not None):
                 logprobs = answer.logprobs(piece.tokens)
                 deltas.append(
@@ -258,13 +255,13 @@ async def stream(writing: Writing, answer: Answer) -> AsyncGenerator[bytes, None
                 )
         if deltas:
             yield b"".join(deltas)
-    logprobs = answer.logprobs(answer.tokens)
+    logprobs, text = answer.logprobs(answer.written.tokens), answer.written.text
     yield b"".join(
         [
-            answer.event("response.output_text.done", **place, text=answer.text, logprobs=logprobs),
+            answer.event("response.output_text.done", **place, text=text, logprobs=logprobs),
             answer.event("response.content_part.done", **place, part=answer.part()),
-            answer.event("response.output_item.done", output_index=0, item=answer.item(status)),
-            answer.event(f"response.{status}", response=answer.to_table(status, writing.usage)),
+            answer.event("response.output_item.done", output_index=0, item=answer.item(answer.status)),
+            answer.event(f"response.{answer.status}", response=answer.to_table(answer.status, writing.usage)),
         ]
     )
 

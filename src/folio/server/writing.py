@@ -6,10 +6,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from folio.hashing import hash64
-from folio.inference.batching import Event, FinishReason, Request
+from folio.inference.batching import Event, FinishReason, Request, Row
 from folio.inference.sampling import RowSampling
 from folio.server.errors import ApiError
 from folio.server.metrics import Metrics
@@ -52,6 +52,23 @@ class Piece:
     tokens: list[Token]
     finish_reason: FinishReason | None
     event: Event
+
+
+@dataclass
+class Written:
+    """What is known of an answer so far; in the end all of it."""
+
+    text: str = ""
+    tokens: list[Token] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    row: Row | None = None
+
+    def add(self, piece: Piece) -> None:
+        """Add what is new."""
+        self.text += piece.text
+        self.tokens += piece.tokens
+        self.finish_reason = piece.finish_reason
+        self.row = piece.event.row
 
 
 @dataclass
@@ -113,6 +130,14 @@ class Writing:
             finally:
                 if self._n_open:
                     self._metrics.dropped.inc()
+
+    async def whole(self) -> list[Written]:
+        """Write all answers to their ends, and return them. Raises ApiError as `pieces` does."""
+        answers = [Written() for _ in self.seeds]
+        async for pieces in self.pieces():
+            for piece in pieces:
+                answers[piece.index].add(piece)
+        return answers
 
     @staticmethod
     async def _wait(generation: Generation) -> AsyncGenerator[list[Piece], None]:
