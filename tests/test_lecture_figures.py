@@ -229,4 +229,7 @@ def test_the_vowels_of_page_23():
     for _ in range(40):
         here = here @ steps
         expected += here @ vowel
-    says("23-policy-gradient", f"(The reference itself writes {expected:.1f} vowels in 40 characters, on average.)")
+    says(
+        "23-policy-gradient",
+        f"(The reference itself writes {expected:.1f} vowels in 40 characters, on average.)",
+    )
