@@ -8,7 +8,8 @@ from viewing import opened, served
 
 from folio.lecture.progress import Progress
 from folio.lecture.quiz import Choice, Number, load_quiz
-from folio.report.quiz_answers import answer_for, read_finished_run
+from folio.report.quiz_answers import answer_for
+from folio.report.quiz_run import read_finished_run
 from folio.server import processes
 
 pytestmark = pytest.mark.browser
@@ -72,7 +73,7 @@ def test_a_quiz_is_answered_with_reasons_and_what_was_missed_comes_again(browser
         card = card_of(page, CHOICE).first
         wrong = CHOICE.wrong[0]
         card.locator(".option").filter(has_text=wrong.answer).click()
-        card.locator(".told >> text=/^No/").wait_for()
+        card.locator(".told >> text=/^Wrong/").wait_for()
         told = card.inner_text()
         assert CHOICE.reason in told
         assert wrong.misconception in told
@@ -92,7 +93,7 @@ def test_a_quiz_is_answered_with_reasons_and_what_was_missed_comes_again(browser
         number.locator(".told >> text=/^Right/").wait_for()
         assert "2 of 3 right" in page.locator(".quiz").inner_text()
         page.reload()
-        page.wait_for_selector("summary >> text=2 that you had right before")
+        page.wait_for_selector("summary >> text=2 that you have answered already")
 
 
 def test_choices_have_keys(browser, shared, progress):
@@ -114,6 +115,15 @@ def test_questions_about_one_s_own_run(browser, shared, finished, progress):
         page.keyboard.press("Enter")
         card.locator(".told >> text=/^Right/").wait_for()
         assert "Your vocabulary has 27 tokens" in card.inner_text()
+
+
+def test_a_question_shows_what_it_is_about(browser, shared):
+    with opened(browser, shared, "/learn/04-single-head") as (page, _):
+        asked = page.locator(".question:has-text('this held-out line')").first
+        line = asked.locator(".given").inner_text()
+        place = asked.locator(".option").first.inner_text()
+        assert asked.get_attribute("aria-describedby") == asked.locator(".given").get_attribute("id")
+        assert place.split("'")[1].removeprefix("...") in line
 
 
 @pytest.mark.parametrize(

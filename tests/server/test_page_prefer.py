@@ -65,7 +65,8 @@ def test_the_model_before_and_the_one_after_are_compared(client):
     after = judgement(left=an("after", "ppo"), right=an("before", "sft"))
     (compared,) = client.post("/page/api/preferences/add", json=after).json()["compared"]
     assert (compared["before"], compared["after"], compared["n"], compared["share"]) == ("sft", "ppo", 1, 1.0)
-    assert client.get("/page/api/preferences", params={"model": "ppo"}).json()["compared"] == []
+    told = client.get("/page/api/preferences", params={"model": "ppo"}).json()
+    assert (told["compared"], told["began_with"]) == ([], "sft")
 
 
 def test_prompts_are_those_that_the_model_learned_from(client):

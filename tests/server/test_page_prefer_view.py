@@ -92,6 +92,17 @@ def test_before_and_after_is_blind_until_it_is_judged(browser, runs):
         }
 
 
+def test_what_reinforcement_learning_made_leads_to_what_it_began_with(browser, runs):
+    with served(browser, runs, "/prefer?model=better") as (page, _):
+        page.wait_for_selector(".answer:not(.waiting) >> nth=1")
+        head = page.locator(".view > .row").inner_text().replace("better", "").replace("talker", "")
+        assert not re.search(r"\d", head), "a count is no control"
+        page.get_by_role("button", name="Compare with talker, which it began with").click()
+        page.wait_for_selector(".answer:not(.waiting) >> nth=1")
+        assert page.get_by_label("Before and after better").is_checked()
+        assert page.get_by_label("Model whose answers are judged").input_value() == "talker"
+
+
 def test_one_pair_in_ten_comes_again(browser, runs):
     with served(browser, runs, "/prefer?model=talker") as (page, _):
         asked = []

@@ -87,7 +87,7 @@ def test_samples_follow_the_slider(browser, shared):
 
 def test_a_prompt_of_one_s_own_at_every_checkpoint(browser, shared):
     with opened(browser, shared, "/runs/talker") as (page, _):
-        page.get_by_label("A prompt of yours").fill("a bad cab")
+        page.get_by_label("Your own prompt").fill("a bad cab")
         page.click("text=At every checkpoint")
         page.wait_for_selector("button >> text=2 of 2", timeout=60_000)
         own = page.locator(".samples + .sample")
@@ -107,6 +107,14 @@ def test_what_the_rewards_did(browser, shared):
         page.wait_for_selector(".findings li")
         assert "The entropy has collapsed" in text_of(page, ".findings")
         assert "Do: " in text_of(page, ".findings")
+
+
+def test_a_reward_model_is_not_asked_to_write(browser, shared):
+    with opened(browser, shared, "/runs/judge") as (page, _):
+        page.wait_for_selector("h2 >> text=How it scored")
+        assert text_of(page, ".sample .prompt") == "user: a cab\nassistant: bad\nuser: fed"
+        assert "nats per pair" in text_of(page, ".chart h3")
+        assert page.get_by_label("Your own prompt").is_hidden()
 
 
 def test_runs_are_compared_with_the_keyboard_alone(browser, shared):
@@ -176,11 +184,11 @@ def test_from_a_dropped_file_to_a_live_run_that_is_stopped_and_gone_on_with(brow
         page.wait_for_selector(".drop")
         page.dispatch_event(".drop", "drop", {"dataTransfer": page.evaluate_handle(DROP, make_text(4000))})
         page.wait_for_selector("h2 >> text=my-cats")
-        page.get_by_label("Minutes for all of it").fill("9")
+        page.get_by_label("Minutes in all").fill("9")
         page.keyboard.press("Tab")
         page.wait_for_selector(".plan dd", timeout=LONG)
         plan = page.locator(".card.stack").inner_text()
-        for words in ("M parameters", "Quality to expect", "9:00 for all of them", "sft: learns to do"):
+        for words in ("M parameters", "What to expect", "9:00 for all of them", "fine-tuning: learns to do"):
             assert words in plan
         page.get_by_role("button", name="Start").click()
         page.wait_for_selector(".card.now a", timeout=LONG)  # its first run is there
@@ -195,7 +203,7 @@ def test_from_a_dropped_file_to_a_live_run_that_is_stopped_and_gone_on_with(brow
         assert max(run.models()) == step
         page.goto(page.url.split("#")[0] + "#/runs")
         page.wait_for_selector(".card.now >> text=Stopped: my-cats")
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Resume").click()
         page.wait_for_selector(".card.now >> text=Training my-cats")
         until(
             lambda: run.read_metrics()[-1]["step"] > step or not page.wait_for_timeout(200),
@@ -206,7 +214,8 @@ def test_from_a_dropped_file_to_a_live_run_that_is_stopped_and_gone_on_with(brow
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"\xff\xfe\x00a", "no text in UTF-8"), (b"aaaa", "my-cats"), (b"", "my-cats")]
+    ("content", "words"),
+    [(b"\xff\xfe\x00a", "not plain text in UTF-8"), (b"aaaa", "my-cats"), (b"", "my-cats")],
 )
 def test_a_file_that_is_no_text_is_refused_in_words(browser, shared, content, words):
     with opened(browser, shared, "/runs") as (page, seen):

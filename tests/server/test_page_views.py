@@ -75,7 +75,7 @@ def set_number(page, label, value):
 def chat(page, tokens=24):
     """Open the chat with a model that never ends by itself."""
     go(page, "chat", model="long")
-    set_number(page, "Most tokens", tokens)
+    set_number(page, "Max tokens", tokens)
     return page
 
 
@@ -150,7 +150,7 @@ def test_stop_ends_an_answer_keeps_it_and_lets_it_go_on(opened, slow):
     stopped = page.locator(".answer .t").count()
     assert 5 < stopped < 450
     assert "stopped" in page.locator(".answer .actions").inner_text()
-    page.get_by_role("button", name="Go on writing").click()
+    page.get_by_role("button", name="Continue writing").click()
     until(lambda: page.locator(".answer .t").count() > stopped + 3)
     page.get_by_role("button", name="Stop").click()
     wait_for_answer(page)
@@ -190,7 +190,7 @@ def test_several_answers_stand_side_by_side_and_one_is_taken(opened):
     page.wait_for_selector(".beside .answer:nth-child(3) .actions button")
     beside = answers(page)
     assert len(set(beside)) == 3
-    page.get_by_role("button", name="Go on with this one").nth(1).click()
+    page.get_by_role("button", name="Continue with this one").nth(1).click()
     assert answers(page) == [beside[1]]
     assert page.locator(".answer .versions").inner_text().replace("\n", "").find("2/3") >= 0
     set_number(page, "Answers side by side", 1)
@@ -227,7 +227,7 @@ def test_what_the_model_saw_has_its_special_tokens_and_the_end_of_the_window(ope
         say(page, text)
         page.wait_for_selector(f".said:has-text('{text}')")
         wait_for_answer(page)
-    assert page.locator(".window-end").inner_text() == "The model no longer sees what is above."
+    assert page.locator(".window-end").inner_text() == "The model no longer sees the messages above."
     page.get_by_role("button", name="What it saw").last.click()
     page.wait_for_selector("dialog .t")
     seen = page.locator("dialog .t").all_inner_texts()
@@ -282,7 +282,7 @@ def test_conversations_are_saved_as_sft_reads_them(opened, tmp_path):
     texts = [strip.text_content() for strip in page.locator(".answer .tokens").all()]
     assert [talk[2]["content"], talk[4]["content"]] == texts
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save all").click()
+        page.get_by_role("button", name="Save all as JSONL").click()
     download.value.save_as(tmp_path / "all.jsonl")
     assert json.loads((tmp_path / "all.jsonl").read_text()) == {"messages": talk}
 
@@ -305,12 +305,40 @@ def test_a_conversation_is_deleted(opened):
     assert answers(page) == []
 
 
+PHONE = {"width": 360, "height": 740}
+
+
+def test_on_a_phone_the_conversations_make_room_for_a_new_one(opened):
+    page = opened
+    page.set_viewport_size(PHONE)
+    go(page, "chat", model="long")
+    page.get_by_role("button", name="Conversations").click()
+    page.get_by_role("button", name="New conversation").click()
+    page.locator(".talks").wait_for(state="hidden")
+
+
+def test_on_a_phone_the_token_stays_in_sight_beside_its_panel(opened):
+    page = opened
+    page.set_viewport_size(PHONE)
+    go(page, "chat", model="long")
+    page.get_by_role("button", name="Settings").click()
+    set_number(page, "Max tokens", 8)
+    page.get_by_role("button", name="Close").last.click()
+    for _ in range(2):
+        say(page, "abc")
+        wait_for_answer(page)
+    page.locator(".answer .t").last.click()
+    page.wait_for_selector(".bar-row")
+    token, panel = (page.locator(each).bounding_box() for each in (".t.chosen >> nth=0", ".panel"))
+    assert token["y"] + token["height"] < panel["y"]
+
+
 # Write
 
 
 def test_a_text_goes_on_and_comes_back(opened):
     page = go(opened, "write", model="base")
-    set_number(page, "Most tokens", 24)
+    set_number(page, "Max tokens", 24)
     area = page.locator("textarea.front")
     area.fill("the cat Zoë 東")
     page.wait_for_selector(".back .t.s5, .back .t.s4")
@@ -340,7 +368,7 @@ def test_a_text_goes_on_and_comes_back(opened):
 
 def test_the_model_may_begin(opened):
     page = go(opened, "write", model="chat")
-    set_number(page, "Most tokens", 8)
+    set_number(page, "Max tokens", 8)
     page.locator("textarea.front").focus()
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("button:has-text('Retry'):visible")
@@ -349,7 +377,7 @@ def test_the_model_may_begin(opened):
 
 def test_a_longer_text_than_the_window_goes_on_and_shows_where_it_begins(opened):
     page = go(opened, "write", model="base")
-    set_number(page, "Most tokens", 100)
+    set_number(page, "Max tokens", 100)
     page.locator("textarea.front").fill("the dog ran")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("button:has-text('Retry'):visible", timeout=30_000)
@@ -376,8 +404,8 @@ def test_the_caret_says_which_token_is_looked_at(opened):
 
 def test_several_ways_to_go_on(opened):
     page = go(opened, "write", model="long")
-    page.get_by_label("Most tokens").fill("10")
-    set_number(page, "Ways to go on", 2)
+    page.get_by_label("Max tokens").fill("10")
+    set_number(page, "Continuations side by side", 2)
     page.locator("textarea.front").fill("abc")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector(".way:nth-child(2) .t:nth-child(10)")
@@ -400,13 +428,13 @@ def test_a_head_is_switched_off_and_the_loss_changes(opened):
     whole = page.locator(".summary").inner_text()
     page.get_by_role("button", name="Layer 1, head 2").click()
     page.get_by_role("button", name="Switch this head off").click()
-    page.wait_for_selector(".summary >> text=With a head off")
+    page.wait_for_selector(".summary >> text=With one head off")
     changed = page.locator(".summary").inner_text()
     assert changed.startswith(whole)
     assert re.search(r"it is \d\.\d{3} \([+−]\d\.\d{3}\)", changed)
     page.get_by_role("button", name="Switch it on again").click()
-    page.wait_for_selector(".summary >> text=With a head off", state="detached")
-    page.get_by_role("button", name="Measure what each head is for").click()
+    page.wait_for_selector(".summary >> text=With one head off", state="detached")
+    page.get_by_role("button", name="Measure the effect of each head").click()
     until(lambda: page.locator(".change:not(:empty)").count() == 4)
     assert page.locator(".lens tbody tr").count() == 3
 
@@ -415,7 +443,7 @@ def test_the_same_text_through_an_earlier_checkpoint(opened):
     page = go(opened, "inside", model="taught")
     page.wait_for_selector(".reading .t")
     page.select_option("select[aria-label='Read it with']", label="taught, step 2")
-    page.wait_for_selector("text=bits a character, ")
+    page.wait_for_selector("text=bits per character, ")
     page.wait_for_selector("[aria-label='The text as taught, step 2 reads it'] .t")
     page.select_option("select[aria-label='Read it with']", label="base")
     page.wait_for_selector("text=It has other tokens")

@@ -62,6 +62,23 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(browser, shared, scheme, widt
     assert {path: each for path, each in wide.items() if each} == {}
 
 
+def test_a_view_looks_the_same_whatever_was_open_before(browser, shared):
+    look = """() => [...document.querySelectorAll("main, main *")].map((each) => {
+        const { font, display, maxHeight, border, margin, padding, color } = getComputedStyle(each);
+        return [each.tagName, each.className, font, display, maxHeight, border, margin, padding, color].join(" ");
+    })"""
+    with watched(browser, shared) as (page, _):
+        page.goto(f"{shared}/#/chat?model=talker")
+        page.wait_for_selector(".start h2")
+        before = page.evaluate(look)
+        for path in ("/runs", "/learn", "/prefer?model=talker"):
+            page.goto(f"{shared}/#{path}")
+            page.wait_for_selector(SHOWN[path])
+        page.goto(f"{shared}/#/chat?model=talker")
+        page.wait_for_selector(".start h2")
+        assert page.evaluate(look) == before
+
+
 def test_the_whole_page_is_light(browser, shared):
     with watched(browser, shared) as (page, seen):
         for path, there in {**SHOWN, **OTHER_VIEWS}.items():

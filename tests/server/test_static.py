@@ -49,6 +49,16 @@ def test_a_file_is_sent_compressed_and_once(server):
     assert other.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "is_document"), [("/", True), ("/page/icon.svg", True), ("/page/app.js", False)]
+)
+def test_what_a_browser_can_show_has_the_policy(server, path, is_document):
+    headers = server.get(path).headers
+    assert ("content-security-policy" in headers) == is_document
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
 def test_the_root_is_the_page(server):
     answer = server.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from random_models import TOKENIZER, random_gpt
+from random_models import TOKENIZER, random_gpt, random_scorer
 from rl_runs import write_lines, write_run
 
 from folio.runs.directory import RunDirectory
@@ -16,15 +16,29 @@ QUESTIONS = [
 
 
 def write_runs(folder: Path, finished: Path) -> Path:
-    """Write words (pretrained, a copy of `finished`), talker (answers), better (grpo, from talker), deep/ppo (no model)."""
+    """Write words (pretrained, a copy of `finished`), talker (answers), better (grpo, from talker), judge (reward),
+    deep/ppo (no model)."""
     shutil.copytree(finished, folder / "words")
     talk = folder.parent / "talk.jsonl"
     write_lines(talk, [{"prompt": question, "completion": "abc"} for question in QUESTIONS])
     write_assistant(folder / "talker", seed=1, stage="sft", model="words", data=str(talk))
     write_assistant(folder / "better", seed=2, stage="grpo", model="runs/talker")
     write_run(folder / "deep" / "ppo")
+    write_judge(folder / "judge")
     write_run(folder / "sick", "grpo", entropy=lambda share, _: 1.3 - 1.2 * share)
     return folder
+
+
+def write_judge(path: Path) -> None:
+    """A reward model, whose samples are pairs that it scored."""
+    write_assistant(path, seed=3, stage="reward", model="runs/talker")
+    run = RunDirectory(path)
+    for place in (run.best, run.checkpoint(10), run.checkpoint(20)):
+        save(random_scorer(block_size=128), TOKENIZER, place)
+    prompt = "<|bos|><|user|>a cab<|end|><|assistant|>bad<|end|><|user|>fed<|end|><|assistant|>"
+    write_lines(
+        run.samples_file, [{"step": 20, "prompt": prompt, "text": "chosen +1: abc\nrejected -1: def"}]
+    )
 
 
 def write_assistant(path: Path, seed: int, stage: str, **settings: str) -> Path:

@@ -28,7 +28,7 @@ REPEAT_AFTER = 5
 GOALS = (
     (
         240,
-        "a tenth of them, held out, tells a reward model that is right 7 times of 10 from a coin that is right 5 times",
+        "with so many, a held-out tenth can tell a reward model that is right 7 times in 10 from a coin toss",
     ),
     (
         890,

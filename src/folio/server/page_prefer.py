@@ -120,6 +120,7 @@ def told(request: Request, model: str, judgements: Judgements) -> dict[str, Any]
         **judgements.statistics(),
         "repeat": None if repeat is None else to_table(repeat),
         "compared": [judgements.wins(model, after) for after in improved_from(request, model)],
+        "began_with": began_with(request, model),
         "run": str(request.app.state.models.find(model)[0].path),
         "folder": str(judgements.pairs_file.parent),
     }
@@ -137,14 +138,17 @@ def to_table(judged: Any) -> dict[str, Any]:
 
 def improved_from(request: Request, model: str) -> list[str]:
     """Return the models that reinforcement learning, or DPO, made of a model."""
-    runs, found = runs_of(request), []
-    for entry in request.app.state.models.entries():
-        run = RunDirectory(run_around(entry.directory) or entry.path)
-        if entry.kind != "chat" or not run.exists or stage_of(run.path) not in IMPROVING:
-            continue
-        if runs.id_of(flatten(run.read_info()["config"]).get("model")) == model:
-            found.append(entry.id)
-    return found
+    entries = request.app.state.models.entries()
+    return [each.id for each in entries if each.kind == "chat" and began_with(request, each.id) == model]
+
+
+def began_with(request: Request, model: str) -> str | None:
+    """Return the model that reinforcement learning, or DPO, made this one of, or None."""
+    entry, _ = request.app.state.models.find(model)
+    run = RunDirectory(run_around(entry.directory) or entry.path)
+    if not run.exists or stage_of(run.path) not in IMPROVING:
+        return None
+    return runs_of(request).id_of(flatten(run.read_info()["config"]).get("model"))
 
 
 async def prompts(request: Request) -> Response:

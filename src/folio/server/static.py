@@ -24,16 +24,20 @@ TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 """What is served, by the end of a name."""
-HEADERS = {
+DOCUMENT = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+}
+"""Of what a browser can show by itself: nothing is loaded from elsewhere, nor shown in another page."""
+DOCUMENTS = (".html", ".svg")
+HEADERS = {
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",  # kept, and asked for with its ETag
     "Vary": "Accept-Encoding",
 }
-"""Of every file: nothing is loaded from elsewhere, nor shown in another page."""
+"""Of every file. With those of a document, some forty small files would carry more headers than code."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,9 @@ def read(path: Path, stamp: tuple[int, int]) -> File:
 async def page_file(request: Request) -> Response:
     """Answer with a file of the page; at / with index.html."""
     page: Page = request.app.state.page
-    file = page.file(request.path_params.get("name", "index.html"))
-    headers = {**HEADERS, "ETag": file.etag}
+    name = request.path_params.get("name", "index.html")
+    file = page.file(name)
+    headers = {**HEADERS, **(DOCUMENT if name.endswith(DOCUMENTS) else {}), "ETag": file.etag}
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     content = file.content

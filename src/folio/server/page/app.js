@@ -25,7 +25,7 @@ const VIEWS = {
   learn: () => import("./learn.js"),
 };
 const main = document.getElementById("main");
-const loadedStyles = new Map();
+const sheets = new Map(); // a style sheet's link, and when it was loaded, by its name
 let leave = () => {};
 let handed = null;
 let asked = null;
@@ -36,14 +36,20 @@ function models(again = false) {
   return asked;
 }
 
-/** Load a style sheet beside this module once; resolve when it acts. */
-function style(name) {
-  if (!loadedStyles.has(name)) {
+/** Load a style sheet beside this module once; resolve when it is there. */
+function loadSheet(name) {
+  if (!sheets.has(name)) {
     const link = h("link", { rel: "stylesheet", href: `/page/${name}` });
-    loadedStyles.set(name, new Promise((resolve) => (link.onload = link.onerror = resolve)));
+    const loaded = new Promise((resolve) => (link.onload = link.onerror = resolve));
+    sheets.set(name, { link, loaded: loaded.then(() => link.sheet && (link.sheet.disabled = true)) }); // until its view is there
     document.head.append(link);
   }
-  return loadedStyles.get(name);
+  return sheets.get(name).loaded;
+}
+
+/** Have these style sheets act and no other view's: two views may use one class name for two things. */
+function useSheets(names) {
+  for (const [name, { link }] of sheets) if (link.sheet) link.sheet.disabled = !names.includes(name);
 }
 
 function go(view, path = [], params = {}) {
@@ -83,7 +89,8 @@ async function open() {
   }
   try {
     const view = await VIEWS[name]();
-    await Promise.all((view.styles ?? []).map(style));
+    const styles = view.styles ?? [];
+    await Promise.all(styles.map(loadSheet));
     if (number !== opened) return; // the reader has gone on
     document.title = `${view.title} · folio`;
     const value = handed;
@@ -95,6 +102,7 @@ async function open() {
     });
     if (number !== opened) return left?.();
     leave = () => (leaving.abort(), left?.());
+    useSheets(styles);
     fill(main, root);
     if (number > 1) main.focus({ preventScroll: true }), announce(view.title);
     scrollTo(0, 0);

@@ -25,14 +25,14 @@ export function unpack(packed) {
 export function attentionSection({ onhead, onswitch, onmeasure, onmap }) {
   const grid = h("div", { class: "heads" });
   const detail = h("div", { class: "head-detail stack" });
-  const measure = button("Measure what each head is for", async () => {
+  const measure = button("Measure the effect of each head", async () => {
     measure.disabled = true;
     await onmeasure((layer, head, change) => cellOf(layer, head)?.tell(change)).finally(() => (measure.disabled = false));
   });
   const node = h(
     "section", { class: "stack", "aria-labelledby": "heads-title" },
     h("h2", { id: "heads-title" }, "Where it looked"),
-    h("p", { class: "quiet" }, "A row for each layer, a picture for each head: how much it looked at each token, first to last, to choose the next one."),
+    h("p", { class: "quiet" }, "A row for each layer, a picture for each head: how much it looked at each token, first to last, to predict the chosen one."),
     h("div", { class: "attention" }, h("div", { class: "stack" }, h("div", { class: "heads-scroll", tabindex: 0, role: "group", "aria-label": "All heads" }, grid), h("div", { class: "row" }, measure)), detail),
   );
   const section = { node, off: [] };
@@ -72,7 +72,7 @@ export function attentionSection({ onhead, onswitch, onmeasure, onmap }) {
       h("ol", { class: "plain-list" }, best.map((at) =>
         h("li", { class: "row between" }, h("span", {}, h("span", { class: "quiet" }, before(at)), h("b", {}, visible(shown.pieces[at])), h("span", { class: "quiet" }, ` ${shown.pieces.length - at} back`)),
           h("span", { class: "number" }, percent(weights[at]))))),
-      h("div", { class: "row" }, flip), canvas, h("p", { class: "small quiet" }, "From each token, downward, at those before it, across."),
+      h("div", { class: "row" }, flip), canvas, h("p", { class: "small quiet" }, "Rows: the token that looks. Columns: the tokens before it."),
     );
     onmap(layer, head).then((map) => map && paintMap(canvas, map.size, unpack(map.weights))).catch(() => canvas.remove());
   }
@@ -111,7 +111,7 @@ function headCell(layer, head, onclick) {
     tell(nats) {
       change.textContent = nats == null ? "" : `${nats < 0 ? "−" : "+"}${Math.abs(nats).toFixed(3)}`;
       node.classList.toggle("matters", nats > 0.02);
-      if (nats != null) change.title = "nats of loss without it";
+      if (nats != null) change.title = "change of the loss without it, in nats a token";
     },
   };
 }

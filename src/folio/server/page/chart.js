@@ -39,7 +39,15 @@ export function figure(value) {
   return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
 }
 
-/** Return a chart: { node, draw(given) }.
+/** Format the ticks of an axis, with as many decimals as the one that needs most. */
+function alike(ticks) {
+  const size = Math.max(...ticks.map(Math.abs));
+  if (size >= 1e6 || (size && size < 0.0005)) return ticks.map(figure);
+  const decimals = Math.max(...ticks.map((tick) => String(Number(tick.toFixed(6))).split(".")[1]?.length ?? 0));
+  return ticks.map((tick) => tick.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
+}
+
+/** Return a chart: { node, draw(given), setTitle(words), setUnit(words) }.
  *
  * title: its name. x: what runs to the right, as "step". height: of the drawing. signal: when it ends.
  * given: { lines, band, levels, range, top, summary }
@@ -52,7 +60,9 @@ export function figure(value) {
  *   summary what the curves say, in a sentence */
 export function chart({ title, x, unit = "", height = 260, signal }) {
   const id = newId("chart");
-  const heading = h("h3", { id: `${id}-title` }, title, unit && h("span", { class: "quiet small" }, ` ${unit}`));
+  const name = h("span", {}, title);
+  const units = h("span", { class: "quiet small" }, unit);
+  const heading = h("h3", { id: `${id}-title` }, name, " ", units);
   const summary = h("p", { id, class: "small quiet" });
   const readout = h("output", { class: "readout small", "aria-live": "polite" });
   const drawing = h("div", {
@@ -93,7 +103,7 @@ export function chart({ title, x, unit = "", height = 260, signal }) {
   function options(Plot) {
     const css = getComputedStyle(drawing);
     const color = (name) => css.getPropertyValue(name).trim();
-    const axis = { stroke: color("--quiet"), font: FONT, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, size: 44 };
+    const axis = { stroke: color("--quiet"), font: FONT, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, size: 52 };
     const series = given.lines.map((line) => seriesOf(line, color, Plot));
     const edge = { stroke: "transparent", width: 0, points: { show: false }, spanGaps: true };
     if (given.band) series.push({ ...edge, label: "high" }, { ...edge, label: "low" });
@@ -104,7 +114,7 @@ export function chart({ title, x, unit = "", height = 260, signal }) {
       scales: { x: { time: false, range: (u, least, most) => (isZoomed ? [least, most] : given.range ?? [least, most]) }, y: { range: yRange } },
       axes: [
         { ...axis, size: 34, values: (u, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick.toLocaleString("en") : "")) },
-        { ...axis, values: (u, ticks) => ticks.map(figure) },
+        { ...axis, values: (u, ticks) => alike(ticks) },
       ],
       hooks: {
         setCursor: [(u) => told(u.cursor.idx)], setSelect: [(u) => (isZoomed = u.select.width > 0)],
@@ -175,7 +185,7 @@ export function chart({ title, x, unit = "", height = 260, signal }) {
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", rebuild, { signal });
   signal.addEventListener("abort", () => (resizing.disconnect(), theme.disconnect(), plot?.destroy()));
-  return { node, draw };
+  return { node, draw, setTitle: (words) => (name.textContent = words), setUnit: (words) => (units.textContent = words) };
 }
 
 /** How lines look. color: a property of the style sheet. points: whether each value is marked, and gaps are bridged. */

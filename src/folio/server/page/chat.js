@@ -21,8 +21,8 @@ export const styles = ["look.css", "chat.css"];
 export async function mount(root, context) {
   const models = (await context.models(true)).filter((model) => model.kind === "chat");
   if (!models.length) {
-    return void root.append(empty("No model that answers yet",
-      h("p", {}, "A model first learns to continue texts, then to answer. ", h("a", { href: "#/write" }, "Write"), " with one that continues, or make one that answers on ", h("a", { href: "#/runs" }, "Runs"), ".")));
+    return void root.append(empty("No assistant yet",
+      h("p", {}, "A model first learns to continue a text, then to answer. ", h("a", { href: "#/write" }, "Write"), " with one that continues, or train one that answers under ", h("a", { href: "#/runs" }, "Runs"), ".")));
   }
   const chat = new Chat(root, context, models);
   await chat.open((await allConversations()).find((each) => each.id === recall("talk")) ?? null);
@@ -37,7 +37,7 @@ class Chat {
     this.talks = talkList({ onopen: (conversation) => this.open(conversation) });
     this.system = h("textarea", { rows: 2, onchange: () => this.setSystem(this.system.value) });
     this.panel = sidePanel({
-      settings: this.settings, hint: "Click any letter of an answer: here you see what else the model might have said.",
+      settings: this.settings, hint: "Click any letter of an answer to see here what else the model might have said.",
       legend: surpriseLegend(),
       extra: [h("div", { class: "settings" }, h("div", { class: "wide" }, field("System message", this.system)))],
       oninside: (place) => this.lookInside(place.ids, place.position), onclose: () => this.strip?.focus(),
@@ -48,7 +48,7 @@ class Chat {
 
   build(root) {
     this.log = h("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-busy": "false" });
-    this.windowEnd = h("div", { class: "window-end small quiet" }, "The model no longer sees what is above.");
+    this.windowEnd = h("div", { class: "window-end small quiet" }, "The model no longer sees the messages above.");
     this.start = h("div", { class: "start" });
     this.box = h("textarea", { rows: 1, placeholder: "Say something", "aria-label": "Your message", onkeydown: (event) => this.key(event), oninput: () => this.grow() });
     this.send = h("button", { class: "primary" }, "Send");
@@ -62,13 +62,13 @@ class Chat {
       h("div", { class: "row between head" },
         h("div", { class: "row" }, h("h1", { class: "hidden" }, title), button("Conversations", () => this.talks.toggle(), { class: "link talks-opener" }), picker),
         h("div", { class: "row" }, h("label", { class: "row small" }, colors, "color by surprise"),
-          button("Save as JSONL", () => this.save(), { kind: "link", title: "as folio sft reads it" }),
+          button("Save as JSONL", () => this.save(), { kind: "link", title: "This conversation, as folio sft reads it" }),
           button("Settings", () => this.panel.toggle(), { class: "link panel-opener" }))),
       h("div", { class: "chat" }, this.talks.node,
         h("div", { class: "talk" }, this.start, this.log, this.status, h("div", { class: "foot" }, form, h("div", { class: "row between" }, this.meter))),
         this.panel.node),
     );
-    root.addEventListener("keydown", (event) => event.key === "Escape" && this.running?.abort());
+    root.addEventListener("keydown", (event) => event.key === "Escape" && (this.running ? this.running.abort() : this.panel.dismiss()));
   }
 
   key(event) {
@@ -106,7 +106,7 @@ class Chat {
     const { taught } = about;
     fill(this.start, h("div", { class: "empty" },
       h("h2", {}, "Talk with your model"),
-      taught ? h("p", {}, "It was taught, as far as its text allows: ", h("span", { class: "quiet" }, `${taught.skills.join(", ")}.`))
+      taught ? h("p", {}, "It was taught, as far as its text allows: ", h("span", { class: "quiet" }, `${taught.skills.join(", ")}.`), " Click any letter of an answer to see what else it might have said.")
         : h("p", { class: "quiet" }, "Whatever you say, it answers as its training taught it. Click any letter of an answer to see what else it might have said."),
       taught?.examples.length > 0 && h("div", { class: "starters" }, taught.examples.map((example) => button(example, () => this.say(example), { kind: "starter card" })))));
   }
@@ -214,7 +214,7 @@ class Chat {
     if (some.maxTokens > 0) await read().catch(stopped);
     else nodes[0].finish = "full";
     for (const node of nodes) if (!node.content) removeTurn(this.talk, node);
-    if (nodes.every((node) => !node.content)) fill(this.status, h("p", { class: "notice" }, "The model ended at once, without an answer. Retry with another seed, or ask otherwise."));
+    if (nodes.every((node) => !node.content)) fill(this.status, h("p", { class: "notice" }, "The model ended at once, without an answer. Try another seed, or ask in other words."));
     await Promise.all(nodes.filter((node) => node.content).map((node) => this.judge(node)));
   }
 
@@ -316,7 +316,7 @@ class Chat {
 
   tellMeter(node) {
     const used = node ? node.prompt.length + node.tokens.length : 0;
-    this.meter.textContent = node ? `${used} of ${node.blockSize} tokens of its window` : "";
+    this.meter.textContent = node ? `${used} of ${node.blockSize} tokens of its context used` : "";
   }
 
   busy(on) {

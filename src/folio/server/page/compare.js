@@ -30,10 +30,10 @@ export function compareSection({ models, signal, onchoose }) {
   let asked = 0;
   const out = h("div", { class: "stack" });
   const select = h("select", { "aria-label": "Read it with", onchange: () => compare() },
-    h("option", { value: "" }, "choose a model or a checkpoint"), choices.map((each, at) => h("option", { value: at }, each.label)));
+    h("option", { value: "" }, "Choose a model or a checkpoint"), choices.map((each, at) => h("option", { value: at }, each.label)));
   const node = h(
     "section", { class: "stack", "aria-labelledby": "compare-title" },
-    h("h2", { id: "compare-title" }, "The same text through other eyes"),
+    h("h2", { id: "compare-title" }, "The same text in another model"),
     h("div", { class: "picker" }, select), out,
   );
 
@@ -60,7 +60,7 @@ export function compareSection({ models, signal, onchoose }) {
     const difference = there.bits - here.bits;
     fill(
       out,
-      h("p", {}, `${other.label} needs ${there.bits.toFixed(2)} bits a character, `,
+      h("p", {}, `${other.label} needs ${there.bits.toFixed(2)} bits per character, `,
         h("b", {}, `${Math.abs(difference).toFixed(2)} ${difference < 0 ? "fewer" : "more"}`), ` than ${reading.label} (${here.bits.toFixed(2)}).`,
         same ? "" : " It has other tokens, so only the text is the same."),
       h("div", { class: "card" }, strip.node),

@@ -32,7 +32,7 @@ export function distributionPanel({ sampling, onsample = () => {}, oncontinue = 
     slider("Top-p", { min: 0.05, max: 1, step: 0.05, value: state.topP, format: (p) => (p < 1 ? p.toFixed(2) : "off"), oninput: moved("topP") }),
   ];
   const node = h("div", { class: "distribution stack" }, heading, h("div", { class: "knobs" }, sliders), rows,
-    h("p", { class: "small quiet" }, h("span", { class: "key before" }), "as the model has it ", h("span", { class: "key now" }), "as it is drawn"),
+    h("p", { class: "small quiet" }, h("span", { class: "key before" }), "the model's own ", h("span", { class: "key now" }), "with these settings"),
     h("div", { class: "row between" }, summary, more));
 
   function draw() {
@@ -48,7 +48,7 @@ export function distributionPanel({ sampling, onsample = () => {}, oncontinue = 
     while (rows.children.length > shown.length) rows.lastChild.remove();
     shown.forEach((each, place) => rows.children[place].show(each, shaped.probabilities[each], most, each === at));
     const bits = shaped.entropy.toFixed(2);
-    summary.textContent = `${count(shaped.kept)} of ${count(pieces.length + left.n)} tokens may be drawn; ${bits} bits of choice.${others(left)}`;
+    summary.textContent = `${count(shaped.kept)} of ${count(pieces.length + left.n)} tokens can be sampled; entropy ${bits} bits.${others(left)}`;
     more.hidden = pieces.length <= SHOWN;
     more.textContent = whole ? "Fewer" : pieces.length > MORE ? `Show ${MORE}` : `Show all ${pieces.length}`;
   }
@@ -95,5 +95,5 @@ export function distributionPanel({ sampling, onsample = () => {}, oncontinue = 
 }
 
 function others(left) {
-  return left.n ? ` The ${count(left.n)} least likely, ${percent(left.mass)} together, count as equals.` : "";
+  return left.n ? ` The ${count(left.n)} least likely, ${percent(left.mass)} together, are taken as equal.` : "";
 }

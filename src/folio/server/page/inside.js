@@ -22,7 +22,7 @@ const EXAMPLE = "What light through yonder window breaks?";
 /** Fill the root. */
 export async function mount(root, context) {
   const models = await context.models(true);
-  if (!readers(models).length) return void root.append(empty("No model yet", h("p", {}, "Train one first: ", h("a", { href: "#/runs" }, "Runs"), " takes a text file.")));
+  if (!readers(models).length) return void root.append(empty("No model yet", h("p", {}, "Train one on a text file of yours, under ", h("a", { href: "#/runs" }, "Runs"), ".")));
   new Inside(root, context, models);
 }
 
@@ -35,7 +35,7 @@ class Inside {
     this.reader = this.readers.find((each) => each.model === kept.model && each.checkpoint === (kept.checkpoint ?? null)) ?? this.readers[0];
     this.strip = tokenStrip({ label: "The text, token by token", look: true, onchoose: (at) => this.choose(at), onmove: (at) => this.later(at), onenter: () => this.panel.focus() });
     this.panel = sidePanel({
-      settings: this.settings, several: "Answers side by side", hint: "Choose a token of the text.",
+      settings: this.settings, several: null, hint: "Click a token of the text.",
       onclose: () => this.strip.focus(),
     });
     this.heads = attentionSection({
@@ -76,6 +76,7 @@ class Inside {
           surpriseLegend(), h("div", { class: "row" }, this.stop, this.back), this.status, this.changes, this.typing, this.below),
         this.panel.node),
     );
+    root.addEventListener("keydown", (event) => event.key === "Escape" && this.panel.dismiss());
   }
 
   isChat() {
@@ -131,8 +132,8 @@ class Inside {
 
   tell(changed = null) {
     const { nats, bits } = cost(this.strip.tokens);
-    const now = changed ? ` With ${this.heads.off.length === 1 ? "a head" : `${this.heads.off.length} heads`} off it is ${changed.toFixed(3)} (${changed < nats ? "−" : "+"}${Math.abs(changed - nats).toFixed(3)}).` : "";
-    fill(this.summary, "Loss ", h("b", { class: "number" }, nats.toFixed(3)), ` nats a token, ${bits.toFixed(2)} bits a character.`, h("b", {}, now));
+    const now = changed ? ` With ${this.heads.off.length === 1 ? "one head" : `${this.heads.off.length} heads`} off it is ${changed.toFixed(3)} (${changed < nats ? "−" : "+"}${Math.abs(changed - nats).toFixed(3)}).` : "";
+    fill(this.summary, "Loss ", h("b", { class: "number" }, nats.toFixed(3)), ` nats per token, ${bits.toFixed(2)} bits per character.`, h("b", {}, now));
   }
 
   later(at) {
@@ -203,8 +204,8 @@ class Inside {
         button(visible(this.strip.tokens[at].piece), () => this.strip.choose(at), { kind: "link", class: "link serif" })),
       [this.base[at], nats[at]].map((each) => h("td", { class: "number" }, each.toFixed(2))),
       h("td", { class: "number" }, `${change(at) < 0 ? "−" : "+"}${Math.abs(change(at)).toFixed(2)}`));
-    return h("table", {}, h("caption", { class: "small quiet" }, "Where it matters most, in nats"),
-      h("thead", {}, h("tr", {}, ["token", "with", "without", "change"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, most.map(row)));
+    return h("table", {}, h("caption", { class: "small quiet" }, "Where it matters most: the loss of each token, in nats"),
+      h("thead", {}, h("tr", {}, ["token", "all heads", "switched off", "change"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, most.map(row)));
   }
 
   /** Read the text once without each head. */

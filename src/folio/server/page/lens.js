@@ -13,14 +13,14 @@ export function lensSection() {
     h("h2", { id: "lens-title" }, "What each layer would have said"), told,
     h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "What each layer would have said" },
       h("table", { class: "lens" },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "After"), h("th", { scope: "col", colspan: 5 }, "Its five likeliest"), h("th", { scope: "col" }, "What came"), h("th", { scope: "col" }, "Loss"))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "After"), h("th", { scope: "col", colspan: 5 }, "Its top five"), h("th", { scope: "col" }, "Actual token"), h("th", { scope: "col" }, "Loss"))),
         body)),
   );
   return {
     node,
     show({ rows }, written) {
       const agreed = rows.findIndex((_, at) => rows.slice(at).every((row) => row.ids[0] === rows.at(-1).ids[0]));
-      told.textContent = `The model's first choice, ${spoken(rows.at(-1).pieces[0])}, stands from ${layerName(agreed)} on. Loss: the mean over the text so far, in nats, if that layer were the last.`;
+      told.textContent = `The model's first choice, ${spoken(rows.at(-1).pieces[0])}, leads from ${layerName(agreed)} on. Loss: the mean over the text so far, in nats, if that layer were the last.`;
       fill(body, rows.map((row, at) => h("tr", {},
         h("th", { scope: "row" }, layerName(at)),
         row.pieces.map((piece, each) => h("td", { class: row.ids[each] === written ? "hit" : "" }, cell(piece, row, each))),

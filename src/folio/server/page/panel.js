@@ -9,7 +9,7 @@ import { button, percent, problem } from "./ui.js";
 
 const CONTEXT = 24;
 
-/** Return a panel: { node, look(place), toggle(open), close(), isOpen }.
+/** Return a panel: { node, look(place), focus(), forget(), toggle(open), close(), dismiss() }.
  *
  * settings: of `recallSettings`, changed in place. hint, legend: what to show while no token is chosen. several: see `settingsFields`.
  * extra: further nodes. oninside(place): open Look inside; null where one is there. onclose: called when the panel closes.
@@ -26,7 +26,7 @@ export function sidePanel({ settings, hint, several, legend = null, extra = [], 
   const status = h("div", { class: "status" });
   const inside = button("Look further inside", () => oninside(place), { kind: "link", hidden: true });
   const node = h(
-    "aside", { class: "panel", "aria-label": "What else it might have said, and settings" },
+    "aside", { class: "panel", "aria-label": "What else might have come, and settings" },
     h("div", { class: "row between" }, h("h2", {}, "What comes next"), button("Close", () => panel.close(), { kind: "link", class: "link close" })),
     status, shown.node, oninside && inside, settingsFields(settings, { several }), extra,
   );
@@ -35,6 +35,7 @@ export function sidePanel({ settings, hint, several, legend = null, extra = [], 
     inside.hidden = true;
     fill(status, h("p", { class: "quiet small" }, hint), legend);
   };
+  const isOver = () => panel.isOpen && getComputedStyle(node).position === "fixed";
   const panel = {
     node,
     isOpen: false,
@@ -46,6 +47,8 @@ export function sidePanel({ settings, hint, several, legend = null, extra = [], 
       panel.toggle(false);
       onclose(place);
     },
+    /** Close, where it lies over the text. */
+    dismiss: () => isOver() && panel.close(),
     /** Go to the first token that might have come instead. */
     focus: () => (node.querySelector(".bar-row:enabled") ?? node.querySelector("input")).focus(),
     forget() {
@@ -59,7 +62,7 @@ export function sidePanel({ settings, hint, several, legend = null, extra = [], 
       asking = new AbortController();
       place = given;
       const { model, checkpoint, ids, position, heads_off = [], anchor = null } = given;
-      if (panel.isOpen && getComputedStyle(node).position === "fixed") keepAbove(node, anchor);
+      if (isOver()) keepAbove(node, anchor);
       if (position < 1) {
         rest();
         fill(status, h("p", { class: "quiet small" }, "Nothing comes before this token, so nothing predicts it."));
@@ -92,11 +95,11 @@ function lead({ pieces, position }, { ids, logprobs, actual }) {
   const at = ids.indexOf(actual);
   if (at < 0) return told;
   const piece = pieces[position] ?? "";
-  const place = at ? `its choice number ${at + 1}` : "its first choice";
+  const place = at ? `choice number ${at + 1}` : "its first choice";
   return [
     ...told, h("span", { class: "quiet" }, " it wrote "),
     h("span", { class: `t s${surpriseStep(-logprobs[at])} chosen`, "aria-label": spoken(piece) }, visible(piece)),
-    h("span", { class: "quiet" }, `: ${percent(Math.exp(logprobs[at]))} likely, ${place}.`),
+    h("span", { class: "quiet" }, `: probability ${percent(Math.exp(logprobs[at]))}, ${place}.`),
   ];
 }
 

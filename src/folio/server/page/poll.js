@@ -30,12 +30,12 @@ export function poll(signal, ask, onerror = () => {}) {
   return () => ((isOver = false), next());
 }
 
-/** Format seconds as 0:42, 12:05 or 1:02:03. */
+/** Format seconds as 42 s, 12 min 5 s or 1 h 2 min. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const two = (n) => String(n).padStart(2, "0");
-  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+  if (h) return `${h} h ${m} min`;
+  return m ? `${m} min${s ? ` ${s} s` : ""}` : `${s} s`;
 }
 
 /** Say how long ago something was. */

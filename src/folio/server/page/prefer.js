@@ -12,7 +12,7 @@ export const styles = ["prefer.css"];
 
 /** What may be judged: the key, and what it is called. The arrows do the same. */
 const KEYS = { 1: "left", 2: "right", 0: "tie", 9: "bad", ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie", ArrowUp: "bad", s: "skip", u: "undo" };
-const WORDS = { left: "Left is better", right: "Right is better", tie: "As good as each other", bad: "Both are bad", skip: "Skipped" };
+const WORDS = { left: "Left is better", right: "Right is better", tie: "A tie", bad: "Both are bad", skip: "Skipped" };
 
 /** Prompts to try until answers differ. */
 const PROMPTS = 4;
@@ -21,7 +21,7 @@ const PROMPTS = 4;
 export async function mount(root, context) {
   const models = (await context.models()).filter((model) => model.kind === "chat");
   if (!models.length) {
-    return void root.append(empty("No assistant yet", h("p", {}, "Answers come from a model that was taught to answer. ", h("a", { href: "#/runs" }, "Runs"), " makes one of a text.")));
+    return void root.append(empty("No assistant yet", h("p", {}, "You compare answers of a model that was taught to answer. Train one under ", h("a", { href: "#/runs" }, "Runs"), ".")));
   }
   const judge = new Judge(root, context, models);
   judge.choose(models.find((model) => model.id === (context.params.get("model") ?? recall("prefer"))) ?? models[0]);
@@ -65,11 +65,12 @@ class Judge {
     this.asking.abort();
   }
 
-  async choose(model) {
+  /** Judge the answers of a model. after: the id of one that reinforcement learning made of it, to compare with. */
+  async choose(model, after = null) {
     this.model = model;
     remember("prefer", model.id);
     fill(this.picker, modelPicker({ models: this.models, value: model.id, label: "Model whose answers are judged", onchange: (chosen) => this.choose(chosen) }));
-    this.after = null;
+    this.after = after;
     this.prompts = [];
     this.asking.abort();
     this.setBusy(true);
@@ -84,15 +85,17 @@ class Judge {
       this.offerModes();
       await this.next();
     } catch (error) {
-      this.fail(error, () => this.choose(model));
+      this.fail(error, () => this.choose(model, after));
     }
   }
 
-  /** Offer to compare with what reinforcement learning made of the model, where that is there. */
+  /** Offer to compare with what reinforcement learning made of the model, or with the model that it made this one of. */
   offerModes() {
-    const after = this.told.compared.map(({ after: id }) => id);
-    const options = [["", "Two answers of one model"], ...after.map((id) => [id, `Before and after ${id}`])];
-    fill(this.modes, after.length && choice("What is compared", options, "", (id) => ((this.after = id || null), this.next())));
+    const options = [["", "Two answers of one model"], ...this.told.compared.map(({ after }) => [after, `Before and after ${after}`])];
+    const begin = this.models.find((model) => model.id === this.told.began_with);
+    fill(this.modes,
+      options.length > 1 && choice("What is compared", options, this.after ?? "", (id) => ((this.after = id || null), this.next())),
+      begin && button(`Compare with ${begin.id}, which it began with`, () => this.choose(begin, this.model.id), { kind: "link" }));
   }
 
   take(told) {
@@ -153,7 +156,7 @@ class Judge {
     this.prompt.textContent = pair.prompt;
     ["left", "right"].forEach((side, at) => this.cards[at].show(pair[side]));
     this.setBusy(false);
-    const cut = !isTaught(pair) && " This pair is for your eyes only: a reward model learns from two whole, different answers.";
+    const cut = !isTaught(pair) && " A reward model cannot learn from this pair: it needs two whole, different answers.";
     announce(`Both answers are there.${cut || ""}`);
     fill(this.last, this.last.firstChild?.textContent ?? "", cut);
   }

@@ -21,14 +21,14 @@ function goal({ pairs, counts, goal: next }) {
   const kinds = Object.entries(KINDS).filter(([kind]) => counts[kind]).map(([kind, name]) => `${counts[kind]} ${name}`);
   return h("div", {},
     h("h2", {}, words), next && h("progress", { value: pairs, max: next.pairs, "aria-label": `Pairs of ${next.pairs}` }),
-    h("p", { class: "small" }, next ? `${next.pairs - pairs} more are useful. ${next.pairs}: ${next.why}.` : "More than folio's own reward models learned from."),
-    h("p", { class: "small quiet" }, kinds.length ? `You said: ${kinds.join(", ")}.` : "Ties and both bad are kept, but teach no reward model."));
+    h("p", { class: "small" }, next ? `${next.pairs - pairs} more to reach ${next.pairs}: ${next.why}.` : "That is more than folio's own reward models learned from."),
+    h("p", { class: "small quiet" }, kinds.length ? `You said: ${kinds.join(", ")}.` : "Ties and “both bad” are kept, but teach a reward model nothing."));
 }
 
 function agreement({ repeated, agreed }) {
   const words = repeated
     ? `${agreed} of ${repeated} pairs that came again you judged as before. What you judged both ways is left out.`
-    : "One pair in ten comes again. How often you judge it as before is the most that a reward model can learn of your taste.";
+    : "One pair in ten comes again. No reward model can agree with you more often than you do with yourself.";
   return h("div", {}, h("h2", {}, repeated ? `${percent(agreed / repeated)} agreement with yourself` : "Your own agreement"), h("p", { class: "small" }, words),
     h("p", { class: "small quiet" }, "Two of InstructGPT's labelers agreed with each other in 73 of 100."));
 }
@@ -36,11 +36,11 @@ function agreement({ repeated, agreed }) {
 function compared({ before, after, n, share, low, high }) {
   const verdict = low > 0.5 ? `${after} is better.` : high < 0.5 ? `${before} was better.` : "It may still be chance.";
   return h("div", {}, h("h2", {}, `${after}: preferred in ${percent(share)}`),
-    h("p", { class: "small" }, `Of ${n} pairs with ${before}, ties counting half. 95 % interval: ${percent(low)} to ${percent(high)}. ${verdict}`));
+    h("p", { class: "small" }, `Of ${n} pairs with ${before}, ties counting half. 95% interval: ${percent(low)} to ${percent(high)}. ${verdict}`));
 }
 
 function files({ file, folder, run, pairs }) {
-  return h("div", {}, h("h2", {}, "Where they go"),
-    h("p", { class: "small" }, "To ", h("code", {}, `${folder}/${file}`), ", as prompt, chosen and rejected."),
+  return h("div", {}, h("h2", {}, "Where the pairs are kept"),
+    h("p", { class: "small" }, "In ", h("code", {}, `${folder}/${file}`), ", as prompt, chosen and rejected."),
     pairs > 0 && h("p", { class: "small" }, "Train a reward model on them: ", h("code", {}, `folio reward ${run} --data ${folder}/${file}`)));
 }

@@ -40,7 +40,7 @@ export function quizSection(lesson, context) {
   function show(questions) {
     const right = questions.filter((question) => question.is_right);
     fill(open, questions.filter((question) => !question.is_right).map(ask));
-    fill(known, right.length > 0 && h("details", {}, h("summary", {}, `${right.length} that you had right before`), h("ol", { class: "questions", role: "list" }, right.map(ask))));
+    fill(known, right.length > 0 && h("details", {}, h("summary", {}, `${right.length} that you have answered already`), h("ol", { class: "questions", role: "list" }, right.map(ask))));
   }
 
   async function change(run) {
@@ -62,8 +62,10 @@ function questionCard(question, page, run, onverdict) {
       h("p", { class: "notice" }, `${question.closed} `, h("a", { href: "#/runs" }, "Runs")));
   }
   const form = question.options.length ? choices() : number();
-  const node = h("fieldset", { class: "card question", "aria-describedby": question.is_missed ? `${id}-missed` : null }, words,
-    question.is_missed && h("p", { class: "small quiet", id: `${id}-missed` }, "You missed this one before."), form.node, trouble, verdict);
+  const given = question.given && h("p", { class: "given", id: `${id}-given` }, question.given);
+  const missed = question.is_missed && h("p", { class: "small quiet", id: `${id}-missed` }, "You missed this one before.");
+  const node = h("fieldset", { class: "card question", "aria-describedby": [given, missed].filter(Boolean).map((each) => each.id).join(" ") || null }, words,
+    given || null, missed, form.node, trouble, verdict);
 
   async function answer(typed) {
     fill(trouble);
@@ -71,7 +73,7 @@ function questionCard(question, page, run, onverdict) {
     try {
       const told = await post("/page/api/quiz", { page, question: question.id, typed, tries: question.tries, ...(run() ? { run: run() } : {}) });
       form.show(told, typed);
-      fill(verdict, h("p", { class: told.is_right ? "right" : "wrong" }, h("b", {}, told.is_right ? "Right. " : "No. "), coded(form.words(told))), told.problem && h("p", { class: "notice" }, told.problem));
+      fill(verdict, h("p", { class: told.is_right ? "right" : "wrong" }, h("b", {}, told.is_right ? "Right. " : "Wrong. "), coded(form.words(told))), told.problem && h("p", { class: "notice" }, told.problem));
       await onverdict(told);
     } catch (error) {
       form.lock(false);
@@ -104,7 +106,7 @@ function questionCard(question, page, run, onverdict) {
           node.setAttribute("aria-label", `${question.options[at]}. ${isChosen ? "Your choice. " : ""}${at === right ? "Right" : "Wrong"}: ${reasons[at]}`);
         });
       },
-      words: ({ is_right: isRight, right }) => (isRight ? "" : `It is ${LETTERS[right]}.`),
+      words: ({ is_right: isRight, right }) => (isRight ? "" : `The answer is ${LETTERS[right]}.`),
     };
   }
 

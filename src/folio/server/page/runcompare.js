@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { poll } from "./poll.js";
 import { chart, figure, smoothed } from "./chart.js";
-import { inWords, present, readOn, unread } from "./runfiles.js";
+import { inWords, present, readOn, stageName, unread } from "./runfiles.js";
 import { runAddress, statusWord } from "./runlist.js";
 import { problem } from "./ui.js";
 
@@ -21,9 +21,9 @@ export function showComparison(root, context, ids) {
   const table = h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "The runs, as a table" });
   const trouble = h("div", {});
   fill(root,
-    h("p", { class: "crumbs" }, h("a", { href: "#/runs" }, "All runs")), h("h1", {}, "Compared"), trouble,
+    h("p", { class: "crumbs" }, h("a", { href: "#/runs" }, "All runs")), h("h1", {}, "Compare runs"), trouble,
     ids.length > shown.length && h("p", { class: "notice" }, `The first ${shown.length} of ${ids.length} runs are shown.`),
-    h("div", { class: "picker" }, select), drawing.node, table);
+    h("h2", { class: "hidden" }, "One metric of all"), h("div", { class: "picker" }, select), drawing.node, table);
 
   function draw() {
     const name = select.value;
@@ -32,7 +32,7 @@ export function showComparison(root, context, ids) {
       const isSparse = found.x.length <= 0.5 * (each.columns.step?.length ?? 0);
       return { label: each.id, look: LOOKS[n], x: found.x, y: isSparse ? found.y : smoothed(found.y, MEMORY) };
     }).filter((line) => line.x.length);
-    drawing.node.querySelector("h3").textContent = inWords(name);
+    drawing.setTitle(inWords(name));
     const first = lines.map((line) => line.y[Math.min(line.y.length - 1, 20)]);
     drawing.draw({ lines, top: name === "loss" ? Math.max(...first) : undefined, summary: `${lines.map((line) => `${line.label}: ${figure(line.y[0])} to ${figure(line.y.at(-1))}`).join("; ")}.` });
   }
@@ -49,7 +49,7 @@ export function showComparison(root, context, ids) {
     fill(table, h("table", {},
       h("thead", {}, h("tr", {}, ["Run", "Stage", "Status", "Steps", ...metrics].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, shown.map(({ id, run }) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: runAddress(id) }, id)),
-        h("td", {}, run.stage), h("td", {}, statusWord(run.status)), h("td", {}, run.step.toLocaleString("en")),
+        h("td", {}, stageName(run.stage)), h("td", {}, statusWord(run.status)), h("td", {}, run.step.toLocaleString("en")),
         metrics.map((name) => h("td", {}, Object.fromEntries(run.kept ?? [])[name] ?? "")))))));
   }
 

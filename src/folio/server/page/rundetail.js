@@ -4,7 +4,7 @@ import { announce, fill, h } from "./dom.js";
 import { get, post } from "./api.js";
 import { ago, duration, poll } from "./poll.js";
 import { chart, figure, smoothed } from "./chart.js";
-import { inWords, present, readOn, unread } from "./runfiles.js";
+import { inWords, present, readOn, stageName, unread } from "./runfiles.js";
 import { rlSection } from "./runrl.js";
 import { runAddress, statusWord } from "./runlist.js";
 import { samplesSection } from "./samples.js";
@@ -13,6 +13,8 @@ import { button, problem, slider } from "./ui.js";
 const SECONDS = 2;
 const IDLE_SECONDS = 15;
 const EARLY = 20;
+/** Of the loss. That of reinforcement learning has none: its size says nothing. */
+const UNITS = { pretrain: "nats per token", sft: "nats per token", reward: "nats per pair", dpo: "nats per pair" };
 const LOSSES = ["loss", "val_loss"];
 const NO_CURVE = ["step", "tokens", "train_seconds", "rollout", ...LOSSES];
 
@@ -95,8 +97,10 @@ function header(context, state) {
       bar.value = run.step;
       bar.hidden = !run.steps || run.status === "finished";
       fill(more, lately(run));
+      const reason = run.verdict?.startsWith("none: ") && run.verdict.slice(6);
       verdict.hidden = !run.verdict;
-      verdict.textContent = run.verdict?.startsWith("none: ") ? `No verdict: ${run.verdict.slice(6)}.` : run.verdict ?? "";
+      verdict.className = reason ? "notice" : "verdict";
+      verdict.textContent = reason ? `Not compared with measured runs: ${reason}.` : run.verdict ?? "";
       offer(run).catch((error) => error.name !== "AbortError" && fill(trouble, problem(error)));
     },
   };
@@ -113,13 +117,13 @@ function lately(run) {
 }
 
 function lossSection(state, signal) {
-  const drawing = chart({ title: "Loss", x: "step", unit: "nats per token", height: 300, signal });
+  const drawing = chart({ title: "Loss", x: "step", height: 300, signal });
   const smoothing = slider("Smoothing", {
     min: 0, max: 0.98, step: 0.02, value: state.memory, format: (value) => (value ? `${Math.round(1 / (1 - value))} steps` : "none"),
     oninput: (value) => ((state.memory = value), show()),
   });
   smoothing.classList.add("smoothing");
-  const node = h("section", { class: "stack" }, h("h2", {}, "How it learns"), drawing.node, smoothing);
+  const node = h("section", { class: "stack" }, h("h2", {}, "How it learned"), drawing.node, smoothing);
   function show() {
     const train = present(state.columns, "loss");
     const held = present(state.columns, "val_loss");
@@ -130,7 +134,8 @@ function lossSection(state, signal) {
       { label: "training, smoothed", look: "line", x: train.x, y: smoothed(train.y, state.memory) },
       ...(held.x.length ? [{ label: "validation", look: "held", ...held }] : []),
     ];
-    const late = train.y.length > 2 * EARLY ? train.y[EARLY] : Infinity; // the first steps would press all others flat
+    const late = train.y.length > 2 * EARLY ? train.y.slice(EARLY).reduce((most, loss) => Math.max(most, loss)) : Infinity; // the first steps would press all others flat
+    drawing.setUnit(UNITS[run.stage] ?? "");
     drawing.draw({
       lines, range: [0, Math.max(steps, train.x.at(-1) ?? 1)], top: run.is_rl ? undefined : Math.max(late, ...held.y, ...(run.band?.high ?? [])),
       band: run.band && { label: `measured runs of this recipe (${run.band.hardware})`, x: run.band.steps, low: run.band.low, high: run.band.high },
@@ -162,7 +167,7 @@ function otherSection(state, signal) {
     const found = present(state.columns, select.value);
     const isSparse = found.x.length < 0.5 * state.columns.step.length;
     const name = inWords(select.value);
-    drawing.node.querySelector("h3").textContent = name;
+    drawing.setTitle(name);
     drawing.draw({ lines: [{ label: name, look: isSparse ? "held" : "line", ...found }], summary: `${name} went from ${figure(found.y[0])} to ${figure(found.y.at(-1))}.` });
   }
   return {
@@ -181,9 +186,9 @@ function otherSection(state, signal) {
 
 function factsOf(run) {
   const facts = [
-    ["Stage", run.stage], ["Recipe", run.recipe], ["Text or data", run.data], ["Model", run.model],
+    ["Stage", stageName(run.stage)], ["Recipe", run.recipe], ["Text or data", run.data], ["Model", run.model],
     ["Begins with", run.from && (run.from_id ? h("a", { href: runAddress(run.from_id) }, run.from_id) : run.from)],
-    ["Machine", run.hardware], ["Kept model", (run.kept ?? []).map((each) => each.join(" ")).join(", ")],
+    ["Machine", run.hardware], ["Best model", (run.kept ?? []).map((each) => each.join(" ")).join(", ")],
     ["Before it began", (run.before ?? []).map((each) => each.join(" ")).join(", ")],
     ["In the terminal", run.command && h("code", {}, run.command)],
   ];

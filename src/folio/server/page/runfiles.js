@@ -34,5 +34,13 @@ const WORDS = {
   loss: "training loss", val_loss: "validation loss", val_bpb: "bits per byte", kl: "KL, k1", kl_k3: "KL, k3", train_seconds: "seconds",
 };
 
+const STAGES = {
+  pretrain: "pretraining", sft: "fine-tuning", label: "labeling", reward: "reward model", dpo: "preference tuning (DPO)",
+  ppo: "reinforcement learning (PPO)", grpo: "reinforcement learning (GRPO)",
+};
+
+/** Return the name of a stage in words. */
+export const stageName = (stage) => STAGES[stage] ?? stage ?? "";
+
 /** Return the name of a metric in words. */
 export const inWords = (name) => WORDS[name] ?? name.replace(/^val_(.*)/, "$1, held out").replaceAll("_", " ");

@@ -43,13 +43,13 @@ export function rungFigure(rung, { signal }) {
     if (predicted == null) return void fill(body, form());
     const last = told.results.at(-1);
     const { process } = told;
-    const failed = process?.state === "failed" && h("p", { class: "problem" }, process.problem || "It ended without a word: its log is in the folder of the runs.");
+    const failed = process?.state === "failed" && h("p", { class: "problem" }, process.problem || "It ended without saying why. Its log is in the folder of the runs.");
     const train = told.allowed
       ? !isRunning() && button(last ? "Train it again" : "Train it now", () => act("/page/api/ladder", { rung }), { kind: last ? "plain" : "primary" })
       : h("p", { class: "notice" }, told.why);
     fill(body,
       h("p", {}, "You expect a validation loss of ", h("b", {}, predicted), ". ",
-        button("Predict anew", () => ((predicted = null), remember(`rung.${rung}`, null), draw()), { kind: "link" })),
+        button("Change it", () => ((predicted = null), remember(`rung.${rung}`, null), draw()), { kind: "link" })),
       last && !isRunning() && result(last),
       isRunning() && h("p", { "aria-busy": "true" }, "Training… ", h("span", { class: "small quiet" }, process.log.at(-1) ?? "")),
       isRunning() && h("div", { class: "row" }, button("Stop", () => act("/page/api/trainings/stop", { name: process.name }))), failed, h("div", { class: "row" }, train));
@@ -62,8 +62,8 @@ export function rungFigure(rung, { signal }) {
       predicted = Number(input.value);
       remember(`rung.${rung}`, predicted);
       draw();
-    } }, field(`Which validation loss will ${words} reach on your machine?`, input, "In nats per character. A guess among 65 costs 4.17; the page tells what was measured further down."),
-    h("button", { class: "primary" }, "That is my prediction"));
+    } }, field(`Which validation loss will ${words} reach on your machine?`, input, "In nats per character. Guessing evenly among 65 characters costs 4.17. Further down is what we measured."),
+    h("button", { class: "primary" }, "Predict"));
   }
 
   function result({ val_loss: loss, seconds, text, run }) {

@@ -3,6 +3,7 @@
 import { fill, h } from "./dom.js";
 import { get } from "./api.js";
 import { ago, poll } from "./poll.js";
+import { stageName } from "./runfiles.js";
 import { startPanel } from "./training.js";
 import { button, empty, problem } from "./ui.js";
 
@@ -50,7 +51,7 @@ export function showRuns(root, context) {
     const nodes = runs.map((run) => rows.get(run.id).node);
     nodes.forEach((node, at) => list.children[at] !== node && list.insertBefore(node, list.children[at] ?? null));
     while (list.children.length > nodes.length) list.lastChild.remove();
-    told.textContent = n_runs > runs.length ? `The newest ${runs.length} of ${n_runs} runs are shown.` : "Two or more can be compared: choose them at the left.";
+    told.textContent = n_runs > runs.length ? `The newest ${runs.length} of ${n_runs} runs are shown.` : "To compare runs, check two or more of them.";
     await start.update(runs);
     return runs.some((run) => run.status === "running") || start.isBusy() ? SECONDS : IDLE_SECONDS;
   }, (error) => fill(trouble, problem(error, () => again())));
@@ -73,7 +74,7 @@ function row(choose) {
     box.setAttribute("aria-label", `Compare ${run.id}`);
     link.textContent = run.id;
     link.href = runAddress(run.id);
-    stage.textContent = run.stage ?? "";
+    stage.textContent = stageName(run.stage);
     const steps = run.steps ? `${run.step.toLocaleString("en")} of ${run.steps.toLocaleString("en")} steps` : "";
     const isOpen = run.status !== "finished" && run.steps;
     fill(where, statusWord(run.status), isOpen && h("span", { class: "stage" }, steps),
@@ -85,5 +86,5 @@ function row(choose) {
 }
 
 function nothing() {
-  return empty("No runs yet", h("p", {}, "A run is a model and how it learned. Give it a text above, and watch."));
+  return empty("No runs yet", h("p", {}, "A run is a model and how it learned. Choose a text above to train the first one."));
 }

@@ -9,6 +9,7 @@ const TOKENS = 160;
 const SEED = 1;
 const TEMPERATURE = 0.8;
 const CHAT = ["sft", "dpo", "ppo", "grpo"];
+const TEMPLATE = /<\|(\w+)\|>/;
 
 /** Return a section: { node, show() }. state: of the run, with its samples, columns and checkpoints. */
 export function samplesSection(context, state) {
@@ -19,10 +20,11 @@ export function samplesSection(context, state) {
   const input = h("input", { type: "text", maxlength: "400", autocomplete: "off" });
   const all = button("At every checkpoint", everywhere);
   const form = h("form", { class: "own", onsubmit: (event) => (event.preventDefault(), ask()) },
-    field("A prompt of yours", input, "Written with the same seed each time: only the model differs."),
+    field("Your own prompt", input),
     h("div", { class: "row" }, h("button", { class: "primary" }, "Write"), all));
   const place = h("div", {});
-  const node = h("section", { class: "stack", hidden: true }, h("h2", {}, "What it wrote"), place, cards, own, trouble, form, note);
+  const heading = h("h2", {});
+  const node = h("section", { class: "stack", hidden: true }, heading, place, cards, own, trouble, form, note);
   const answers = new Map(); // by prompt and step
   let steps = [];
   let at = 0;
@@ -37,6 +39,9 @@ export function samplesSection(context, state) {
     const found = [...new Set([...state.samples.map((sample) => sample.step), ...state.run.checkpoints])].sort((one, other) => one - other);
     node.hidden = !found.length;
     if (!found.length) return;
+    const isScorer = state.run.stage === "reward"; // it writes nothing
+    heading.textContent = isScorer ? "How it scored" : "What it wrote";
+    form.hidden = note.hidden = isScorer;
     const step = isAtLast ? state.samples.at(-1)?.step ?? found.at(-1) : steps[at];
     const isSame = found.join() === steps.join();
     steps = found;
@@ -57,11 +62,11 @@ export function samplesSection(context, state) {
 
   function draw() {
     const shown = state.samples.filter((sample) => sample.step === steps[at]);
-    fill(cards, shown.map((sample) => card(sample.prompt, sample.text)),
-      !shown.length && h("p", { class: "quiet" }, "No sample was written at this step: it was saved for another reason."));
+    fill(cards, shown.map((sample) => card(asTurns(sample.prompt), sample.text)),
+      !shown.length && h("p", { class: "quiet" }, "No sample was written at this step."));
     const hasModel = state.run.checkpoints.includes(steps[at]);
     const n = state.run.checkpoints.length;
-    note.textContent = `${n} ${n === 1 ? "checkpoint is" : "checkpoints are"} there${hasModel ? "" : "; of this step none is"}.`;
+    note.textContent = `${n} ${n === 1 ? "checkpoint is" : "checkpoints are"} kept${hasModel ? "" : ", none of this step"}. Each writes with the same seed, so only the model differs.`;
     all.disabled = n < 2;
     drawOwn();
   }
@@ -139,6 +144,14 @@ export function samplesSection(context, state) {
   }
 
   return { node, show };
+}
+
+/** Return a prompt in the chat template as its turns, a line each; any other as it is. */
+function asTurns(prompt) {
+  const [before, ...parts] = prompt.split(TEMPLATE);
+  if (before || !parts.length) return prompt;
+  const turns = parts.map((name, at) => [name, parts[at + 1]]).filter(([, text], at) => at % 2 === 0 && text);
+  return turns.length === 1 ? turns[0][1] : turns.map(([role, text]) => `${role}: ${text}`).join("\n");
 }
 
 /** Return a sample; a text that goes on from its prompt has the prompt in it. */

@@ -16,7 +16,7 @@ export async function showSeen({ node, blockSize, oninside }) {
     "dialog", { class: "card wide", "aria-labelledby": id },
     h("div", { class: "stack" },
       h("div", { class: "row between" }, h("h2", { id }, "What the model saw"), button("Close", () => dialog.close())),
-      h("p", {}, `Its window holds ${blockSize} tokens: ${node.prompt.length} were the prompt, ${node.tokens.length} the answer, ${Math.max(0, free)} stayed free.`,
+      h("p", {}, `Its context holds ${blockSize} tokens: ${node.prompt.length} for the prompt, ${node.tokens.length} for the answer, ${Math.max(0, free)} free.`,
         node.dropped ? h("b", {}, ` The oldest ${node.dropped} messages had no room and were not seen.`) : ""),
       h("div", { class: "window-bar", role: "img", "aria-label": `${node.prompt.length} of ${blockSize} tokens are prompt, ${node.tokens.length} answer` },
         part("prompt", node.prompt.length / blockSize), part("answer", node.tokens.length / blockSize)),
@@ -28,7 +28,7 @@ export async function showSeen({ node, blockSize, oninside }) {
   try {
     const { surprise } = await post("/page/api/inspect", { model: node.model, ids: ids.slice(0, blockSize), parts: ["surprise"] });
     surprise.ids.forEach((each, at) => strip.add({ id: each, piece: surprise.pieces[at], nats: surprise.nats[at], special: surprise.special[at] }));
-    status.textContent = "Framed words are special tokens, which only the chat template can write. Choose any token to look inside.";
+    status.textContent = "Framed words are special tokens, which only the chat template can write. Click any token to look inside.";
   } catch (error) {
     status.replaceWith(problem(error));
   }

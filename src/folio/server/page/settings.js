@@ -1,4 +1,4 @@
-// How a model draws, kept in the browser for all views.
+// How a model samples, kept in the browser for all views.
 
 import { h } from "./dom.js";
 import { recall, remember } from "./keep.js";
@@ -14,7 +14,7 @@ export function changeSettings(settings, changes) {
   remember("settings", Object.assign(settings, changes));
 }
 
-/** Return the fields of what is not a slider: seed, most tokens, answers at once. onchange: called after each change. */
+/** Return the fields of what is not a slider: seed, max tokens, answers at once. several: the label of the last (null: none). onchange: called after each change. */
 export function settingsFields(settings, { several = "Answers side by side", onchange = () => {} } = {}) {
   const number = (label, key, min, max, hint) => {
     const input = h("input", {
@@ -30,8 +30,8 @@ export function settingsFields(settings, { several = "Answers side by side", onc
   };
   return h(
     "div", { class: "settings" },
-    number("Most tokens", "maxTokens", 1, 4096),
+    number("Max tokens", "maxTokens", 1, 4096),
     number("Seed", "seed", 0, Number.MAX_SAFE_INTEGER, "The same seed and text give the same answer."),
-    number(several, "n", 1, 4),
+    several && number(several, "n", 1, 4),
   );
 }

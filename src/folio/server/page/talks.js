@@ -10,10 +10,10 @@ export function talkList({ onopen }) {
   const list = h("ul", { class: "talk-list" });
   const node = h(
     "aside", { class: "talks", "aria-label": "Conversations" },
-    h("div", { class: "row between" }, button("New conversation", () => onopen(null)), button("Close", () => toggle(false), { kind: "link", class: "link close" })),
+    h("div", { class: "row between" }, button("New conversation", () => (toggle(false), onopen(null))), button("Close", () => toggle(false), { kind: "link", class: "link close" })),
     list,
-    h("p", { class: "small quiet" }, "They stay in this browser. ",
-      button("Save all", async () => download("conversations.jsonl", (await allConversations()).map(asLine).join("")), { kind: "link" }), " as JSONL, which folio sft reads."),
+    h("div", { class: "small quiet" }, h("p", {}, "Kept in this browser only."),
+      button("Save all as JSONL", async () => download("conversations.jsonl", (await allConversations()).map(asLine).join("")), { kind: "link", title: "As folio sft reads them" })),
   );
   const toggle = (open = !node.classList.contains("open")) => node.classList.toggle("open", open);
   node.addEventListener("keydown", (event) => event.key === "Escape" && toggle(false));

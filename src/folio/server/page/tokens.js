@@ -27,9 +27,9 @@ export const spoken = (piece) => NAMES[piece] ?? (piece.trim() ? piece : "spaces
 
 /** Return the legend of the five steps. */
 export function surpriseLegend() {
-  const steps = ["50 % or more", "20 to 50 %", "5 to 20 %", "1 to 5 %", "below 1 %"];
+  const steps = ["50% or more", "20 to 50%", "5 to 20%", "1 to 5%", "below 1%"];
   return h(
-    "p", { class: "legend small quiet" }, "How likely the model held each: ",
+    "p", { class: "legend small quiet" }, "Probability of each token: ",
     steps.map((step, at) => h("span", { class: `t s${at + 1}` }, step)),
   );
 }
@@ -117,8 +117,8 @@ export function tokenStrip({ label, onchoose = () => {}, onmove = () => {}, onen
   node.addEventListener("click", (event) => {
     const at = [...spans].indexOf(event.target.closest(".t"));
     if (at < 0 || String(getSelection())) return; // someone marks text to copy
-    if (strip.looked) spans[at].focus();
     strip.choose(at);
+    if (strip.looked) spans[at]?.focus({ preventScroll: true }); // from here on the keys move
   });
   node.addEventListener("keydown", (event) => {
     if (!strip.looked || event.ctrlKey || event.metaKey || event.altKey) return;

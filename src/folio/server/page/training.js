@@ -3,19 +3,20 @@
 import { announce, fill, h } from "./dom.js";
 import { get, post } from "./api.js";
 import { duration } from "./poll.js";
+import { stageName } from "./runfiles.js";
 import { button, count, field, problem } from "./ui.js";
 
 const MINUTES = 15;
 const LARGEST = 20e6;
 /** What the command calls the lines of its plan, in the words of this page; those that come first. */
-const MAIN = { model: "The model", estimate: "Pretraining takes", limit: "All stages", quality: "Quality to expect", "too short": "Too short" };
+const MAIN = { quality: "What to expect", limit: "Time, in minutes", model: "The model", estimate: "Pretraining needs", "too short": "Too short" };
 const MORE = {
   text: "Text", tokens: "Tokens", machine: "This machine", why: "Why these sizes", training: "Steps", time: "Time", listening: "Requests met", shorter: "Shorter",
 };
 
 /** What each stage is for. */
 const STAGES = {
-  pretrain: "learns to write like the text", sft: "learns to do what one asks", label: "writes answers, which a judge compares",
+  pretrain: "learns to write like the text", sft: "learns to do what it is asked", label: "writes answers, which a judge compares",
   reward: "learns which of two answers is better", dpo: "learns from the comparisons", ppo: "practices, for a higher reward", grpo: "practices, for a higher reward",
 };
 
@@ -55,7 +56,7 @@ function runningCard(onchange) {
       fill(trouble, problem(error));
     }
   });
-  const resume = button("Go on", async () => {
+  const resume = button("Resume", async () => {
     fill(trouble);
     try {
       await post("/page/api/trainings/start", { text: current.name, ...(current.minutes ? { minutes: current.minutes } : {}) });
@@ -104,12 +105,12 @@ const WORDS = { running: "Training", stopping: "Stopping", finished: "Finished:"
 function startForm(context, onchange) {
   const input = h("input", { type: "file", accept: ".txt,.md,text/plain,text/markdown", onchange: () => input.files[0] && take(input.files[0]) });
   const drop = h("label", { class: "drop" },
-    input, h("span", { class: "title" }, "Train a model on a text of yours"),
-    h("span", { class: "quiet" }, "Drop a text file here, or choose one. From 100,000 characters on it is worth it."));
+    input, h("span", { class: "title" }, "Train a model on your own text"),
+    h("span", { class: "choose" }, "Choose a text file"), h("span", { class: "quiet" }, "or drop one here. 100,000 characters (some 60 pages) are enough to begin with."));
   const minutes = h("input", { type: "number", min: "0.1", max: "10000", step: "any", value: String(MINUTES), onchange: () => plan() });
   const told = h("div", { "aria-live": "polite" });
   const start = button("Start", begin, { kind: "primary", disabled: true });
-  const limits = h("div", { class: "stack tight" }, h("div", { class: "minutes" }, field("Minutes for all of it", minutes),
+  const limits = h("div", { class: "stack tight" }, h("div", { class: "minutes" }, field("Minutes in all", minutes),
     h("div", { class: "row" }, [5, 15, 60].map((each) => button(`${each} min`, () => ((minutes.value = each), plan()))),
       button("No limit", () => ((minutes.value = ""), plan())))));
   const chosen = h("div", { class: "card stack", hidden: true });
@@ -142,14 +143,14 @@ function startForm(context, onchange) {
     plan();
   }
 
-  const limit = () => (minutes.value.trim() && Number(minutes.value) > 0 ? { minutes: Number(minutes.value) } : {});
+  const limit = () => (minutes.value.trim() ? { minutes: Number(minutes.value) } : {});
 
   async function plan() {
     asking.abort();
     asking = new AbortController();
     const { signal } = asking;
     start.disabled = true;
-    fill(told, h("p", { class: "quiet", "aria-busy": "true" }, "Measuring this machine and choosing sizes, some seconds…"));
+    fill(told, h("p", { class: "quiet", "aria-busy": "true" }, "Measuring this machine and choosing sizes: some seconds…"));
     try {
       const found = await post("/page/api/plan", { text: text.name, ...limit() }, { signal });
       start.disabled = false;
@@ -182,7 +183,7 @@ async function read(file) {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes).replaceAll("\r\n", "\n");
   } catch {
-    throw new Error(`${file.name} is no text in UTF-8: save it as UTF-8, without formatting.`);
+    throw new Error(`${file.name} is not plain text in UTF-8. In your editor, choose Save as, plain text (.txt), UTF-8.`);
   }
 }
 
@@ -190,8 +191,8 @@ function planOf({ stages, told }) {
   const left = stages.filter((stage) => !stage.is_made);
   const lines = (names) => Object.entries(names).filter(([key]) => told[key]).map(([key, name]) => h("div", {}, h("dt", {}, name), h("dd", {}, told[key])));
   return h("div", { class: "stack" },
-    !left.length && h("p", {}, "All of it is made already."),
+    !left.length && h("p", {}, "This text is trained already."),
     h("dl", { class: "plan" }, lines(MAIN)),
-    h("ol", { class: "stages small quiet" }, left.map(({ name }) => h("li", {}, `${name}: ${STAGES[name] ?? ""}`))),
+    h("ol", { class: "stages small quiet" }, left.map(({ name }) => h("li", {}, `${stageName(name)}: ${STAGES[name] ?? ""}`))),
     h("details", {}, h("summary", {}, "More of the plan"), h("dl", { class: "plan" }, lines(MORE))));
 }

@@ -4,7 +4,9 @@ import { fill, h } from "./dom.js";
 import { tokenStrip } from "./tokens.js";
 import { button } from "./ui.js";
 
-const ENDS = { length: "reached the most tokens", stopped: "stopped", full: "the context is full" };
+const ENDS = { length: "reached max tokens", stopped: "stopped", full: "the context is full" };
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** Return the links that go through the versions of a turn, or nothing where there is one. */
 export function versionLinks(versions, node, onchoose) {
@@ -26,7 +28,7 @@ export function userTurn(node, versions, acts) {
     const area = h("textarea", { value: node.content, rows: Math.min(10, node.content.split("\n").length + 1), "aria-label": "Edit your message" });
     const close = () => fill(place, body);
     const form = h("form", { class: "stack tight", onsubmit: (event) => (event.preventDefault(), area.value.trim() && acts.edit(area.value)) },
-      area, h("div", { class: "row" }, h("button", { class: "primary" }, "Ask this instead"), button("Keep it as it is", close)));
+      area, h("div", { class: "row" }, h("button", { class: "primary" }, "Ask this instead"), button("Cancel", close)));
     form.addEventListener("keydown", (event) => {
       if (event.key === "Escape") close();
       if (event.key === "Enter" && !event.shiftKey) event.preventDefault(), form.requestSubmit();
@@ -43,7 +45,7 @@ export function userTurn(node, versions, acts) {
  * name. take: whether it stands beside others, and one is to be taken. */
 export function answerTurn(node, versions, acts, { colored, label, take = false }) {
   const strip = tokenStrip({ label, onchoose: (at) => (strip.look(true), press(), acts.look(at, strip)), onmove: (at) => acts.move(at, strip), onenter: acts.enter });
-  const tokens = button("Tokens", () => (strip.look(!strip.looked), press(), strip.looked && strip.focus()), { kind: "link", "aria-pressed": "false" });
+  const tokens = button("Tokens", () => (strip.look(!strip.looked), press(), strip.looked && strip.focus()), { kind: "link", "aria-pressed": "false", title: "Show each token; the arrow keys move from one to the next" });
   const press = () => tokens.setAttribute("aria-pressed", String(strip.looked));
   const actions = h("div", { class: "actions" });
   const notes = h("div", { class: "notes" });
@@ -58,14 +60,14 @@ export function answerTurn(node, versions, acts, { colored, label, take = false 
   turn.finish = () => {
     const told = [`seed ${node.seed}`, `${node.tokens.length} tokens`, ENDS[node.finish] ?? ""];
     fill(actions,
-      take && button("Go on with this one", () => acts.take(node)),
+      take && button("Continue with this one", () => acts.take(node)),
       tokens, !take && button("Retry", acts.retry, { kind: "link" }),
-      node.finish !== "stop" && button("Go on writing", acts.goOn, { kind: "link" }),
+      node.finish !== "stop" && button("Continue writing", acts.goOn, { kind: "link" }),
       button("Copy", (event) => navigator.clipboard?.writeText(node.content).then(() => (event.target.textContent = "Copied")), { kind: "link" }),
       button("What it saw", acts.saw, { kind: "link" }),
       !take && versionLinks(versions, node, acts.choose),
       h("span", { class: "small quiet" }, told.filter(Boolean).join(" · ")));
-    fill(notes, node.remark && h("p", { class: `remark ${node.met === true ? "met" : ""}` }, node.met === true ? "✓ " : "", node.remark));
+    fill(notes, node.remark && h("p", { class: `remark ${node.met === true ? "met" : ""}` }, node.met === true ? "✓ " : "", sentence(node.remark)));
   };
   return turn;
 }

@@ -65,11 +65,11 @@ export function empty(title, ...children) {
   return h("div", { class: "empty" }, h("h2", {}, title), children);
 }
 
-/** Format a probability: 12 %, 3.4 %, 0.02 %. */
+/** Format a probability: 12%, 3.4%, 0.02%. */
 export function percent(probability) {
   const value = 100 * probability;
-  if (value > 0 && value < 0.01) return "<0.01 %";
-  return `${value >= 99.95 || value === 0 ? Math.round(value) : value >= 10 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2)} %`;
+  if (value > 0 && value < 0.01) return "<0.01%";
+  return `${value >= 99.95 || value === 0 ? Math.round(value) : value >= 10 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2)}%`;
 }
 
 /** Format a count: 950, 12,300, 2.7 M. */

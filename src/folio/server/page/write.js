@@ -21,7 +21,7 @@ const SMALLEST_MARK = 2;
 export async function mount(root, context) {
   const models = await context.models(true);
   const writers = models.filter((model) => model.kind !== "reward");
-  if (!writers.length) return void root.append(empty("No model yet", h("p", {}, "Train one first: ", h("a", { href: "#/runs" }, "Runs"), " takes a text file.")));
+  if (!writers.length) return void root.append(empty("No model yet", h("p", {}, "Train one on a text file of yours, under ", h("a", { href: "#/runs" }, "Runs"), ".")));
   new Sheet(root, context, writers);
 }
 
@@ -44,8 +44,8 @@ class Sheet {
       onedit: () => this.edited(), onplace: (at) => this.place(at),
     });
     this.panel = sidePanel({
-      settings: this.settings, several: "Ways to go on, side by side",
-      hint: "Click a letter of the text, or move the caret with the arrow keys: here you see what else might have come there.",
+      settings: this.settings, several: "Continuations side by side",
+      hint: "Click a letter of the text, or move to it with the arrow keys, to see here what else might have come.",
       oninside: (place) => this.lookInside(place), onclose: () => this.editor.field.focus(),
     });
     this.history = continuation({ restore: (tokens, unread) => this.restore(tokens, unread) });
@@ -58,7 +58,7 @@ class Sheet {
   build(root) {
     this.status = h("div", { class: "status" });
     this.meter = h("p", { class: "small quiet meter" });
-    this.seen = h("div", { class: "seen", hidden: true }, h("span", {}, "the model reads from here on"));
+    this.seen = h("div", { class: "seen", hidden: true }, h("span", {}, "the model sees the text from here"));
     this.ways = h("div", { class: "ways", hidden: true });
     this.go = button("Continue", () => this.write(), { kind: "primary", title: "Ctrl+Enter", "aria-keyshortcuts": "Control+Enter" });
     this.stop = button("Stop", () => this.running?.abort(), { hidden: true, title: "Escape" });
@@ -75,7 +75,7 @@ class Sheet {
         h("div", { class: "stack" }, this.sheet, this.ways, this.status,
           h("div", { class: "tools", role: "toolbar", "aria-label": "Writing" },
             this.go, this.stop, this.retry, this.versions, this.undo, this.redo,
-            button("Save", () => this.save(), { kind: "link" }), this.meter),
+            button("Save as text", () => this.save(), { kind: "link" }), this.meter),
           surpriseLegend()),
         this.panel.node),
     );
@@ -85,7 +85,7 @@ class Sheet {
   key(event) {
     const control = event.ctrlKey || event.metaKey;
     if (control && event.key === "Enter") event.preventDefault(), this.write();
-    else if (event.key === "Escape" && this.running) this.running.abort();
+    else if (event.key === "Escape") this.running ? this.running.abort() : this.panel.dismiss();
     else if (control && event.key.toLowerCase() === "z" && event.target === this.editor.field) {
       event.preventDefault();
       this.step(event.shiftKey ? "redo" : "undo");
@@ -296,7 +296,7 @@ class Sheet {
       button("‹", () => this.history.turn(-1), { kind: "link", "aria-label": "Version before" }), `${last.version + 1}/${last.versions.length}`,
       button("›", () => this.history.turn(1), { kind: "link", "aria-label": "Next version" })]);
     const n = this.editor.tokens.length + this.head.length;
-    this.meter.textContent = Number.isFinite(this.blockSize) ? n > this.blockSize ? `${n} tokens; the model sees the last ${this.blockSize}` : `${n} of ${this.blockSize} tokens` : "";
+    this.meter.textContent = Number.isFinite(this.blockSize) ? n > this.blockSize ? `${n} tokens; the model sees the last ${this.blockSize}` : `${n} of ${this.blockSize} tokens of its context used` : "";
     this.keep();
   }
 
