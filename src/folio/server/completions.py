@@ -26,7 +26,6 @@ from folio.server.shared_fields import (
     SAMPLING,
     Chunks,
     Heading,
-    encoded,
     finite,
     includes_usage,
     json_response,
@@ -34,7 +33,7 @@ from folio.server.shared_fields import (
     read_stop,
 )
 from folio.server.streaming import KEEP_ALIVE, EventStream, Nothing, error_event, while_connected
-from folio.server.text import Token, decoded
+from folio.server.text import Token, decoded, encoded
 from folio.server.writing import Piece, Task, Writing
 
 MOST_NEW = 16

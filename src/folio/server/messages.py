@@ -10,7 +10,7 @@ from folio.server.body import kind_of
 from folio.server.errors import ApiError
 from folio.server.fields import Field
 from folio.server.models import Served
-from folio.server.shared_fields import encoded
+from folio.server.text import encoded
 from folio.tokenizer.chat_template import Message, turns
 from folio.tokenizer.special_tokens import has_chat_tokens
 

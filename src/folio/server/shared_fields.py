@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from folio.errors import UserError
 from folio.inference.sampler import TokenLogprobs
 from folio.inference.sampling import RowSampling, SamplingConfig
 from folio.server.errors import ApiError
@@ -25,8 +23,6 @@ MOST_TOP = 20
 """Most alternatives to report for a token."""
 MOST_CHOICES = 128
 MOST_TOKENS = 10**6
-LONG = 50_000
-"""Characters of a text that take so long to encode that the others should not wait."""
 DONE = b"data: [DONE]\n\n"
 LOWEST = -9999.0
 """In place of minus infinity, which JSON lacks."""
@@ -191,17 +187,6 @@ def read_id(name: str, n_tokens: int) -> int:
             400, f"logit_bias has {name[:40]!r}: its keys are ids from 0 to {n_tokens - 1}.", "logit_bias"
         )
     return id
-
-
-async def encoded(encode: Callable[[str], list[int]], text: str, where: str) -> list[int]:
-    """Return the ids of a text, beside the event loop where it is long. Raises ApiError for a character that is unknown.
-
-    where: the field that has the text.
-    """
-    try:
-        return await run_in_threadpool(encode, text) if len(text) > LONG else encode(text)
-    except UserError as error:
-        raise ApiError(400, f"{where}: {error}", where, "unknown_character") from None
 
 
 def read_stop(values: Values) -> list[str]:

@@ -1,14 +1,21 @@
-"""Tokens as they are written -> text that can be shown, with the tokens that it is made of."""
+"""Tokens as they are written -> text that can be shown, with the tokens that it is made of; and texts -> tokens."""
 
 from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from starlette.concurrency import run_in_threadpool
+
+from folio.errors import UserError
 from folio.inference.sampler import TokenLogprobs
+from folio.server.errors import ApiError
 from folio.server.vocabulary import Vocabulary
+
+LONG = 50_000
+"""Characters of a text that take so long to encode that the others should not wait."""
 
 
 class Token(NamedTuple):
@@ -113,3 +120,14 @@ def decoded(vocabulary: Vocabulary, ids: Sequence[int]) -> tuple[str, list[int]]
         else:
             text += decoder.decode(vocabulary.bytes[id])
     return text + decoder.decode(b"", final=True), offsets
+
+
+async def encoded(encode: Callable[[str], list[int]], text: str, where: str) -> list[int]:
+    """Return the ids of a text, beside the event loop where it is long. Raises ApiError for a character that is unknown.
+
+    where: the field that has the text.
+    """
+    try:
+        return await run_in_threadpool(encode, text) if len(text) > LONG else encode(text)
+    except UserError as error:
+        raise ApiError(400, f"{where}: {error}", where, "unknown_character") from None
