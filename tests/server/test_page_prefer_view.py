@@ -29,7 +29,7 @@ def runs(tmp_path, finished):
 
 def judged(page, key):
     """Press a key once a pair is there, and wait until it was taken."""
-    page.wait_for_selector(".answer:not(.waiting) >> nth=1")
+    page.wait_for_selector(".answer:not(.waiting) button:not([aria-disabled]) >> nth=1")
     with page.expect_response("**/page/api/preferences/*"):
         page.keyboard.press(key)
 

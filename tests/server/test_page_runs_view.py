@@ -164,9 +164,9 @@ def test_nothing_is_asked_while_the_tab_is_hidden(browser, runs):
         page.wait_for_selector(".status.running")
         hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
         page.evaluate(hide % "true")
-        page.wait_for_timeout(2500)  # one that was on its way may still come
+        page.wait_for_timeout(300)  # one that was on its way may still come
         asked = len(seen.urls)
-        page.wait_for_timeout(3000)
+        page.wait_for_timeout(2500)  # it would ask every 2 s
         assert len(seen.urls) == asked
         page.evaluate(hide % "false")
         until(lambda: len(seen.urls) > asked or not page.wait_for_timeout(50))
@@ -184,6 +184,9 @@ def test_from_a_dropped_file_to_a_live_run_that_is_stopped_and_gone_on_with(brow
         page.wait_for_selector(".drop")
         page.dispatch_event(".drop", "drop", {"dataTransfer": page.evaluate_handle(DROP, make_text(4000))})
         page.wait_for_selector("h2 >> text=my-cats")
+        page.get_by_label("Minutes in all").fill("0")
+        page.keyboard.press("Tab")
+        assert page.get_by_role("button", name="Start").is_disabled()
         page.get_by_label("Minutes in all").fill("9")
         page.keyboard.press("Tab")
         page.wait_for_selector(".plan dd", timeout=LONG)
@@ -191,6 +194,7 @@ def test_from_a_dropped_file_to_a_live_run_that_is_stopped_and_gone_on_with(brow
         for words in ("M parameters", "What to expect", "9:00 for all of them", "fine-tuning: learns to do"):
             assert words in plan
         page.get_by_role("button", name="Start").click()
+        page.wait_for_selector(".card.now:focus", timeout=LONG)  # in sight, and where the keyboard goes on
         page.wait_for_selector(".card.now a", timeout=LONG)  # its first run is there
         page.click(".card.now a")
         page.wait_for_selector(".plot canvas", timeout=LONG)
@@ -200,7 +204,10 @@ def test_from_a_dropped_file_to_a_live_run_that_is_stopped_and_gone_on_with(brow
         page.wait_for_selector(".status.interrupted", timeout=LONG)
         run = RunDirectory(runs / "my-cats")
         step = run.read_metrics()[-1]["step"]
-        assert max(run.models()) == step
+        assert max(run.models()) in (
+            step,
+            step + 1,
+        )  # a step that was saved is recorded when the run is resumed
         page.goto(page.url.split("#")[0] + "#/runs")
         page.wait_for_selector(".card.now >> text=Stopped: my-cats")
         page.get_by_role("button", name="Resume").click()

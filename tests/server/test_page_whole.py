@@ -4,7 +4,7 @@ import pytest
 from browser import chromium, watched
 from live_server import serving
 from lived_runs import write_runs
-from viewing import findings
+from viewing import LOOKS, findings
 
 pytestmark = pytest.mark.browser
 
@@ -48,9 +48,8 @@ def shared(tmp_path_factory, finished):
         yield running.address
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing_and_nothing_is_too_wide(browser, shared, scheme, width):
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_axe_finds_nothing_and_nothing_is_too_wide(browser, shared, width, scheme):
     with watched(browser, shared, viewport={"width": width, "height": 740}, color_scheme=scheme) as (page, _):
         found, wide = {}, {}
         for path, there in SHOWN.items():

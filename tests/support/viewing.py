@@ -8,6 +8,9 @@ from typing import Any
 from browser import Seen, watched
 from live_server import serving
 
+LOOKS = ((1280, "light"), (360, "dark"))
+"""Width and scheme: every layout and every color once. No color depends on the width, nor any layout on the scheme."""
+
 
 @contextmanager
 def opened(browser: Any, address: str, path: str, **settings: Any) -> Iterator[tuple[Any, Seen]]:

@@ -18,7 +18,7 @@ export function tokenEditor({ label, placeholder, onedit, onplace }) {
   let marked = -1;
 
   const pieces = (tokens) => tokens.map((token) => token.piece).join("");
-  const paint = (token) => `t s${surpriseStep(token.nats)}${token.made ? " made" : ""}`;
+  const paint = (token) => `t s${surpriseStep(token.nats)}`;
   const append = (token) => {
     editor.tokens.push(token);
     tail.before(h("span", { class: paint(token) }, token.piece));

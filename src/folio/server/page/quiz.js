@@ -2,7 +2,7 @@
 
 import { announce, fill, h, newId } from "./dom.js";
 import { get, post } from "./api.js";
-import { button, problem } from "./ui.js";
+import { button, problem, sentence } from "./ui.js";
 
 const LETTERS = "abcde";
 
@@ -59,7 +59,7 @@ function questionCard(question, page, run, onverdict) {
   const words = h("legend", { id }, coded(question.question));
   if (question.closed) {
     return h("div", { class: "card question" }, h("p", { class: "asks" }, coded(question.question)),
-      h("p", { class: "notice" }, `${question.closed} `, h("a", { href: "#/runs" }, "Runs")));
+      h("p", { class: "notice" }, `${sentence(question.closed)} `, h("a", { href: "#/runs" }, "Train one.")));
   }
   const form = question.options.length ? choices() : number();
   const given = question.given && h("p", { class: "given", id: `${id}-given` }, question.given);

@@ -123,7 +123,7 @@ function lossSection(state, signal) {
     oninput: (value) => ((state.memory = value), show()),
   });
   smoothing.classList.add("smoothing");
-  const node = h("section", { class: "stack" }, h("h2", {}, "How it learned"), drawing.node, smoothing);
+  const node = h("section", { class: "stack" }, h("h2", {}, "Learning curve"), drawing.node, smoothing);
   function show() {
     const train = present(state.columns, "loss");
     const held = present(state.columns, "val_loss");

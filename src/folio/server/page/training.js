@@ -24,7 +24,7 @@ const STAGES = {
 export function startPanel(context, onchange) {
   const node = h("section", { class: "stack", "aria-label": "Train a model" });
   const running = runningCard(onchange);
-  const form = startForm(context, onchange);
+  const form = startForm(context, () => (running.expect(), onchange()));
   let isAllowed = null;
   return {
     node,
@@ -65,10 +65,11 @@ function runningCard(onchange) {
       fill(trouble, problem(error));
     }
   }, { kind: "primary" });
-  const node = h("div", { class: "card now", hidden: true }, big, more, h("div", { class: "row" }, stop, resume), trouble,
+  const node = h("div", { class: "card now", hidden: true, tabindex: "-1" }, big, more, h("div", { class: "row" }, stop, resume), trouble,
     h("details", {}, h("summary", {}, "What the command says"), log));
   let current = null;
   let state = null;
+  let isAwaited = false;
 
   function show(trainings, runs) {
     const last = trainings[0];
@@ -81,7 +82,7 @@ function runningCard(onchange) {
     const made = runs.filter((run) => last.runs.includes(run.id.split("/").pop()));
     const active = made.find((run) => run.status === "running");
     fill(big, `${WORDS[last.state]} `, last.is_text ? last.name : last.name.replace("ladder-", "rung "),
-      active && [": ", h("a", { href: `#/runs/${encodeURIComponent(active.id)}` }, `${active.stage}, watch it`)]);
+      active && [": ", h("a", { href: `#/runs/${encodeURIComponent(active.id)}` }, `watch the ${stageName(active.stage)}`)]);
     const since = (isOpen ? Date.now() / 1000 : last.ended) - last.started;
     more.textContent = last.problem || (isOpen
       ? `${duration(since)} so far${last.minutes ? ` of ${duration(60 * last.minutes)}` : ""}. It goes on while this page is closed, and stops, saved, when folio serve does.`
@@ -96,8 +97,11 @@ function runningCard(onchange) {
       log.textContent = said;
       if (isAtEnd) log.scrollTop = log.scrollHeight;
     }
+    if (isAwaited && isOpen) isAwaited = false, node.focus();
   }
-  return { node, show, isBusy: () => state === "running" || state === "stopping" };
+  /** Take the focus when the training that was just started is shown. */
+  const expect = () => (isAwaited = true);
+  return { node, show, expect, isBusy: () => state === "running" || state === "stopping" };
 }
 
 const WORDS = { running: "Training", stopping: "Stopping", finished: "Finished:", stopped: "Stopped:", failed: "Failed:" };
@@ -150,6 +154,7 @@ function startForm(context, onchange) {
     asking = new AbortController();
     const { signal } = asking;
     start.disabled = true;
+    if (!minutes.reportValidity()) return void fill(told);
     fill(told, h("p", { class: "quiet", "aria-busy": "true" }, "Measuring this machine and choosing sizes: some seconds…"));
     try {
       const found = await post("/page/api/plan", { text: text.name, ...limit() }, { signal });

@@ -2,14 +2,12 @@
 
 import { fill, h } from "./dom.js";
 import { tokenStrip } from "./tokens.js";
-import { button } from "./ui.js";
+import { button, sentence } from "./ui.js";
 
 const ENDS = { length: "reached max tokens", stopped: "stopped", full: "the context is full" };
 
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-
 /** Return the links that go through the versions of a turn, or nothing where there is one. */
-export function versionLinks(versions, node, onchoose) {
+function versionLinks(versions, node, onchoose) {
   if (versions.length < 2) return null;
   const at = versions.indexOf(node);
   const to = (by) => () => onchoose(versions[(at + by + versions.length) % versions.length]);

@@ -65,6 +65,9 @@ export function empty(title, ...children) {
   return h("div", { class: "empty" }, h("h2", {}, title), children);
 }
 
+/** Return a text with a capital letter at its beginning. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 /** Format a probability: 12%, 3.4%, 0.02%. */
 export function percent(probability) {
   const value = 100 * probability;
