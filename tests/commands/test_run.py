@@ -2,16 +2,18 @@
 
 import json
 import re
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from tiny import make_text
 from tiny_rl import make_talk
 
-from folio.commands.run import find_links, served
+from folio.commands.run import ENDS, find_links, served
 from folio.config import PACKAGED_RECIPES
 from folio.log import make_console
 from folio.runs.pace import FILE
@@ -235,6 +237,23 @@ def test_runs_of_a_text_go_where_they_are_told(tmp_path):
     _, links = find_links(tmp_path / "words.txt", tmp_path / "all")
     assert [link.output.parent for link in links] == [tmp_path / "all"] * 5
     assert links[1].settings.model == tmp_path / "all" / "words"
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_what_ends_the_chain_ends_the_server(tmp_path, number):
+    before, others = signal.getsignal(number), set(psutil.Process().children())
+    started = []
+
+    def end_in_it():
+        with served(tmp_path / "runs", make_console()):
+            started.extend(set(psutil.Process().children()) - others)
+            signal.raise_signal(number)
+
+    with pytest.raises(SystemExit) as left:
+        end_in_it()
+    assert left.value.code == 128 + number
+    assert [each.is_running() for each in started] == [False]
+    assert signal.getsignal(number) is before
 
 
 def test_the_runs_are_served_meanwhile_and_no_longer(capsys, tmp_path, monkeypatch):

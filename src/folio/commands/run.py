@@ -101,18 +101,27 @@ def served(runs: Path, console: Console) -> Iterator[None]:
     runs.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "folio", "serve", str(runs), "--port", str(port)]
     command += ["--open"] if has_display() else []
-    # Ctrl-C, which stops an answer in the chat, is not for the server; a terminal that is closed ends both.
+    # Ctrl-C, which stops an answer in the chat, is not for the server; what ends this process ends both.
     null = subprocess.DEVNULL
     process = subprocess.Popen(command, process_group=0, stdin=null, stdout=null, stderr=null)
-    before = signal.signal(signal.SIGHUP, signal.default_int_handler) if hasattr(signal, "SIGHUP") else None
+    before = {number: signal.signal(number, leave) for number in ENDS}
     show_table({"page": f"http://{LOCAL}:{port} shows the runs, and talks with what there is"}, console)
     try:
         yield
     finally:
         process.terminate()
         process.wait()
-        if before is not None:
-            signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that end a process: the latter comes where a terminal is closed."""
+
+
+def leave(number: int, frame: object) -> None:
+    """End this process, and on the way what it has started."""
+    raise SystemExit(128 + number)
 
 
 def run_chain(config: ChainConfig, console: Console) -> None:
