@@ -82,8 +82,9 @@ def main(arguments: Sequence[str]) -> None:
             progress.update(number, {})
     lines = {name: told(result) for name, result in results.items()}
     for data, files in groups.items():
-        if len(found := [results[name] for name in files if name in results]) > 1:
-            lines[f"{data}, mean"] = told(averaged(found))
+        answered = [results[name] for name in files if "accuracy" in results.get(name, {})]
+        if len(answered) > 1:
+            lines[f"{data}, mean"] = told(averaged(answered))
     show_table(lines, console)
     if config.json is not None:
         content = {"model": str(config.model), "limit": config.limit, "results": results}
@@ -139,9 +140,11 @@ ITEMS = Kind[Question | str](
 
 
 def averaged(results: Sequence[Result]) -> Result:
-    """Return the mean of each metric that all have."""
-    names = set.intersection(*(set(result) for result in results))
-    return {name: mean(result[name] for result in results) for name in results[0] if name in names}
+    """Return the mean of shares of right answers, each as a file of its own, and how many questions there are in all."""
+    means = {
+        name: mean(result[name] for result in results) for name in ("accuracy", "accuracy_norm", "chance")
+    }
+    return {**means, "n": sum(result["n"] for result in results)}
 
 
 def told(result: Result) -> str:
