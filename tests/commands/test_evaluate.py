@@ -44,8 +44,16 @@ def test_texts_and_questions_and_folders_of_them(folio, finished, data):
         "guessing 50.0%; 6 questions",
         "set, mean",
         "3 questions",
+        "9 questions",
     ):
         assert words in out
+
+
+def test_a_folder_may_have_both_texts_and_questions(folio, finished, data):
+    (data / "set" / "words.md").write_text("the cat sat on the mat")
+    out = folio("evaluate", finished, "set").out
+    assert out.count("questions") == 3, "two files, and their mean"
+    assert "bits per byte" in out
 
 
 def test_a_limit_takes_some_of_each_file(folio, finished, data):
