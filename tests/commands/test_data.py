@@ -141,6 +141,7 @@ def test_mistakes_are_told_as_in_training(show, folio, finished, tmp_path, run, 
         (["show", "talk.jsonl", "--num", "0"], "num is 0"),
         (["show", "talk.jsonl", "--seed", "-1"], "seed is -1"),
         (["show", "nothing.jsonl"], "nothing.jsonl cannot be read"),
+        (["show", "--num", "1"], "no data are named: give a file"),
     ],
 )
 def test_mistakes_are_told_in_one_line(folio, arguments, told):

@@ -86,9 +86,11 @@ def find_parts(
     The latter are `validation`, or belong to a known name, or are what names of files say; or else, where there are many
     records, a share of them (see `split.share`); or else the last tenth. Of several data each holds out a part of its own.
 
-    Raises UserError where `read_records` does, where there are too few records for both, and for `validation` beside
-    several data, which leaves open what each holds out.
+    Raises UserError for no data, where `read_records` does, where there are too few records for both, and for `validation`
+    beside several data, which leaves open what each holds out.
     """
+    if not data:
+        raise UserError("no data are named: give a file, a folder, or a dataset of the Hub.")
     if len(data) == 1:
         return _find_part(kind, known, data[0], validation)
     if validation is not None:
