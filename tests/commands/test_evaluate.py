@@ -68,7 +68,10 @@ def test_mistakes_are_one_line_and_told_before_anything_is_evaluated(folio, fini
     (data / "both.jsonl").write_text('{"text": "a"}\n' + json.dumps(CHOICES[0]) + "\n")
     assert "has both texts and questions" in folio("evaluate", finished, "both.jsonl").mistake
     (data / "other.jsonl").write_text('{"a": 1}\n')
-    assert "other.jsonl, line 1: it must have" in folio("evaluate", finished, "other.jsonl").mistake
+    assert (
+        "other.jsonl, line 1: it must have `text`; or `sentence_bad`"
+        in folio("evaluate", finished, "other.jsonl").mistake
+    )
     (data / "empty").mkdir()
     assert "has no .txt" in folio("evaluate", finished, "empty").mistake
     assert "no such run" in folio("evaluate", "nowhere", "set").mistake

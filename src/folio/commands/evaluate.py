@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -20,9 +20,10 @@ from typing import Literal
 import tyro
 
 from folio.config import Count, Settings, Source
+from folio.data.columns import Record
 from folio.data.corpora import BETWEEN_DOCUMENTS, TEXT_READERS, find_data
 from folio.data.fields import Fields
-from folio.data.questions import Question, question_of
+from folio.data.questions import FORMS, Question, in_form, text_in
 from folio.data.records import Kind, read_records, spread
 from folio.data.rows import READERS, read_text
 from folio.errors import UserError
@@ -51,7 +52,7 @@ class EvaluateConfig(Settings):
     """Texts and questions: files, folders of them, also those that are for testing by their names, or datasets of the
     Hugging Face Hub as OWNER/NAME:SUBSET:SPLIT."""
     limit: Count | None = None
-    """Most questions of a file, evenly spaced; by default all."""
+    """Most rows of a file, evenly spaced; by default all."""
     json: Path | None = None
     """File for the results, as JSON."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -104,19 +105,19 @@ def files_of(data: str) -> list[str]:
 
 
 def read_items(name: str, limit: int | None) -> Sequence[Question] | str:
-    """Return the questions or the text of a file. limit: most questions.
+    """Return the questions or the text of a file. limit: most rows.
 
     Raises UserError where it cannot be read, and where it has both.
     """
     path = find_data(name)
     if os.path.isfile(path) and path.suffix.lower() not in READERS:
         return read_text(path)
-    items = read_records(name, ITEMS)
+    items = spread(read_records(name, ITEMS), limit)
     texts = [each for each in items if isinstance(each, str)]
     questions = [each for each in items if isinstance(each, Question)]
     if texts and questions:
         raise UserError(f"{name} has both texts and questions: put them into two files.")
-    return BETWEEN_DOCUMENTS.join(texts) if texts else spread(questions, limit)
+    return BETWEEN_DOCUMENTS.join(texts) if texts else questions
 
 
 def evaluate(model: GPT, tokenizer: Tokenizer, items: Sequence[Question] | str) -> Result:
@@ -128,8 +129,18 @@ def evaluate(model: GPT, tokenizer: Tokenizer, items: Sequence[Question] | str) 
 
 def item_of(row: Fields, where: str) -> Question | str:
     """Return what a row holds. Raises UserError for what can be evaluated in no way."""
-    text = row.get("text")
-    return text if isinstance(text, str) and text else question_of(row, where)
+    return in_form(row, ITEM_FORMS)
+
+
+def text_of(row: Record) -> str:
+    """Return the text of a row. Raises UserError where it is none."""
+    return text_in(row, "text")
+
+
+ITEM_FORMS: Mapping[frozenset[str], Callable[[Record], Question | str]] = {
+    frozenset({"text"}): text_of,
+    **FORMS,
+}
 
 
 ITEMS = Kind[Question | str](

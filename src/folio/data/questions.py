@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from folio.data.columns import Record
 from folio.errors import UserError
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,19 @@ def question_of(row: Record, where: str = "") -> Question:
 
     Raises UserError for what is none.
     """
-    for columns, make in FORMS.items():
+    return in_form(row, FORMS)
+
+
+def in_form(row: Record, forms: Mapping[frozenset[str], Callable[[Record], Made]]) -> Made:
+    """Return what is made of a row by the first of the forms whose columns it has.
+
+    Raises UserError, which names the columns of all, where it has those of none.
+    """
+    for columns, make in forms.items():
         if columns <= row.keys():
             return make(row)
-    forms = "; or ".join(", ".join(f"`{name}`" for name in sorted(columns)) for columns in FORMS)
-    raise UserError(f"it must have {forms}; it has: {', '.join(row)}.")
+    told = "; or ".join(", ".join(f"`{name}`" for name in sorted(columns)) for columns in forms)
+    raise UserError(f"it must have {told}; it has: {', '.join(row)}.")
 
 
 def minimal_pair(row: Record) -> Question:
