@@ -108,6 +108,47 @@ def hardening() -> None:
     )
 
 
+def serving_speed() -> None:
+    """Print tokens a second and waiting times of benchmarks/serving.json, the last measurement."""
+    found = _read("serving")[-1]
+    _table(
+        [
+            "streams",
+            "server",
+            "tokens/s",
+            "folio against it",
+            *(f"{what}, ms" for what in ("first token", "between tokens")),
+        ],
+        [
+            [
+                str(row["streams"]),
+                f"`{row['server'].replace('folio', 'folio serve').replace('transformers', 'transformers serve')}`",
+                f"{row['tokens_per_second']:,}",
+                "" if row["server"] == "folio" else f"{row['folio_is_faster_by']:.1f}x",
+                *(
+                    " / ".join(f"{row[key][p]:,.1f}" for p in ("p50", "p95", "p99"))
+                    for key in ("first_token_ms", "between_ms")
+                ),
+            ]
+            for row in found["rows"]
+            if "streams" in row
+        ],
+    )
+    print(
+        f"\n{found['machine']}, transformers {found['transformers']}, folio {found['folio']}, {found['date']}."
+    )
+
+
+def dropped_requests() -> None:
+    """Print what is left of many requests of which a third was dropped, by the last measurement of benchmarks/serving.json."""
+    (row,) = (row for row in _read("serving")[-1]["rows"] if "requests" in row)
+    print(
+        f"{row['requests']:,} requests, 64 at a time, every third dropped midway: {row['answered_whole']:,} were answered whole in "
+        f"{row['seconds']:g} s, {row['places_in_use_after']} places were in use afterwards, and the process had "
+        f"{row['memory_after_mb']:,} MB after {row['memory_before_mb']:,} MB before."
+    )
+
+
 def best_losses() -> None:
     """Print mean and standard deviation over seeds of the losses of benchmarks/time_to_loss.json."""
     rows = [
