@@ -18,6 +18,7 @@ import torch
 from folio.config import Few, Settings
 from folio.errors import UserError
 from folio.log import format_speed
+from folio.native.library import decoder
 
 SLOW_PRODUCT = 0.5
 """Seconds above which a matrix product is timed only once."""
@@ -33,6 +34,9 @@ class RuntimeConfig(Settings):
     """Precision of matrix products; weights stay in float32. auto chooses the faster one."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model's blocks; auto does if a C++ compiler (CPU) or Triton (GPU) is installed."""
+    decoder: Literal["auto", "compiled", "torch"] = "auto"
+    """What writes tokens on a CPU in float32: a compiled function in C, or PyTorch, several times slower; auto compiles if
+    there is a C compiler."""
     threads: Few | None = None
     """CPU threads; by default OMP_NUM_THREADS, or one per available core."""
 
@@ -47,6 +51,8 @@ class Runtime:
     threads: int
     flops_per_second: float
     """Measured speed of a matrix product in `compute_dtype`."""
+    decoder: Literal["compiled", "torch"] = "torch"
+    """What writes tokens: the two round differently."""
 
     def __str__(self) -> str:
         compiled = "compiled" if self.compiles else "not compiled"
@@ -58,6 +64,7 @@ class Runtime:
         for model in models:
             model.to(self.device)
             model.compute_dtype = self.compute_dtype
+            model.decoder = self.decoder
 
     def to_table(self) -> dict[str, str | bool | int | float]:
         """Return a JSON-ready table; `restore_runtime` reads it back."""
@@ -67,6 +74,7 @@ class Runtime:
             "compiles": self.compiles,
             "threads": self.threads,
             "flops_per_second": self.flops_per_second,
+            "decoder": self.decoder,
         }
 
 
@@ -84,7 +92,10 @@ def for_varying_lengths(config: RuntimeConfig) -> RuntimeConfig:
 
 
 def start_runtime(config: RuntimeConfig) -> Runtime:
-    """Set the number of threads and choose device and precision. Raises UserError for a missing device."""
+    """Set the number of threads and choose device, precision and decoder.
+
+    Raises UserError for a missing device, and for a decoder that cannot be compiled.
+    """
     # OpenMP has read OMP_NUM_THREADS by now: whoever sets it means it.
     by_default = torch.get_num_threads if "OMP_NUM_THREADS" in os.environ else available_cores
     threads = config.threads or by_default()
@@ -103,6 +114,7 @@ def start_runtime(config: RuntimeConfig) -> Runtime:
         compiles=config.compile == "on" or (config.compile == "auto" and can_compile(device)),
         threads=threads,
         flops_per_second=speeds[name],
+        decoder=choose_decoder(config.decoder, device, DTYPES[name]),
     )
 
 
@@ -118,6 +130,7 @@ def restore_runtime(table: Mapping[str, Any]) -> Runtime:
             compiles=table["compiles"],
             threads=table["threads"],
             flops_per_second=table["flops_per_second"],
+            decoder=table.get("decoder", "torch"),
         )
     except KeyError as error:
         raise UserError(
@@ -141,6 +154,15 @@ def choose_device(name: str) -> torch.device:
         found = ", ".join(kind for kind, is_there in available.items() if is_there)
         raise UserError(f"device {name}: not available on this machine; choose from auto, {found}.")
     return torch.device(name)
+
+
+def choose_decoder(name: str, device: torch.device, dtype: torch.dtype) -> Literal["compiled", "torch"]:
+    """Return what writes tokens, or for "auto" the faster one there is. Raises UserError for what there is not."""
+    if name != "torch" and device.type == "cpu" and dtype is torch.float32 and decoder() is not None:
+        return "compiled"
+    if name == "compiled":
+        raise UserError("decoder compiled: it needs a CPU, float32 and a C compiler; choose torch or auto.")
+    return "torch"
 
 
 def available_cores() -> int:

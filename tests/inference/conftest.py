@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from folio.inference.compiled import CompiledGPT
 from folio.inference.engine import Engine
+from folio.inference.fused import FusedGPT
+from folio.inference.reading import ALIKE
 from folio.model.config import GPTConfig, RopeScaling
 from folio.model.gpt import GPT
+from folio.native.library import decoder
 
 QWEN3 = GPTConfig(
     vocab_size=61, block_size=32, n_layer=2, n_head=4, n_kv_head=2, n_embd=32, head_size=16, mlp_size=48
@@ -62,3 +66,28 @@ def ids() -> torch.Tensor:
 @pytest.fixture
 def engine(model: GPT) -> Engine:
     return Engine(model)
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def either_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Write tokens with one of the two decoders. Returns what the tokens of a pass are filled up to a multiple of."""
+    if request.param == "torch":
+        monkeypatch.setattr("folio.inference.reading.decoder", lambda: None)
+        return ALIKE
+    if decoder() is None:
+        pytest.skip("no C compiler")
+    return 1
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of tokens of each pass over the model, as they are read."""
+    sizes: list[int] = []
+    step, read = FusedGPT.step, CompiledGPT.read
+    monkeypatch.setattr(
+        FusedGPT, "step", lambda gpt, ids, *rest: sizes.append(len(ids)) or step(gpt, ids, *rest)
+    )
+    monkeypatch.setattr(
+        CompiledGPT, "read", lambda gpt, ids, *rest: sizes.append(len(ids)) or read(gpt, ids, *rest)
+    )
+    return sizes

@@ -7,12 +7,11 @@ import transformers
 from folio.inference import engine as engine_module
 from folio.inference.config import GenerationConfig
 from folio.inference.engine import PREFILL_TOKENS, Completion, Engine
-from folio.inference.fused import FusedGPT
-from folio.inference.reading import ALIKE
 from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 
 GREEDY = SamplingConfig(temperature=0.0)
+pytestmark = pytest.mark.usefixtures("either_decoder")
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [9], [11, 12, 13]]
 
 
@@ -67,22 +66,17 @@ def test_a_row_does_not_depend_on_the_batch(engine: Engine) -> None:
     assert len({tuple(ids) for ids in same}) == 4
 
 
-def test_a_prompt_of_several_rows_is_read_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_of_several_rows_is_read_once(engine: Engine, read: list[int], either_decoder: int) -> None:
     def generate(prompts: list[list[int]]) -> list[Completion]:
         return engine.generate(
             prompts, GenerationConfig(max_new_tokens=20, sampling=SamplingConfig(), seed=3, stop_ids=(5,))
         )
 
     prompts = [PROMPTS[2], PROMPTS[0], PROMPTS[2], PROMPTS[0], PROMPTS[2]]
-    read: list[int] = []
-    step = FusedGPT.step
-    monkeypatch.setattr(
-        FusedGPT, "step", lambda self, ids, context: read.append(len(ids)) or step(self, ids, context)
-    )
     completions = generate(prompts)
     both = len(PROMPTS[0]) + len(PROMPTS[2])
-    assert read[0] == both + -both % ALIKE
-    assert max(read[1:]) <= len(prompts) + -len(prompts) % ALIKE
+    assert read[0] == both + -both % either_decoder
+    assert max(read[1:]) <= len(prompts) + -len(prompts) % either_decoder
     for row, completion in enumerate(completions):
         others = [[i] for i in range(len(prompts))]
         others[row] = prompts[row]

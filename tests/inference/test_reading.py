@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from folio.inference.reading import ALIKE, Reader, Text
+from folio.inference.reading import ALIKE, CompiledReader, Reader, Text, compiled_decoder, reader_for
 from folio.model.gpt import GPT
 
 
@@ -11,7 +11,9 @@ def text(n: int, slot: int) -> Text:
     return Text(torch.randint(61, (n,), generator=torch.Generator().manual_seed(slot)).tolist(), slot)
 
 
-def logits(reader: Reader, texts: list[Text], at_most: int = 1000) -> dict[Text, torch.Tensor]:
+def logits(
+    reader: Reader | CompiledReader, texts: list[Text], at_most: int = 1000
+) -> dict[Text, torch.Tensor]:
     """Read once, and return the logits of the texts whose end was reached."""
     with torch.inference_mode():
         reading = reader.read(texts, at_most)
@@ -25,8 +27,9 @@ def expected(model: GPT, text: Text) -> torch.Tensor:
     return model.eval()(torch.tensor([text.ids]))[0, -1]
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_pieces_of_new_texts_are_read_with_the_last_tokens_of_others(model: GPT) -> None:
-    reader = Reader(model, 7)
+    reader = reader_for(model, 7)
     reader.reserve(32)
     texts = [text(n, slot) for slot, n in ((5, 9), (0, 4), (3, 1), (2, 20))]
     ended: dict[Text, int] = {}
@@ -54,9 +57,10 @@ def test_a_pass_is_filled_up_where_there_may_be_company(model: GPT) -> None:
             one.ids.append(1)
 
 
+@pytest.mark.usefixtures("either_decoder")
 def test_what_stands_in_for_a_token_changes_nothing(model: GPT) -> None:
     """Texts in the first and the last slot; in those between, a text waits to be read on."""
-    reader = Reader(model, 6)
+    reader = reader_for(model, 6)
     reader.reserve(32)
     texts = [text(6, 0), text(8, 5)]
     waiting = text(7, 2)
@@ -72,9 +76,10 @@ def test_what_stands_in_for_a_token_changes_nothing(model: GPT) -> None:
     )
 
 
+@pytest.mark.usefixtures("either_decoder")
 @pytest.mark.parametrize("change", ["move", "reserve", "begin again", "one leaves"])
 def test_reading_on_sees_what_has_changed(model: GPT, change: str) -> None:
-    reader = Reader(model, 5)
+    reader = reader_for(model, 5)
     reader.reserve(8)
     texts = [text(4, 0), text(5, 1), text(3, 3)]
     for step in range(5):
@@ -91,3 +96,15 @@ def test_reading_on_sees_what_has_changed(model: GPT, change: str) -> None:
             else:
                 texts.pop(1)
     assert texts[-1].n_read == 7
+
+
+def test_the_compiled_decoder_is_for_float32_on_a_cpu(model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("folio.inference.reading.decoder", lambda: "library")
+    assert compiled_decoder(model) == "library"
+    model.decoder = "torch"
+    assert compiled_decoder(model) is None
+    model.decoder = "compiled"
+    model.compute_dtype = torch.bfloat16
+    assert compiled_decoder(model) is None
+    model.compute_dtype = torch.float32
+    assert compiled_decoder(model.to("meta")) is None

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         "compiler": "found; models are compiled"
         if can_compile(runtime.device)
         else "not found; training works, but is slower",
+        "decoder": runtime.decoder,
     }
     for name, dtype in DTYPES.items():
         lines[name] = f"{format_speed(matmul_speed(runtime.device, dtype))} in a matrix product"

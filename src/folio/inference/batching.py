@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from folio.inference.prefix import Prefix, PrefixCache, TokenTable
-from folio.inference.reading import Reader, Reading, Text
+from folio.inference.reading import Reading, Text, reader_for
 from folio.inference.sampler import SampledRow, Sampler, TokenLogprobs, token_logprobs
 from folio.inference.sampling import RowSampling
 from folio.model.gpt import GPT
@@ -108,7 +108,7 @@ class Batch:
         self._config = model.config
         self._device = model.embedding.weight.device
         self._prefill_tokens = prefill_tokens
-        self._reader = Reader(model, max_rows)
+        self._reader = reader_for(model, max_rows)
         self._queue: deque[Row] = deque()
         self._places: list[_Place] = []
         """In the order in which they came."""

@@ -35,10 +35,10 @@ class FusedGPT:
         blocks: list[Block] = list(model.blocks)  # type: ignore[arg-type]
         self.embedding = model.embedding.weight.detach().clone()
         self.dtype = dtype
-        self.layers = [_Layer(config, block, dtype) for block in blocks]
+        self.layers = [Layer(config, block, dtype) for block in blocks]
         gain = torch.stack([layer.head_gain for layer in self.layers]).to(self.embedding.device)
         self.positions = POSITIONS[config.position](model, gain)
-        self.head = _Matrix([model.head], NORMS[config.norm](model.norm, config.n_embd), dtype)
+        self.head = Matrix([model.head], NORMS[config.norm](model.norm, config.n_embd), dtype)
 
     def step(self, ids: Tensor, context: CachedContext) -> Tensor:
         """Read more tokens of some rows, each with its place in a cache, and return their last hidden states.
@@ -85,7 +85,7 @@ def _split_no_norm(norm: nn.Module, size: int) -> _SplitNorm:
 NORMS = {"rms_norm": _split_rms_norm, "layer_norm": _split_layer_norm, "none": _split_no_norm}
 
 
-class _Matrix:
+class Matrix:
     """Linear layers of the same input as one product, after a norm whose gain and bias are folded in, or none.
 
     W (g n + b) + c = (W g) n + (W b + c), for a norm with gain g and bias b.
@@ -113,7 +113,7 @@ class _Matrix:
         return total if self.bias is None else total.add_(self.bias)
 
 
-class _Layer:
+class Layer:
     """The matrices of a block."""
 
     def __init__(self, config: GPTConfig, block: Block, dtype: torch.dtype) -> None:
@@ -121,15 +121,15 @@ class _Layer:
         mlp: Any = block.mlp
         self.sizes = (config.n_head, config.n_kv_head, config.head_size)
         split = NORMS[config.norm]
-        self.project = _Matrix(
+        self.project = Matrix(
             [attention.query, attention.key, attention.value],
             split(block.attention_norm, config.n_embd),
             dtype,
         )
-        self.output = _Matrix([attention.output], None, dtype)
+        self.output = Matrix([attention.output], None, dtype)
         names, self.mlp = MLPS[config.mlp]
-        self.up = _Matrix([getattr(mlp, name) for name in names], split(block.mlp_norm, config.n_embd), dtype)
-        self.down = _Matrix([mlp.down], None, dtype)
+        self.up = Matrix([getattr(mlp, name) for name in names], split(block.mlp_norm, config.n_embd), dtype)
+        self.down = Matrix([mlp.down], None, dtype)
         query_norm, key_norm = (
             NORMS[config.qk_norm](part, config.head_size)
             for part in (attention.query_norm, attention.key_norm)

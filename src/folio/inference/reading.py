@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import CDLL
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from folio.inference.compiled import CompiledGPT
 from folio.inference.fused import FusedGPT
 from folio.model.cache import CachedContext, KVCache
 from folio.model.gpt import GPT
+from folio.native.library import decoder
 
 ALIKE = 4
 """Products of a multiple of so many rows round each row alike, whatever the multiple, on the processors that folio was
@@ -153,6 +156,72 @@ class Reader:
 
     def _run(self, ids: list[int], context: CachedContext) -> Tensor:
         return self._fused.step(torch.tensor(ids, device=self._device), context)
+
+
+class CompiledReader:
+    """A `Reader` with the compiled decoder, which computes each token alone: nothing is filled up, and a free slot between
+    texts costs nothing."""
+
+    def __init__(self, model: GPT, library: CDLL, n_slots: int) -> None:
+        self._gpt = CompiledGPT(model, library)
+        self.cache = KVCache(model.config, n_slots, 1, torch.float32, torch.device("cpu"))
+        self._gpt.reserve(self.cache.n_columns)
+
+    def reserve(self, n_columns: int) -> None:
+        """Make room for texts of so many tokens."""
+        if n_columns > self.cache.n_columns:
+            self.cache.reserve(n_columns)
+            self._gpt.reserve(self.cache.n_columns)
+
+    def move(self, text: Text, slot: int) -> None:
+        """Move a text to a slot where there is none."""
+        self.cache.copy(text.slot, slot, text.n_read)
+        text.slot = slot
+
+    def n_rows(self, n_slots: int) -> int:
+        """Return 0: free slots between the texts take no time."""
+        return 0
+
+    def read(self, texts: Sequence[AnyText], at_most: int) -> Reading[AnyText]:
+        """Read the last token of each text of which no other is left, and pieces of the rest. See `Reader.read`."""
+        plan: _Plan[AnyText] = _Plan([], [], [], {})
+        ends = []
+        for text in texts:
+            left = len(text.ids) - text.n_read
+            n = left if left == 1 else min(left, at_most)
+            at_most -= n if left > 1 else 0
+            if n:
+                first = len(plan.ids)
+                plan.spans[text] = (first, n)
+                plan.ids.extend(text.ids[text.n_read : text.n_read + n])
+                plan.slots.extend([text.slot] * n)
+                plan.positions.extend(range(text.n_read, text.n_read + n))
+                text.n_read += n
+                if n == left:
+                    ends.append((text, first + n - 1))
+        ends.sort(key=lambda end: end[0].slot)
+        hidden_states = self._gpt.read(plan.ids, plan.slots, plan.positions, self.cache)
+        return Reading(hidden_states, plan.spans, ends)
+
+    def logits(self, hidden_states: Tensor, tokens: list[int]) -> Tensor:
+        """Return the logits after some tokens of a pass: (N, C) -> (len(tokens), V)."""
+        if tokens != list(range(len(hidden_states))):
+            hidden_states = hidden_states[tokens]
+        return self._gpt.logits(hidden_states)
+
+
+def reader_for(model: GPT, n_slots: int) -> Reader | CompiledReader:
+    """Return what reads texts with a model, at most `n_slots` at a time: see `compiled_decoder`."""
+    library = compiled_decoder(model)
+    return Reader(model, n_slots) if library is None else CompiledReader(model, library, n_slots)
+
+
+def compiled_decoder(model: GPT) -> CDLL | None:
+    """Return the library that decodes with a model, or None where PyTorch does: on a GPU, in another precision than
+    float32, where `GPT.decoder` says so, and where there is no compiler."""
+    if model.decoder == "torch" or model.compute_dtype is not torch.float32:
+        return None
+    return decoder() if model.embedding.weight.device.type == "cpu" else None
 
 
 def _rounded(n: int, multiple: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -10,12 +12,16 @@ from folio.model.context import Context
 from folio.model.linear import Linear
 from folio.model.transformer import Transformer
 
+Decoder = Literal["compiled", "torch"]
+
 
 class GPT(Transformer):
     """A transformer with a language-model head."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
+        self.decoder: Decoder = "compiled"
+        """What writes tokens: "compiled", a function in C where it can be had, or "torch"."""
         self.head = Linear(config.n_embd, config.vocab_size, bias=False)
         self.tie_weights()
         self.init_weights()

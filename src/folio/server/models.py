@@ -14,6 +14,7 @@ import torch
 from folio import __version__
 from folio.files import read_directory
 from folio.inference.batching import CACHE_TOKENS, COLUMNS, Batch
+from folio.inference.reading import compiled_decoder
 from folio.model.directory import load_model, weights_digest
 from folio.model.gpt import GPT
 from folio.runs.directory import RunDirectory
@@ -225,8 +226,9 @@ def read_parts(directory: Path) -> tuple[GPT, Vocabulary, str]:
 
 
 def fingerprint(digest: str, model: GPT) -> str:
-    """Return what the answers depend on besides the request: weights, folio's version and precision."""
-    parts = f"{digest} {__version__} {torch.__version__} {model.compute_dtype}"
+    """Return what the answers depend on besides the request: weights, versions, precision and decoder."""
+    decoder = "torch" if compiled_decoder(model) is None else "compiled"
+    parts = f"{digest} {__version__} {torch.__version__} {model.compute_dtype} {decoder}"
     return f"fp_{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
