@@ -8,16 +8,31 @@ import transformers
 from torch import Tensor
 
 from folio.hashing import hash64, uniform
-from folio.inference.sampler import SampledRow, Sampler, token_logprobs
+from folio.inference.drawing import CompiledDraw, token_logprobs
+from folio.inference.sampler import SampledRow, Sampler
 from folio.inference.sampling import RowSampling, SamplingConfig
+from folio.native.library import decoder
 
 V = 50
+
+
+@pytest.fixture(autouse=True, params=["torch", "compiled"])
+def either_draw(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw in one of the two ways."""
+    if request.param == "compiled":
+        library = decoder()
+        if library is None:
+            pytest.skip("no C compiler")
+        monkeypatch.setattr(
+            "folio.inference.sampler.TorchDraw", lambda hows, device: CompiledDraw(hows, library)
+        )
 
 
 def sampler_of(
     hows: Sequence[RowSampling], prompt: tuple[int, ...] = (1, 2, 3), written: tuple[int, ...] = ()
 ) -> Sampler:
-    return Sampler([SampledRow(how, prompt, written) for how in hows], V, torch.device("cpu"))
+    rows = [SampledRow(how, prompt, written) for how in hows]
+    return Sampler(rows, V, torch.device("cpu"))
 
 
 def sampler(

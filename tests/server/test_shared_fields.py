@@ -5,7 +5,7 @@ import json
 import pytest
 from random_models import TOKENIZER
 
-from folio.inference.sampler import TokenLogprobs
+from folio.inference.drawing import TokenLogprobs
 from folio.inference.sampling import SamplingConfig
 from folio.server.errors import ApiError
 from folio.server.fields import Values

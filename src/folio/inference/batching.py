@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from folio.inference.drawing import TokenLogprobs, token_logprobs
 from folio.inference.prefix import Prefix, PrefixCache, TokenTable
-from folio.inference.reading import Reading, Text, reader_for
-from folio.inference.sampler import SampledRow, Sampler, TokenLogprobs, token_logprobs
+from folio.inference.reading import Reading, Text, compiled_decoder, reader_for
+from folio.inference.sampler import SampledRow, Sampler
 from folio.inference.sampling import RowSampling
 from folio.model.gpt import GPT
 
@@ -108,6 +109,7 @@ class Batch:
         self._config = model.config
         self._device = model.embedding.weight.device
         self._prefill_tokens = prefill_tokens
+        self._library = compiled_decoder(model)
         self._reader = reader_for(model, max_rows)
         self._queue: deque[Row] = deque()
         self._places: list[_Place] = []
@@ -278,7 +280,7 @@ class Batch:
         rows = [place.row for place, _ in ends]
         if self._sampler is None or self._sampler[0] != rows:
             sampled = [SampledRow(row.request, row.request.ids, row.ids) for row in rows]
-            self._sampler = rows, Sampler(sampled, self._config.vocab_size, self._device)
+            self._sampler = rows, Sampler(sampled, self._config.vocab_size, self._device, self._library)
         tokens, logprobs = self._sampler[1](self._reader.logits(hidden_states, [end[1] for end in ends]))
         for (place, _), row, token, logprob in zip(ends, rows, tokens.tolist(), logprobs, strict=True):
             row.ids.append(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import CDLL
 from typing import NamedTuple
 
 import numpy as np
@@ -10,16 +11,15 @@ import torch
 from torch import Tensor
 
 from folio.hashing import hash64, uniform
-from folio.inference.sampling import Kind, Numbers, RowSampling
-
-
-class TokenLogprobs(NamedTuple):
-    """How likely a token was to the model."""
-
-    logprob: float
-    """Of the token, in nats (see `RowSampling.logprob_temperature`)."""
-    top: tuple[tuple[int, float], ...] = ()
-    """The likeliest tokens, as many as were asked for, and their log-probabilities; the likeliest first."""
+from folio.inference.drawing import (
+    CompiledDraw,
+    TokenLogprobs,
+    TorchDraw,
+    divided,
+    number_columns,
+    token_logprobs,
+)
+from folio.inference.sampling import RowSampling
 
 
 class SampledRow(NamedTuple):
@@ -35,30 +35,25 @@ class Sampler:
 
     Whatever a row's result depends on is its own: it is the same, to the last bit, whatever rows are beside it.
 
-    vocab_size: of the model (V).
+    vocab_size: of the model (V). library: of `native.library.decoder`, for logits on the CPU: it draws faster, and the
+    same but for draws between two tokens that rounding decides.
     """
 
-    def __init__(self, rows: Sequence[SampledRow], vocab_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        rows: Sequence[SampledRow],
+        vocab_size: int,
+        device: torch.device,
+        library: CDLL | None = None,
+    ) -> None:
         hows = [row.how for row in rows]
-        numbers = np.array([how.numbers for how in hows], dtype=np.float32).T  # (numbers, B)
-        columns = torch.from_numpy(numbers).to(device).unsqueeze(2).unbind()  # (B, 1) each
-        used = [
-            None if (values == neutral).all() else column
-            for values, neutral, column in zip(numbers, Numbers(), columns, strict=True)
-        ]
-        self._temperature, self._logprob_temperature, top_p, log_min_p, *penalties = used
+        self._draw = TorchDraw(hows, device) if library is None else CompiledDraw(hows, library)
+        columns = number_columns(hows, device)
+        self._logprob_temperature, penalties = columns[1], columns[4:]
         self._bias = _bias(hows, vocab_size, device)
         self._history = None
         if any(penalty is not None for penalty in penalties):
             self._history = _History(rows, penalties, vocab_size, device)
-        self._draws_from_reported = (
-            self._bias is None and self._history is None and bool((numbers[0] == numbers[1]).all())
-        )
-        self._groups = [
-            (kind, torch.tensor(places, device=device)) for kind, places in _by_kind(hows).items()
-        ]
-        """Which rows are of each kind."""
-        self._filters = top_p, log_min_p
         self._noise = _Noise(rows, device)
         self._top = [how.top_logprobs for how in hows]
 
@@ -71,85 +66,17 @@ class Sampler:
         scores = logits if self._bias is None else logits + self._bias
         if self._history is not None:
             scores = self._history.penalize(scores)
-        scores = _divided(scores, self._temperature)
-        tokens = self._draw(scores)
+        tokens, logprobs = self._draw(logits, scores, self._noise.next())
         if self._history is not None:
-            self._history.add(tokens)
-        reported = scores if self._draws_from_reported else _divided(logits, self._logprob_temperature)
-        return tokens[:, 0], token_logprobs(reported, tokens, self._top)
-
-    def _draw(self, scores: Tensor) -> Tensor:
-        """Draw a token for each row: (B, V) -> (B, 1)."""
-        noise = self._noise.next()
-        if len(self._groups) == 1:
-            return _draw(self._groups[0][0], scores, noise, *self._filters)
-        drawn = torch.empty_like(noise, dtype=torch.int64)
-        for kind, rows in self._groups:
-            filters = (None if each is None else each[rows] for each in self._filters)
-            drawn[rows] = _draw(kind, scores[rows], noise[rows], *filters)
-        return drawn
-
-
-def token_logprobs(scores: Tensor, tokens: Tensor, top: Sequence[int]) -> list[TokenLogprobs]:
-    """Return how likely tokens are under softmax(scores).
-
-    scores: (B, V) float32; tokens: (B, 1) int64; top: how many of the likeliest tokens to report with each of them.
-    """
-    logprobs = scores.log_softmax(-1)
-    own = logprobs.gather(1, tokens)[:, 0].tolist()
-    n_top = min(max(top), logprobs.shape[1])
-    if not n_top:
-        return [TokenLogprobs(logprob) for logprob in own]
-    best, ids = (each.tolist() for each in logprobs.topk(n_top))
-    return [
-        TokenLogprobs(logprob, tuple(zip(ids[row][:n], best[row][:n], strict=True)))
-        for row, (logprob, n) in enumerate(zip(own, top, strict=True))
-    ]
-
-
-def _by_kind(hows: Sequence[RowSampling]) -> dict[Kind, list[int]]:
-    """Return the places of the rows of each kind."""
-    places: dict[Kind, list[int]] = {}
-    for place, how in enumerate(hows):
-        places.setdefault(how.kind, []).append(place)
-    return places
-
-
-def _draw(
-    kind: Kind, scores: Tensor, noise: Tensor, top_p: Tensor | None, log_min_p: Tensor | None
-) -> Tensor:
-    """Draw a token for each row of one kind.
-
-    scores: (n, V); noise: (n, 1), uniform in (0, 1]; top_p, log_min_p: (n, 1), or None where no row has one. Returns (n, 1).
-    """
-    scores = scores[:, : kind.vocab_size]
-    if kind.is_greedy:
-        return scores.argmax(-1, keepdim=True)
-    if kind.k is None:
-        return _inverse_cdf(scores, noise)
-    scores, ids = scores.topk(min(kind.k, scores.shape[1]))
-    if top_p is not None:
-        scores = _nucleus(scores, top_p)
-    if log_min_p is not None:
-        scores = scores.masked_fill(scores < scores[:, :1] + log_min_p, -torch.inf)
-    return ids.gather(1, _inverse_cdf(scores, noise))
-
-
-def _inverse_cdf(scores: Tensor, noise: Tensor) -> Tensor:
-    """Return the first place at which the cumulative probability reaches a share of the whole, 0 < share <= 1.
-
-    It exists, and it is none of probability 0, whatever rounding does. scores: (n, K); noise: (n, 1). Returns (n, 1).
-    """
-    cumulative = scores.softmax(-1).cumsum(-1)
-    return torch.searchsorted(cumulative, cumulative[:, -1:] * noise)
-
-
-def _nucleus(scores: Tensor, top_p: Tensor) -> Tensor:
-    probabilities = scores.softmax(-1)
-    before = probabilities.cumsum(-1) - probabilities
-    ruled_out = before >= top_p
-    ruled_out[:, 0] = False  # the likeliest always stays
-    return scores.masked_fill(ruled_out, -torch.inf)
+            self._history.add(tokens[:, None])
+        if not any(self._top):
+            return tokens, [TokenLogprobs(logprob) for logprob in logprobs]
+        reports = token_logprobs(divided(logits, self._logprob_temperature), tokens[:, None], self._top)
+        # Of a row that asks for none of them, the report is the same whether or not another row does.
+        return tokens, [
+            report if n else TokenLogprobs(logprob)
+            for report, n, logprob in zip(reports, self._top, logprobs, strict=True)
+        ]
 
 
 class _Noise:
@@ -212,10 +139,6 @@ class _History:
         """Take note of the tokens just drawn: (B, 1)."""
         self._seen.scatter_(1, tokens, True)
         self._counts.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=torch.float32))
-
-
-def _divided(scores: Tensor, by: Tensor | None) -> Tensor:
-    return scores if by is None else scores / by
 
 
 def _bias(hows: Sequence[RowSampling], vocab_size: int, device: torch.device) -> Tensor | None:

@@ -464,6 +464,114 @@ void folio_logits(const Model *model, int64_t n, const float *x, int64_t n_threa
     }
 }
 
+/* How a row's token is drawn: sampler.py says what each does. */
+typedef struct {
+    int64_t vocab_size; /* only ids below it */
+    int64_t k;          /* candidates, the likeliest first; 0: all, in the order of their ids */
+    float temperature, logprob_temperature, top_p, log_min_p;
+} Sampling;
+
+/* Whether a comes before b: it has the higher score, or the same and the lower id. */
+INLINE int comes_before(const float *scores, int32_t a, int32_t b)
+{
+    return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
+}
+
+/* Let heap[i] sink until none below it comes later: then heap[0] is the last of all. */
+static void sink(const float *scores, int32_t *heap, int64_t size, int64_t i)
+{
+    for (int64_t child; (child = 2 * i + 1) < size; i = child) {
+        if (child + 1 < size && comes_before(scores, heap[child], heap[child + 1]))
+            child++;
+        if (!comes_before(scores, heap[i], heap[child]))
+            return;
+        int32_t id = heap[i];
+        heap[i] = heap[child], heap[child] = id;
+    }
+}
+
+/* Write the first k of n ids, in the order of `comes_before`. */
+static void select(const float *scores, int64_t n, int64_t k, int32_t *ids)
+{
+    for (int64_t i = 0; i < k; i++)
+        ids[i] = i;
+    for (int64_t i = k / 2; i-- > 0;)
+        sink(scores, ids, k, i);
+    for (int64_t i = k; i < n; i++)
+        if (comes_before(scores, i, ids[0])) {
+            ids[0] = i;
+            sink(scores, ids, k, 0);
+        }
+    for (int64_t size = k - 1; size > 0; size--) { /* the last of those left goes behind them */
+        int32_t last = ids[0];
+        ids[0] = ids[size], ids[size] = last;
+        sink(scores, ids, size, 0);
+    }
+}
+
+/* weights = e^((scores - the highest) / temperature) of n ids, or of the first n; returns the highest score. */
+static float soften(const float *scores, const int32_t *ids, int64_t n, float temperature, float *weights)
+{
+    float highest = -INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        weights[i] = scores[ids ? ids[i] : i];
+        highest = weights[i] > highest ? weights[i] : highest;
+    }
+    for (int64_t i = 0; i < n; i += LANES)
+        *(vector *)(weights + i) = exponential((*(vector *)(weights + i) - highest) / temperature);
+    return highest;
+}
+
+static double total(const float *weights, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += weights[i];
+    return sum;
+}
+
+/* How many of n candidates, the likeliest first, top-p and min-p leave: at least one. */
+static int64_t leave(const Sampling *how, int64_t n, const float *weights)
+{
+    double before = 0, all = total(weights, n);
+    float least = expf(how->log_min_p);
+    int64_t left = 1;
+    for (; left < n; left++) {
+        before += weights[left - 1];
+        if (before / all >= how->top_p || weights[left] < least)
+            break;
+    }
+    return left;
+}
+
+static int64_t draw(const Sampling *how, int64_t V, const float *scores, float noise, float *weights, int32_t *ids)
+{
+    int64_t n = how->vocab_size < V ? how->vocab_size : V, k = how->k < n ? how->k : n;
+    if (k)
+        select(scores, n, k, ids), n = k;
+    soften(scores, k ? ids : NULL, n, how->temperature, weights);
+    if (k)
+        n = leave(how, n, weights);
+    double share = noise * total(weights, n), sum = 0;
+    int64_t i = 0;
+    while (i < n - 1 && (sum += weights[i]) < share)
+        i++;
+    return k ? ids[i] : i;
+}
+
+/* Draw a token for each of n rows, and say how likely it was.
+
+   logits, scores: (n, V); scores are what is drawn from. noise: in (0, 1]. memory: (2 V + LANES) floats. */
+void folio_draw(int64_t n, int64_t V, const float *logits, const float *scores, const Sampling *how, const float *noise,
+                float *memory, int64_t *tokens, float *logprobs)
+{
+    for (int64_t row = 0; row < n; row++, logits += V, scores += V, how++) {
+        int64_t token = tokens[row] = draw(how, V, scores, noise[row], memory, (int32_t *)(memory + V + LANES));
+        float highest = soften(logits, NULL, V, how->logprob_temperature, memory);
+        logprobs[row] = (logits[token] - highest) / how->logprob_temperature - log(total(memory, V));
+    }
+}
+
 /* Lay a matrix (in, out) out in panels. */
 void folio_pack(int64_t in, int64_t out, const float *weight, float *panels)
 {

@@ -25,6 +25,7 @@ THREADS = ("-fopenmp",)
 SIGNATURES = {
     "folio_read": "ppipppiipp",
     "folio_logits": "pipipp",
+    "folio_draw": "iippppppp",
     "folio_memory": "piii",
     "folio_pack": "iipp",
     "folio_panel": "",

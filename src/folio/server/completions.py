@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from folio.inference.batching import Row
-from folio.inference.sampler import TokenLogprobs
+from folio.inference.drawing import TokenLogprobs
 from folio.server.body import read_json_object
 from folio.server.errors import ApiError
 from folio.server.fields import Field, Fields, Values, flag, read_fields, refused, whole

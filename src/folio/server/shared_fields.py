@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from folio.inference.sampler import TokenLogprobs
+from folio.inference.drawing import TokenLogprobs
 from folio.inference.sampling import RowSampling, SamplingConfig
 from folio.server.errors import ApiError
 from folio.server.fields import Field, Fields, Values, accepted, flag, number, refused, whole

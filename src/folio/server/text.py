@@ -10,7 +10,7 @@ from typing import NamedTuple
 from starlette.concurrency import run_in_threadpool
 
 from folio.errors import UserError
-from folio.inference.sampler import TokenLogprobs
+from folio.inference.drawing import TokenLogprobs
 from folio.server.errors import ApiError
 from folio.server.vocabulary import Vocabulary
 
