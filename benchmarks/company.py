@@ -1,8 +1,8 @@
 """Count the answers that depend on their company: on how busy the batch is and on whether a prompt was read before.
 
 Each request is answered twice: with the batch to itself and nothing kept, and among others that come, begin alike, leave
-and give up at random, with mixed settings of sampling. The second answer should be the first to the last bit. To see what
-that takes, the same is counted without each of the measures, and for the faster passes over a single text that
+and give up at random, with mixed settings of sampling. The second answer should be the first to the last bit. The same is counted
+for the decoder that PyTorch has, for what it does to round alike, by leaving it out, and for passes over a single text, as
 `folio.generate` makes. Milliseconds are those that a step needs of all cores together, median.
 
     python benchmarks/company.py MODEL --write
@@ -28,7 +28,7 @@ from folio.inference.config import GenerationConfig
 from folio.inference.engine import Engine
 from folio.inference.sampling import SamplingConfig
 from folio.model import cache
-from folio.model.gpt import GPT
+from folio.model.gpt import GPT, Decoder
 from folio.runs.load import load
 from folio.runtime import choose_device, describe
 from support.measurements import add_measurement
@@ -42,13 +42,14 @@ SAMPLING = (
     SamplingConfig(min_p=0.05, repetition_penalty=1.1),
     SamplingConfig(temperature=0.0),
 )
-MEASURES: dict[str, dict[Any, dict[str, int]]] = {
-    "as it is": {},
-    "passes not filled up": {reading: {"ALIKE": 1}},
-    "attention over no more columns than needed": {cache: {"SPAN": 1}},
-    "neither": {reading: {"ALIKE": 1}, cache: {"SPAN": 1}},
+Constants = dict[Any, dict[str, int]]
+"""Of modules, by name."""
+WAYS: dict[str, tuple[Decoder, Constants]] = {
+    "compiled": ("compiled", {}),
+    "PyTorch": ("torch", {}),
+    "PyTorch, passes not filled up": ("torch", {reading: {"ALIKE": 1}}),
+    "PyTorch, attention over no more columns than needed": ("torch", {cache: {"SPAN": 1}}),
 }
-"""The constants that each way of reading has."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Arguments:
     model: tyro.conf.Positional[Path]
     """A run or a model directory."""
     answers: int = 10_000
-    """Of the way that is used; of each other one a tenth."""
+    """Of the compiled decoder; of each other way a tenth."""
     steps: int = 100
     """Of each batch size that is timed."""
     seed: int = 1
@@ -133,7 +134,7 @@ def until_idle(batch: Batch) -> Iterator[Event]:
 
 
 @contextmanager
-def constants(values: dict[Any, dict[str, int]]) -> Iterator[None]:
+def constants(values: Constants) -> Iterator[None]:
     """Set constants of modules within the block."""
     before = {module: {name: getattr(module, name) for name in names} for module, names in values.items()}
     try:
@@ -182,22 +183,20 @@ def main() -> None:
     requests = [make(number) for number in range(arguments.answers)]
     some = requests[: max(1, arguments.answers // 10)]
     rows: list[dict[str, Any]] = []
-    for way, values in MEASURES.items():
+    for way, (model.decoder, values) in WAYS.items():
+        asked = some if rows else requests
         with constants(values):
-            asked = requests if not values else some
             answers = alone(model, asked, ROWS)
             row = compare(way, answers, among_others(model, asked, make, arguments.seed))
-            row |= {
+            times = {
                 f"cpu_ms_per_step_{n}": cpu_ms_per_step(model, n, ROWS, arguments.steps) for n in (1, 8, 32)
             }
-        rows.append(row)
-        print(row, flush=True)
-        if not values:
-            row = compare(
-                "a single text (folio.generate) beside as it is", answers[: len(some)], alone(model, some, 1)
-            )
-            rows.append(row | {"cpu_ms_per_step_1": cpu_ms_per_step(model, 1, 1, arguments.steps)})
+            rows.append(row | times)
             print(rows[-1], flush=True)
+            if not values:
+                row = compare(f"{way}, a single text", answers[: len(some)], alone(model, some, 1))
+                rows.append(row | {"cpu_ms_per_step_1": cpu_ms_per_step(model, 1, 1, arguments.steps)})
+                print(rows[-1], flush=True)
     if arguments.write:
         add_measurement(Path(__file__), rows)
 
