@@ -1,7 +1,8 @@
 """Measure the seconds to write 200 tokens: folio's engine, `transformers`' generate, and decoding without a cache.
 
-The same weights for all: the default GPT (2.7 million parameters, float32, random) as Qwen3. The three take
-turns within each repeat, so that what else the machine does falls on all of them.
+The same weights for all: the default GPT (2.7 million parameters, float32, random) as Qwen3. folio decodes with its compiled
+decoder and with PyTorch, transformers with its cache as shipped and with the static one. All take turns within each repeat,
+so that what else the machine does falls on each of them.
 
     python benchmarks/decode_speed.py            # OMP_NUM_THREADS=1 for one thread
 """
@@ -26,7 +27,7 @@ from folio.inference.sampler import SampledRow, Sampler
 from folio.inference.sampling import RowSampling, SamplingConfig
 from folio.model.config import GPTConfig
 from folio.model.directory import save_model
-from folio.model.gpt import GPT
+from folio.model.gpt import GPT, Decoder
 from folio.runtime import choose_device, describe
 from support.measurements import add_measurement
 
@@ -58,13 +59,18 @@ def random_model() -> GPT:
     return model
 
 
-def folio(model: GPT) -> Writer:
+def folio(model: GPT, decoder: Decoder) -> Writer:
     engine = Engine(model)
     config = GenerationConfig(max_new_tokens=NEW_TOKENS, sampling=SAMPLING)
-    return lambda ids: engine.generate(ids.tolist(), config)
+
+    def write(ids: Tensor) -> None:
+        model.decoder = decoder
+        engine.generate(ids.tolist(), config)
+
+    return write
 
 
-def transformers(model: GPT) -> Writer:
+def transformers(model: GPT, **more: str) -> Writer:
     from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as directory:
@@ -77,6 +83,7 @@ def transformers(model: GPT) -> Writer:
         "temperature": SAMPLING.temperature,
         "top_k": SAMPLING.top_k,
         "pad_token_id": 0,
+        **more,
     }
     return lambda ids: theirs.generate(ids, attention_mask=torch.ones_like(ids), **options)
 
@@ -104,21 +111,23 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     model = random_model()
     writers = {
-        "folio": folio(model),
+        "folio": folio(model, "compiled"),
+        "folio with PyTorch": folio(model, "torch"),
         "transformers": transformers(model),
+        "transformers, static cache": transformers(model, cache_implementation="static"),
         "folio without a cache": without_cache(model),
     }
     print(f"{describe(choose_device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(
         f"{model.n_parameters / 1e6:.1f}M parameters, {PROMPT_TOKENS}+{NEW_TOKENS} tokens, median of {arguments.repeats}"
     )
-    print(f"{'batch':>5}  {'writer':<22} {'ms/step':>8} {'tokens/s':>9} {'folio is faster by':>19}")
+    print(f"{'batch':>5}  {'writer':<26} {'ms/step':>8} {'tokens/s':>9} {'folio is faster by':>19}")
     rows: list[dict[str, Any]] = []
     for batch_size in BATCH_SIZES:
         ids = torch.randint(model.config.vocab_size, (batch_size, PROMPT_TOKENS))
         times: dict[str, list[float]] = {name: [] for name in writers}
-        writers["folio"](ids)
-        writers["transformers"](ids)
+        for name in list(writers)[:-1]:
+            writers[name](ids)  # what is built or compiled once
         for repeat in range(arguments.repeats):
             for name, write in writers.items():
                 # A batch without a cache takes half a minute; once shows what there is to see.
@@ -128,7 +137,7 @@ def main() -> None:
         for name, median in medians.items():
             rate, ratio = batch_size * NEW_TOKENS / median, median / medians["folio"]
             print(
-                f"{batch_size:>5}  {name:<22} {1e3 * median / NEW_TOKENS:>8.2f} {rate:>9.0f} {ratio:>18.1f}x"
+                f"{batch_size:>5}  {name:<26} {1e3 * median / NEW_TOKENS:>8.2f} {rate:>9.0f} {ratio:>18.1f}x"
             )
             rows.append(
                 {

@@ -10,7 +10,7 @@ from torch import Tensor
 from folio.batch import Completions, Loss
 from folio.model.gpt import GPT
 from folio.model.shared_prefix import SharedPrefixBatch
-from folio.objectives.logprobs import entropy, token_logprobs
+from folio.objectives.logprobs import sampled_logprobs
 from folio.objectives.ppo import LOG_RATIO_LIMIT, policy_loss
 
 
@@ -66,15 +66,15 @@ def grpo_loss(model: GPT, batch: GRPOBatch, *, clip_range: float, kl_coef: float
     """
     is_sampled = batch.mask[:, 1:].bool()
     shared = SharedPrefixBatch.from_completions(batch)
-    logits = model.head(shared.hidden_states(model))  # (M, V)
+    logprobs, entropies = sampled_logprobs(model, shared.hidden_states(model), shared.targets, temperature)
     loss = clipped_loss_with_kl(
-        token_logprobs(logits, shared.targets, temperature),
+        logprobs,
         batch.old_logprobs[is_sampled],
         batch.ref_logprobs[is_sampled],
         batch.advantages[is_sampled],
-        torch.ones(len(logits), device=logits.device),
+        torch.ones_like(logprobs),
         clip_range=clip_range,
         kl_coef=kl_coef,
     )
-    metrics = {**loss.metrics, "entropy": entropy(logits.detach(), temperature).sum()}
+    metrics = {**loss.metrics, "entropy": entropies.sum()}
     return Loss(loss.total, loss.count, metrics)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import nn
 
 from folio.batch import Batch, Loss
 from folio.model.context import SegmentContext
+from folio.objectives.logprobs import token_losses
 
 
 def next_token_loss(model: nn.Module, batch: Batch) -> Loss:
@@ -15,9 +15,6 @@ def next_token_loss(model: nn.Module, batch: Batch) -> Loss:
     model: ids (B, T) -> logits (B, T, V), also in a `SegmentContext` where rows of the batch hold several texts. Softmax
     and sum are in float32, whatever the model computes in.
     """
-    segments = batch.segments
-    logits = model(batch.ids) if segments is None else model(batch.ids, SegmentContext(segments))  # (B, T, V)
-    losses = F.cross_entropy(
-        logits.float().flatten(0, 1), batch.targets.flatten(), reduction="none"
-    )  # (B * T)
-    return Loss(total=losses @ batch.weights.flatten(), count=batch.weights.sum())
+    context = None if batch.segments is None else SegmentContext(batch.segments)
+    losses = token_losses(model, batch.ids, batch.targets, context)  # (B, T)
+    return Loss(total=losses.flatten() @ batch.weights.flatten(), count=batch.weights.sum())

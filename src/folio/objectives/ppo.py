@@ -10,7 +10,7 @@ from torch import Tensor
 from folio.batch import Completions, Loss
 from folio.model.score import ActorCritic
 from folio.model.shared_prefix import SharedPrefixBatch
-from folio.objectives.logprobs import entropy, token_logprobs
+from folio.objectives.logprobs import sampled_logprobs
 
 LOG_RATIO_LIMIT = 10.0
 """Largest log-ratio: a larger one means that something is wrong, and its exponential could overflow."""
@@ -95,8 +95,9 @@ def ppo_loss(
         for each in (batch.old_logprobs, batch.old_values, batch.advantages, batch.returns)
     )
     shared = SharedPrefixBatch.from_completions(batch)
-    logits = model.policy.head(shared.hidden_states(model.policy))  # (M, V)
-    logprobs = token_logprobs(logits, shared.targets, temperature)
+    logprobs, entropies = sampled_logprobs(
+        model.policy, shared.hidden_states(model.policy), shared.targets, temperature
+    )
     values = model.critic.scores(shared.hidden_states(model.critic))
     mask = torch.ones_like(values)
     policy = policy_loss(logprobs, old_logprobs, advantages, mask, clip_range)
@@ -107,7 +108,7 @@ def ppo_loss(
         metrics={
             "policy_loss": policy.total.detach(),
             "value_loss": value.total.detach(),
-            "entropy": entropy(logits.detach(), temperature).sum(),
+            "entropy": entropies.sum(),
             **policy.metrics,
             **value.metrics,
         },

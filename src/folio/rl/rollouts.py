@@ -18,7 +18,7 @@ from folio.inference.sampling import SamplingConfig
 from folio.model.gpt import GPT
 from folio.model.shared_prefix import SharedPrefixBatch
 from folio.objectives.grpo import kl_k3
-from folio.objectives.logprobs import token_logprobs
+from folio.objectives.logprobs import head_logprobs
 from folio.rl.rewards import Sample, WeightedSum
 from folio.tokenizer.protocol import Tokenizer
 
@@ -197,5 +197,5 @@ class RolloutSampler:
     def _reference_logprobs(self, completions: Completions) -> Tensor:
         """Return (m) log-probabilities in nats, of each sampled token under the reference."""
         shared = SharedPrefixBatch.from_completions(completions)
-        logits = self.reference.head(shared.hidden_states(self.reference))
-        return token_logprobs(logits, shared.targets, self.temperature)
+        hidden_states = shared.hidden_states(self.reference)
+        return head_logprobs(self.reference, hidden_states, shared.targets, self.temperature)
