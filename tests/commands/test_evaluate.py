@@ -3,11 +3,15 @@
 import json
 
 import pytest
+from random_models import TOKENIZER, random_scorer
 from tiny import make_text
 
 import folio as package
+from folio.data.preferences import preference_of
 from folio.evaluation.bits_per_byte import bits_per_byte
+from folio.evaluation.preferences import evaluate_preferences
 from folio.evaluation.questions import evaluate_questions
+from folio.runs.rewards import load_reward_model
 
 CHOICES = [{"query": "the cat on", "choices": ["mat", "cat"], "gold": n % 2} for n in range(6)]
 PAIRS = [{"sentence_good": "the cat sat", "sentence_bad": "cat the sat", "UID": "order"}] * 3
@@ -82,3 +86,25 @@ def test_what_the_model_cannot_read_does_not_keep_the_rest_from_it(folio, finish
     done = folio("evaluate", finished, "greek.jsonl", "set/pairs.jsonl")
     assert "greek.jsonl: 1 of 1 questions have characters that the model has never seen" in done.mistake
     assert "3 questions" in done.out
+
+
+PREFERENCES = [
+    {"prompt": f"{word} a", "chosen": f"bad {word}", "rejected": "face a bad cab"}
+    for word in ("fed", "dab", "a")
+]
+
+
+def test_preferences_are_for_a_reward_model(folio, data):
+    package.save(random_scorer(block_size=64), TOKENIZER, "scorer")
+    rows = "".join(json.dumps(row) + "\n" for row in PREFERENCES)
+    (data / "pairs.jsonl").write_text(rows)
+    done = folio("evaluate", "scorer", "pairs.jsonl", "--json", "out.json")
+    assert (done.code, done.err) == (0, "")
+    found = json.loads((data / "out.json").read_text())["results"]["pairs.jsonl"]
+    model, tokenizer = load_reward_model(data / "scorer")
+    assert found == evaluate_preferences(model, tokenizer, [preference_of(row, "") for row in PREFERENCES])
+    assert (found["n"], found["longer_accuracy"]) == (3, 0)
+    assert "the longer answer is in 0.0%" in " ".join(done.out.split())
+    assert "evaluate on them alone" in folio("evaluate", "scorer", "pairs.jsonl", "words.txt").mistake
+    (data / "both.jsonl").write_text(rows + json.dumps({"text": "a"}) + "\n")
+    assert "has both texts and preferences" in folio("evaluate", "scorer", "both.jsonl").mistake

@@ -11,9 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from folio.batch import Completions
+from folio.data.preferences import Pair, Preference, fitting_pairs, pair_batch
 from folio.model.mode import evaluating
+from folio.model.score import ScoreModel
+from folio.objectives.reward import reward_margins
+from folio.tokenizer.protocol import Tokenizer
 
 N_BINS = 10
+BATCH_SIZE = 32
+"""Pairs of a forward pass."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,15 @@ class HeldOutPairs:
     batches: Sequence[Completions]
     margins: Callable[[Any, Completions], Tensor]
 
+    @classmethod
+    def of(
+        cls, pairs: Sequence[Pair], pad_id: int, margins: Callable[[Any, Completions], Tensor]
+    ) -> HeldOutPairs:
+        """Return the evaluation on pairs, in batches of like length."""
+        ordered = sorted(pairs, key=len)
+        firsts = range(0, len(ordered), BATCH_SIZE)
+        return cls([pair_batch(ordered[first : first + BATCH_SIZE], pad_id) for first in firsts], margins)
+
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return `preference_metrics` over all pairs, with dropout off and names that begin with val_."""
@@ -30,6 +45,21 @@ class HeldOutPairs:
         with evaluating(model):
             margins = torch.cat([self.margins(model, batch.to(device)).float() for batch in self.batches])
         return {f"val_{name}": value for name, value in preference_metrics(margins).items()}
+
+
+def evaluate_preferences(
+    model: ScoreModel, tokenizer: Tokenizer, preferences: Sequence[Preference]
+) -> dict[str, float]:
+    """Return how well a reward model tells the better of two answers.
+
+    `preference_metrics`, `longer_accuracy`, which is that of always choosing the longer answer, and `n` pairs. Warns and
+    raises as `data/preferences.py: fitting_pairs`.
+    """
+    pairs = fitting_pairs(preferences, tokenizer, model.config.block_size)
+    found = HeldOutPairs.of(pairs, tokenizer.special_ids["<|pad|>"], reward_margins)(model)
+    longer = longer_wins([(len(pair.chosen), len(pair.rejected)) for pair in pairs])
+    metrics = {name.removeprefix("val_"): value for name, value in found.items()}
+    return {**metrics, "longer_accuracy": longer, "n": len(pairs)}
 
 
 def preference_metrics(margins: Tensor) -> dict[str, float]:

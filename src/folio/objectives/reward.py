@@ -43,6 +43,12 @@ def margin_metrics(margins: Tensor) -> dict[str, Tensor]:
     return {"accuracy": wins.sum(), "margin": margins.detach().sum()}
 
 
+def reward_margins(model: nn.Module, batch: Completions) -> Tensor:
+    """Return the score of each chosen answer minus that of its rejected one: (B). batch: all chosen, then all rejected."""
+    chosen, rejected = completion_scores(model, batch).chunk(2)
+    return chosen - rejected
+
+
 def completion_scores(model: nn.Module, batch: Completions) -> Tensor:
     """Return each text's score, read at the last token of its completion: (B).
 

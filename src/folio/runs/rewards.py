@@ -10,6 +10,7 @@ from pathlib import Path
 
 from folio.errors import UserError
 from folio.model.directory import load_score_model
+from folio.model.score import ScoreModel
 from folio.model.transformer import Transformer
 from folio.rl.rewards import FunctionReward, LikelihoodReward, ModelReward, RewardSource, WeightedSum
 from folio.runs.load import load_for_inference, read_model
@@ -78,13 +79,18 @@ def is_function(name: str) -> bool:
     return re.search(r"\.py(:|$)", name) is not None
 
 
+def load_reward_model(path: Path) -> tuple[ScoreModel, Tokenizer]:
+    """Load a reward model, in evaluation mode, and its tokenizer. Raises UserError where there is none."""
+    return read_model(
+        path, lambda directory: (load_score_model(directory, dropout=0.0).eval(), load_tokenizer(directory))
+    )
+
+
 def load_model_reward(name: str, tokenizer: Tokenizer) -> RewardSource:
     """Load a reward model. Raises UserError if its tokenizer is not the policy's."""
-    model, own = read_model(
-        Path(name), lambda directory: (load_score_model(directory, dropout=0.0), load_tokenizer(directory))
-    )
+    model, own = load_reward_model(Path(name))
     if own != tokenizer:
         raise UserError(
             f"{name} has another tokenizer than the policy; train the reward model from the same model."
         )
-    return ModelReward(model.eval().requires_grad_(False), tokenizer.special_ids["<|pad|>"])
+    return ModelReward(model.requires_grad_(False), tokenizer.special_ids["<|pad|>"])

@@ -16,6 +16,7 @@ from folio.data.prompts import sample_questions
 from folio.data.records import Parts, spread
 from folio.evaluation.evaluations import Evaluations
 from folio.evaluation.listening import EXCHANGES, prompt_pmi
+from folio.evaluation.preferences import HeldOutPairs
 from folio.evaluation.prompt_pmi import Exchange
 from folio.objectives.dpo import implied_margins
 from folio.report.preferences import show_dpo_result
@@ -27,7 +28,6 @@ from folio.runtime import RuntimeConfig, for_varying_lengths
 from folio.stages.preferences import (
     PreferencesConfig,
     facts_of,
-    held_out_pairs,
     pairs_training,
     read_preference_inputs,
     tokenize_parts,
@@ -79,7 +79,7 @@ def prepare(
     margins = partial(implied_margins, reference=reference, beta=config.training.beta)
     exchanges = [Exchange("", pair.prompt, pair.chosen) for pair in spread(pairs.validation, EXCHANGES)]
     pmi = prompt_pmi(exchanges, tokenizer, model.config.block_size)
-    evaluation = Evaluations([held_out_pairs(pairs.validation, pad_id, margins), *([pmi] if pmi else [])])
+    evaluation = Evaluations([HeldOutPairs.of(pairs.validation, pad_id, margins), *([pmi] if pmi else [])])
     training = pairs_training(model, tokenizer, task, evaluation, settings, runtime, config.output.minutes)
     questions = sample_questions([each.prompt for each in inputs.data.validation])
     return Prepared(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
-from folio.batch import Completions
 from folio.config import Settings, Source
 from folio.data.characters import require_known
-from folio.data.preferences import PREFERENCES, Pair, Preference, fitting_pairs, pair_batch, texts_of
+from folio.data.preferences import PREFERENCES, Pair, Preference, fitting_pairs, texts_of
 from folio.data.records import Parts, find_parts
 from folio.errors import UserError
-from folio.evaluation.preferences import HeldOutPairs, longer_wins
+from folio.evaluation.preferences import longer_wins
 from folio.log import format_count, format_times
 from folio.model.transformer import Transformer
 from folio.runs.budget import Budget
@@ -27,9 +24,6 @@ from folio.tokenizer.protocol import Tokenizer
 from folio.training.pairs import PairsConfig
 from folio.training.plan import Plan
 from folio.training.task import Task
-
-VALIDATION_PAIRS = 32
-"""Pairs per batch of an evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +55,6 @@ def tokenize_parts(parts: Parts[Preference], tokenizer: Tokenizer, block_size: i
         fitting_pairs(part, tokenizer, block_size) for part in (parts.train, parts.validation)
     )
     return Parts(train, validation, parts.origin)
-
-
-def held_out_pairs(
-    pairs: Sequence[Pair], pad_id: int, margins: Callable[[nn.Module, Completions], Tensor]
-) -> HeldOutPairs:
-    """Return the evaluation on pairs, in batches of like length."""
-    ordered = sorted(pairs, key=len)
-    batches = [
-        pair_batch(ordered[first : first + VALIDATION_PAIRS], pad_id)
-        for first in range(0, len(ordered), VALIDATION_PAIRS)
-    ]
-    return HeldOutPairs(batches, margins)
 
 
 def pairs_training(

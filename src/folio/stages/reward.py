@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 import tyro
 from rich.console import Console
-from torch import Tensor, nn
 
 from folio.batch import Completions
 from folio.checkpoint import newest_valid
 from folio.config import Settings
 from folio.data.preferences import Pair, Preference, pair_batch
 from folio.data.records import Parts
+from folio.evaluation.preferences import HeldOutPairs
 from folio.files import write_directory
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
-from folio.objectives.reward import completion_scores
+from folio.objectives.reward import completion_scores, reward_margins
 from folio.report.preferences import show_reward_result
 from folio.runs.directory import RunDirectory
 from folio.runs.load import load_to_teach_chat, read_model, save_model_and_tokenizer
@@ -29,7 +29,6 @@ from folio.runtime import Runtime, RuntimeConfig, for_varying_lengths
 from folio.stages.preferences import (
     PreferencesConfig,
     facts_of,
-    held_out_pairs,
     pairs_training,
     read_preference_inputs,
     tokenize_parts,
@@ -79,7 +78,7 @@ def prepare(
     runtime.place(model)
     pad_id = tokenizer.special_ids["<|pad|>"]
     task = reward_task(model, pairs.train, pad_id, config.training)
-    evaluation = held_out_pairs(pairs.validation, pad_id, margins)
+    evaluation = HeldOutPairs.of(pairs.validation, pad_id, reward_margins)
     training = pairs_training(model, tokenizer, task, evaluation, settings, runtime, config.output.minutes)
     return Prepared(
         training=training,
@@ -89,12 +88,6 @@ def prepare(
         before=metrics_before(training, run),
         shown=("loss", "val_loss", "val_accuracy"),
     )
-
-
-def margins(model: nn.Module, batch: Completions) -> Tensor:
-    """Return the score of each chosen answer minus that of its rejected one: (B)."""
-    chosen, rejected = completion_scores(model, batch).chunk(2)
-    return chosen - rejected
 
 
 @dataclass(frozen=True)
