@@ -139,6 +139,25 @@ def serving_speed() -> None:
     )
 
 
+def company() -> None:
+    """Print how many answers depend on their company, by the last measurement of benchmarks/company.json."""
+    sizes = ("1", "8", "32")
+    found = _read("company")[-1]
+    _table(
+        ["decoder", "answers", "tokens", "with another token", "with other last bits only"]
+        + [f"processor ms a step, {size} rows" for size in sizes],
+        [
+            [
+                row["way"],
+                *(f"{row[key]:,}" for key in ("answers", "tokens", "other_tokens", "other_logprobs_only")),
+                *(f"{row[key]:g}" if (key := f"cpu_ms_per_step_{size}") in row else "" for size in sizes),
+            ]
+            for row in found["rows"]
+        ],
+    )
+    print(f"\n{found['machine']}, threads: {found['threads']}, folio {found['folio']}, {found['date']}.")
+
+
 def dropped_requests() -> None:
     """Print what is left of many requests of which a third was dropped, by the last measurement of benchmarks/serving.json."""
     (row,) = (row for row in _read("serving")[-1]["rows"] if "requests" in row)

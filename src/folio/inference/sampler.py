@@ -72,11 +72,13 @@ class Sampler:
         if not any(self._top):
             return tokens, [TokenLogprobs(logprob) for logprob in logprobs]
         reports = token_logprobs(divided(logits, self._logprob_temperature), tokens[:, None], self._top)
-        # Of a row that asks for none of them, the report is the same whether or not another row does.
-        return tokens, [
-            report if n else TokenLogprobs(logprob)
-            for report, n, logprob in zip(reports, self._top, logprobs, strict=True)
-        ]
+        told = zip(tokens.tolist(), logprobs, reports, strict=True)
+        return tokens, [TokenLogprobs(own, _with(report.top, token, own)) for token, own, report in told]
+
+
+def _with(top: Sequence[tuple[int, float]], token: int, own: float) -> tuple[tuple[int, float], ...]:
+    """Return the likeliest tokens with the log-probability that is told of the drawn one, also where that rounds otherwise."""
+    return tuple((each, own if each == token else logprob) for each, logprob in top)
 
 
 class _Noise:
