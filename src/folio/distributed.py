@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from folio.batch import Loss, Uncounted
 from folio.errors import UserError
 from folio.hashing import hash64
 
@@ -152,13 +153,15 @@ class Summing(nn.Module):
     still computes. It goes around the loss and not around the model, so that a loss may use any part of the model.
     """
 
-    def __init__(self, model: nn.Module, loss_function: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, model: nn.Module, loss_function: Callable[[Any, Any], Loss]) -> None:
         super().__init__()
         self.model = model
         self.loss_function = loss_function
 
-    def forward(self, batch: Any) -> Any:
-        """Return the loss of the model on a batch."""
+    def forward(self, batch: Any) -> Loss:
+        """Return the loss of the model on a batch, which may be `batch.py: Uncounted`."""
+        if isinstance(batch, Uncounted):
+            return self.loss_function(self.model, batch.batch).times(0)
         return self.loss_function(self.model, batch)
 
 
@@ -175,9 +178,10 @@ def summed_losses(model: nn.Module, loss_function: Callable[[Any, Any], Any]) ->
     )
     everywhere.register_comm_hook(None, lambda _, bucket: _sum(bucket))
 
-    def compute(batch: Any, is_last: bool) -> Any:
+    def compute(batch: Any, is_last: bool) -> Loss:
         with nullcontext() if is_last else everywhere.no_sync():
-            return everywhere(batch)
+            loss: Loss = everywhere(batch)
+        return loss
 
     return compute
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class OrderedSource(ABC, Iterator[Item_co], Generic[Item_co]):
         first, self.position = self.position, self.position + self.positions_per_batch
         return self.batch(np.arange(first, self.position))
 
-    def share(self, n_batches: int, rank: int, n_ranks: int) -> list[Item_co]:
+    def share(self, n_batches: int, rank: int, n_ranks: int) -> list[Any]:
         """Return one rank's part of the next batches, in batches no larger than usual, and go past all of them.
 
         The ranks' parts are equally large, and together what one rank would get. Raises UserError where they cannot be.
@@ -86,7 +86,7 @@ class OrderedSource(ABC, Iterator[Item_co], Generic[Item_co]):
         if len(positions) % n_ranks:
             raise UserError(
                 f"a step has {len(positions):,} rows, which {n_ranks:,} processes cannot share evenly: start another number "
-                f"of processes, or make tokens_per_step or micro_batch_size a multiple of them."
+                "of processes, or make tokens_per_step or micro_batch_size a multiple of them."
             )
         own = positions.reshape(n_ranks, -1)[rank]
         return [self.batch(part) for part in np.array_split(own, -(-n_batches // n_ranks))]
