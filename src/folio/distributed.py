@@ -173,9 +173,7 @@ def summed_losses(model: nn.Module, loss_function: Callable[[Any, Any], Any]) ->
     """
     if not is_several():
         return lambda batch, is_last: loss_function(model, batch)
-    everywhere = DistributedDataParallel(
-        Summing(model, loss_function), broadcast_buffers=False, gradient_as_bucket_view=True
-    )
+    everywhere = DistributedDataParallel(Summing(model, loss_function), gradient_as_bucket_view=True)
     everywhere.register_comm_hook(None, lambda _, bucket: _sum(bucket))
 
     def compute(batch: Any, is_last: bool) -> Loss:

@@ -103,6 +103,10 @@ def follow_to_end(recorder: Recorder, unfinished: StepReport | None) -> None:
         make_steps(recorder, unfinished)
     except NonFiniteLossError:  # on every rank alike: rank 0 says so
         raise SystemExit(UserError.exit_code) from None
+    except RuntimeError as error:
+        if is_lost(error):
+            raise SystemExit(UserError.exit_code) from None
+        raise
 
 
 def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | None) -> None:
