@@ -143,9 +143,9 @@ def shared_out(rows: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
     padded = rows.new_zeros(size * world_size(), *rows.shape[1:])
     padded[: len(rows)] = rows
     own = compute(padded[rank() * size : (rank() + 1) * size]).contiguous()
-    results = own.new_empty(size * world_size(), *own.shape[1:])
-    dist.all_gather_into_tensor(results, own)
-    return results[: len(rows)]
+    results = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(results, own)
+    return torch.cat(results)[: len(rows)]
 
 
 class Summing(nn.Module):
