@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from folio.batch import Loss
 from folio.distributed import add_up, on_first, own_chance, rank, summed_losses, world_size
+from folio.errors import UserError
 from folio.training.schedule import ScheduleConfig
 from folio.training.spacing import is_due
 
@@ -79,11 +80,19 @@ class Accumulated(Generic[AnyBatch]):
 
     def __next__(self) -> list[AnyBatch]:
         if world_size() > 1:
-            part: list[AnyBatch] = self.batches.share(self.size, rank(), world_size())  # type: ignore[attr-defined]
-            return part
+            return self._share()
         if group := list(islice(self._iterator, self.size)):
             return group
         raise StopIteration
+
+    def _share(self) -> list[AnyBatch]:
+        share: Callable[[int, int, int], list[AnyBatch]] | None = getattr(self.batches, "share", None)
+        if share is None:
+            raise UserError(
+                f"{type(self.batches).__name__} cannot be shared among {world_size():,} processes: take a source such as "
+                "RandomWindows, or one process."
+            )
+        return share(self.size, rank(), world_size())
 
     def state_dict(self) -> dict[str, Any]:
         return self.batches.state_dict()  # type: ignore[attr-defined]  # only a run that resumes asks for it
