@@ -35,6 +35,7 @@ def test_two_ranks_are_one(tmp_path):
     assert not torch.equal(first["chance"], second["chance"])
     for each in (first, second):
         assert torch.equal(each["chance"], each["again"])
+        assert each["unshared"].startswith("list cannot be shared among 2 processes")
     for optimizer in ("muon", "adamw"):
         alone = train(optimizer)
         for result in (first[optimizer], second[optimizer]):

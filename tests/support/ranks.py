@@ -14,7 +14,8 @@ from random_models import TOKENIZER, random_gpt
 from torch import Tensor
 
 from folio import cli
-from folio.checkpoint import save_state
+from folio.batch import Batch
+from folio.checkpoint import random_state, restore_random_state, save_state
 from folio.data.windows import RandomWindows
 from folio.distributed import agreed, joined, on_first, own_chance, rank, shared_out, world_size
 from folio.errors import UserError
@@ -109,8 +110,15 @@ def library(folder: str) -> None:
         }
         with own_chance(3):
             results["chance"] = torch.rand(3)
+        state = random_state()
+        torch.manual_seed(9)  # as in another process, which restores the state and continues
+        restore_random_state(state)
         with own_chance(3):
             results["again"] = torch.rand(3)
+        try:
+            next(Accumulated([Batch.from_windows(torch.zeros((2, 5), dtype=torch.int64))], 1))
+        except UserError as error:
+            results["unshared"] = str(error)
         results["muon"], results["adamw"] = train("muon"), train("adamw")
         save_state(Path(folder) / f"rank{rank()}.safetensors", results)
 
