@@ -2,7 +2,7 @@
 
 import torch
 
-from folio.batch import Completions
+from folio.batch import Batch, Completions, Loss, Uncounted
 
 PAIRS = [([1, 2, 3], [4, 5]), ([6], [7, 8, 9, 10]), ([11, 12], [13])]
 
@@ -54,3 +54,19 @@ def test_rows_by_prompt():
     ]  # fmt: skip
     single = Completions.from_pairs([([row], [2] * n) for row, n in enumerate((3, 1, 5, 2))], pad_id=0)
     assert single.by_prompt == single.by_length
+
+
+def test_an_uncounted_batch_has_no_tokens_on_any_device():
+    batch = Uncounted(Batch.from_windows(torch.zeros((2, 5), dtype=torch.int64)))
+    moved = batch.to(torch.device("meta"))
+    assert (batch.n_tokens, moved.n_tokens) == (0, 0)
+    assert moved.batch.ids.device.type == "meta"
+
+
+def test_a_loss_times_a_number_is_all_its_sums_times_it():
+    weight = torch.tensor(3.0, requires_grad=True)
+    loss = Loss(2 * weight, torch.tensor(4.0), {"hits": torch.tensor(1.0)}).times(0)
+    loss.total.backward()
+    assert (loss.total.item(), loss.count.item(), loss.metrics["hits"].item()) == (0, 0, 0)
+    assert weight.grad is not None
+    assert weight.grad.item() == 0

@@ -118,6 +118,18 @@ class Completions(Tensors):
 
 
 @dataclass(frozen=True)
+class Uncounted:
+    """A batch of which nothing counts: for a rank that gets no row of a step, and computes so that the others need not wait."""
+
+    batch: Any
+    n_tokens: int = 0
+
+    def to(self, device: torch.device) -> Uncounted:
+        """Return a copy on a device."""
+        return Uncounted(self.batch.to(device))
+
+
+@dataclass(frozen=True)
 class Loss:
     """A loss as sums, before any division.
 
@@ -132,3 +144,8 @@ class Loss:
     total: Tensor
     count: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def times(self, factor: float) -> Loss:
+        """Return this loss with all its sums multiplied by a number."""
+        metrics = {name: factor * value for name, value in self.metrics.items()}
+        return Loss(factor * self.total, factor * self.count, metrics)

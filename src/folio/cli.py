@@ -15,7 +15,7 @@ from typing import Any
 
 from folio import __version__
 from folio.activity import activity
-from folio.commands import COMMANDS
+from folio.commands import COMMANDS, DISTRIBUTED
 from folio.errors import FolioWarning, UserError, exhausted
 from folio.notices import notify, printable
 from folio.runs.budget import clock
@@ -80,6 +80,10 @@ def find_command(arguments: Sequence[str]) -> Callable[[Sequence[str]], None]:
         close = get_close_matches(arguments[0], COMMANDS, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Commands: {', '.join(COMMANDS)}."
         raise UserError(f"unknown command {arguments[0]!r}. {hint}")
+    if os.environ.get("WORLD_SIZE", "1") != "1" and arguments[0] not in DISTRIBUTED:
+        raise UserError(
+            f"folio {arguments[0]} is for one process: start it without torchrun, which is for {', '.join(DISTRIBUTED)}."
+        )
     # PyTorch alone takes seconds to import.
     with activity("Starting") if sys.stderr.isatty() else nullcontext():
         command: Callable[[Sequence[str]], None] = import_module(COMMANDS[arguments[0]][0]).main

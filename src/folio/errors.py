@@ -29,6 +29,8 @@ class UserError(Exception):
     traceback and exits with code 2.
     """
 
+    exit_code = 2
+
 
 class FolioWarning(UserWarning):
     """Something that a user should know and that stops nothing, such as data that were left out.

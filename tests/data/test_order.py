@@ -103,6 +103,33 @@ def test_a_source_counts_its_positions():
     assert next(other) == next(source) == [6, 7, 8]
 
 
+@pytest.mark.parametrize("n_batches", [1, 2, 3, 8])
+def test_ranks_share_the_batches_of_one(n_batches):
+    """However many they are, and where their number changes on the way."""
+    source = Numbers(8)
+    for step, n_ranks in enumerate((1, 2, 8, 4, 1)):
+        state, parts = source.state_dict(), []
+        for rank in range(n_ranks):
+            source.load_state_dict(state)
+            parts.append(source.share(n_batches, rank, n_ranks))
+        rows = [row for part in parts for batch in part for row in batch]
+        first = 8 * n_batches * step
+        assert rows == list(range(first, first + 8 * n_batches))
+        assert len({sum(map(len, part)) for part in parts}) == 1
+        assert max(len(batch) for part in parts for batch in part) <= 8
+        assert source.state_dict() == {"position": first + 8 * n_batches}
+
+
+def test_one_rank_gets_the_batches_as_they_are():
+    one, other = Numbers(3), Numbers(3)
+    assert one.share(2, 0, 1) == [next(other), next(other)]
+
+
+def test_rows_that_cannot_be_shared_evenly_are_refused():
+    with pytest.raises(UserError, match="6 rows, which 4 processes cannot share evenly"):
+        Numbers(3).share(2, 0, 4)
+
+
 @pytest.mark.parametrize("state", [{}, {"seed": 1, "epoch": 2, "position": 3}, {"epoch": 1}])
 def test_a_state_of_another_version_is_refused(state):
     with pytest.raises(UserError, match="instead of a position: another version"):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_models import END, PAD, TOKENIZER
 
+from folio.batch import Completions, Uncounted
 from folio.data.preferences import Pair, PairBatches, Preference, read_preferences, tokenize_pair
 from folio.errors import UserError
 from folio.tokenizer.chat_template import prompt_ids
@@ -161,3 +162,20 @@ def test_epochs_differ_and_so_do_seeds():
     assert first != order(source)
     assert first != order(PairBatches(pairs(40), batch_size=4, pad_id=-1, seed=1))
     assert first == order(PairBatches(pairs(40), batch_size=4, pad_id=-1, seed=0))
+
+
+def test_ranks_share_the_pairs_of_each_batch():
+    some = pairs(9)  # of which the last batch has one
+    whole = PairBatches(some, batch_size=4, pad_id=PAD, seed=1)
+    sources = [PairBatches(some, batch_size=4, pad_id=PAD, seed=1) for _ in range(3)]
+    for _ in range(6):
+        batch = next(whole)
+        parts = [source.share(1, rank, 3)[0] for rank, source in enumerate(sources)]
+        counted = [part for part in parts if not isinstance(part, Uncounted)]
+        assert sorted(row for part in counted for row in texts(part)) == sorted(texts(batch))
+        assert len(counted) == min(3, len(batch.ids) // 2)
+        assert all(source.state_dict() == whole.state_dict() for source in sources)
+
+
+def texts(batch: Completions) -> list[tuple[int, ...]]:
+    return [tuple(each for each in row if each != PAD) for row in batch.ids.tolist()]

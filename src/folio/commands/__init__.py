@@ -26,3 +26,5 @@ COMMANDS = {
 }
 """Modules with a function `main(arguments)`, and what they do, in the order of `folio --help`. Those that are named
 like a recipe file have a `STAGE` too, and `folio run` runs them in this order."""
+DISTRIBUTED = ("pretrain", "sft", "reward", "dpo")
+"""Commands that several processes, as torchrun starts them, do together."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,6 @@ def visit(positions: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
 class OrderedSource(ABC, Iterator[Item_co], Generic[Item_co]):
     """An endless stream of batches, each a function of its positions; `position`, the next one, is the whole state.
 
-    A rank of a distributed run takes its rows of a global batch by passing its share of the positions to `batch`.
-
     positions_per_batch: how far a batch moves `position`.
     """
 
@@ -77,6 +75,21 @@ class OrderedSource(ABC, Iterator[Item_co], Generic[Item_co]):
     def __next__(self) -> Item_co:
         first, self.position = self.position, self.position + self.positions_per_batch
         return self.batch(np.arange(first, self.position))
+
+    def share(self, n_batches: int, rank: int, n_ranks: int) -> list[Any]:
+        """Return one rank's part of the next batches, in batches no larger than usual, and go past all of them.
+
+        The ranks' parts are equally large, and together what one rank would get. Raises UserError where they cannot be.
+        """
+        first, self.position = self.position, self.position + n_batches * self.positions_per_batch
+        positions = np.arange(first, self.position)
+        if len(positions) % n_ranks:
+            raise UserError(
+                f"a step has {len(positions):,} rows, which {n_ranks:,} processes cannot share evenly: start another number "
+                "of processes, or make tokens_per_step or micro_batch_size a multiple of them."
+            )
+        own = positions.reshape(n_ranks, -1)[rank]
+        return [self.batch(part) for part in np.array_split(own, -(-n_batches // n_ranks))]
 
     def state_dict(self) -> dict[str, int]:
         """Return the position, with which a source of the same data, sizes and seed continues exactly here."""

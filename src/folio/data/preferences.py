@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from folio.batch import Completions
+from folio.batch import Completions, Uncounted
 from folio.data.characters import require_known
 from folio.data.columns import Record, answers_of
 from folio.data.fields import parse_rows, report
@@ -192,14 +192,31 @@ class PairBatches(OrderedSource[Completions]):
 
     def batch(self, positions: NDArray[np.int64]) -> Completions:
         """Return the pairs of the batches at these positions of the stream."""
+        return pair_batch(self._pairs_at(positions), self.pad_id)
+
+    def share(self, n_batches: int, rank: int, n_ranks: int) -> list[Any]:
+        """Return one rank's part of each of the next batches, and go past them.
+
+        Where a batch has fewer pairs than there are ranks, the last ranks get one that does not count.
+        """
+        first, self.position = self.position, self.position + n_batches
+        parts: list[Any] = []
+        for position in range(first, self.position):
+            pairs = self._pairs_at(np.array([position]))
+            own = pairs[rank::n_ranks]
+            parts.append(
+                pair_batch(own, self.pad_id) if own else Uncounted(pair_batch(pairs[:1], self.pad_id))
+            )
+        return parts
+
+    def _pairs_at(self, positions: NDArray[np.int64]) -> list[Pair]:
         epochs = positions // self.batches_per_epoch
         batches = visit(positions, self.batches_per_epoch, self.seed)
-        pairs = [
+        return [
             pair
             for epoch, batch in zip(epochs, batches, strict=True)
             for pair in self._pairs(int(epoch), int(batch))
         ]
-        return pair_batch(pairs, self.pad_id)
 
     def _pairs(self, epoch: int, batch: int) -> list[Pair]:
         """Return the pairs of one batch: sort the group of batches that it is of by length, and cut it out."""

@@ -12,6 +12,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from folio.activity import activity
 from folio.checkpoint import random_state, restore_random_state
+from folio.distributed import on_first
 from folio.errors import UserError, is_out_of_memory
 from folio.evaluation.loss import HeldOut
 from folio.runs.state import Training
@@ -47,7 +48,8 @@ def rehearse(training: Training, held_out: HeldOut, console: Console) -> float:
         batch_seconds.append(time.perf_counter() - start)
     training.task.source.load_state_dict(source)
     restore_random_state(before)
-    training.budget.pause_seconds = min(batch_seconds) * len(held_out.batches)
+    pause_seconds = min(batch_seconds) * len(held_out.batches)
+    step_seconds, training.budget.pause_seconds = on_first(lambda: (step_seconds, pause_seconds))
     return step_seconds
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from folio import __version__
 from folio.checkpoint import newest_valid, saved_steps
 from folio.config import to_table
+from folio.distributed import is_lost, on_first
 from folio.errors import UserError, is_out_of_memory
 from folio.files import WriteError, damage, keep_before
 from folio.rl.rewards import RewardError
@@ -50,19 +51,18 @@ def begin_run(
 
 
 def resume(training: Training, run: RunDirectory, console: Console) -> StepReport | None:
-    """Restore the newest valid checkpoint, if there is one, and return the report of its last step."""
-    checkpoint, problems = newest_valid(run.checkpoints)
+    """Restore the newest valid checkpoint, if there is one, and return the report of its last step.
+
+    Of several ranks all restore it, and rank 0 alone changes the run directory.
+    """
+    checkpoint, problems = on_first(lambda: newest_valid(run.checkpoints))
     for problem in problems:
         console.print(problem, soft_wrap=True)
     report = training.load(checkpoint) if checkpoint else None
-    if report and training.best.step and (harm := damage(run.best, MODEL_FILES)):
+    if report and training.best.step and (harm := on_first(lambda: damage(run.best, MODEL_FILES))):
         report, instead = remake_best(training, run, report)
         console.print(f"{run.best} is damaged ({harm}): {instead}.", soft_wrap=True)
-    for path in (run.metrics_file, run.samples_file):
-        keep_before(path, report.step if report else 0)
-    for step, model in run.models().items():
-        if step > (report.step if report else 0) and model.parent == run.history:
-            shutil.rmtree(model)
+    on_first(lambda: drop_after(run, report.step if report else 0))
     if report:
         console.print(
             f"Resuming after step {report.step:,}, from {run.checkpoint(report.step)}.", soft_wrap=True
@@ -70,6 +70,15 @@ def resume(training: Training, run: RunDirectory, console: Console) -> StepRepor
     elif problems:
         console.print("No valid checkpoint is left: starting again.")
     return report
+
+
+def drop_after(run: RunDirectory, step: int) -> None:
+    """Drop all records of `step` and later, and the models of later steps."""
+    for path in (run.metrics_file, run.samples_file):
+        keep_before(path, step)
+    for number, model in run.models().items():
+        if number > step and model.parent == run.history:
+            shutil.rmtree(model)
 
 
 def remake_best(training: Training, run: RunDirectory, report: StepReport) -> tuple[StepReport, str]:
@@ -86,6 +95,18 @@ def remake_best(training: Training, run: RunDirectory, report: StepReport) -> tu
         report,
         f"the checkpoint of step {step:,}, which made it, is gone, so the model of step {report.step:,} takes its place",
     )
+
+
+def follow_to_end(recorder: Recorder, unfinished: StepReport | None) -> None:
+    """Make the steps that are left on a rank that writes nothing. Raises SystemExit where rank 0 ends with an error."""
+    try:
+        make_steps(recorder, unfinished)
+    except NonFiniteLossError:  # on every rank alike: rank 0 says so
+        raise SystemExit(UserError.exit_code) from None
+    except RuntimeError as error:
+        if is_lost(error):
+            raise SystemExit(UserError.exit_code) from None
+        raise
 
 
 def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | None) -> None:
@@ -127,6 +148,11 @@ def train_to_end(recorder: Recorder, console: Console, unfinished: StepReport | 
         kept = f"{checkpoint} is the last good checkpoint" if checkpoint else "there was no checkpoint yet"
         raise diverged(error, kept) from None
     except (RuntimeError, MemoryError) as error:
+        if is_lost(error):
+            run.set_status("interrupted")
+            raise UserError(
+                f"Another process of this run has ended. {what_is_saved(run)}: start all of them again with --resume."
+            ) from error
         if not is_out_of_memory(error):
             raise
         run.set_status("interrupted")

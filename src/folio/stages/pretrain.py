@@ -20,6 +20,7 @@ from folio.checkpoint import newest_valid
 from folio.config import Count, Many, Seed, Settings, Source, from_table
 from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
 from folio.data.windows import RandomWindows, spread_windows, validation_windows
+from folio.distributed import on_first
 from folio.evaluation.loss import HeldOut
 from folio.model.architectures import ARCHITECTURES
 from folio.model.gpt import GPT
@@ -115,7 +116,9 @@ def prepare(
         console.print(notice, soft_wrap=True)
     checkpoint, _ = newest_valid(run.checkpoints)
     with activity("Building the vocabulary"):
-        tokenizer = load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
+        tokenizer = on_first(
+            lambda: load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
+        )
     text = TokenizedText(tokenizer, *(encode(part, tokenizer) for part in corpus.split()))
     runtime = choose_runtime(config.runtime, run, seconds_of(config))
     if run.exists:
@@ -220,6 +223,7 @@ def fit_evaluation(config: PretrainRunConfig, training: Training, text: Tokenize
 def new_plan(config: PretrainRunConfig, runtime: Runtime, text: TokenizedText, efficiency: float) -> Plan:
     """Choose the sizes of a new run. efficiency: the speed of training relative to that of a matrix product."""
     architecture = ARCHITECTURES[config.architecture]
+    free_memory = on_first(lambda: available_memory(runtime.device))
     plan = choose_plan(
         config.size,
         dict(architecture.parts),
@@ -227,10 +231,10 @@ def new_plan(config: PretrainRunConfig, runtime: Runtime, text: TokenizedText, e
         n_train=text.n_train,
         n_validation=len(text.validation),
         flops=efficiency * runtime.flops_per_second * sizing_seconds(config),
-        free_memory=0.8 * available_memory(runtime.device),
+        free_memory=0.8 * free_memory,
         device_type=runtime.device.type,
     )
-    require_memory(plan, available_memory(runtime.device))
+    require_memory(plan, free_memory)
     architecture.write(plan.model, {})  # raises now, not at the first save, if it cannot be saved
     return plan
 

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from folio.activity import activity
 from folio.config import from_table
+from folio.distributed import agreed, joined, on_first, rank
 from folio.errors import UserError
 from folio.files import damage
 from folio.log import Progress, make_console
@@ -32,7 +34,7 @@ from folio.runs.samples import SampleSource
 from folio.runs.settings import ELSEWHERE, RunConfig, stored_config
 from folio.runs.sources import stamp
 from folio.runs.state import Training
-from folio.runs.train import begin_run, resume, train_to_end
+from folio.runs.train import begin_run, follow_to_end, resume, train_to_end
 from folio.runtime import Runtime, RuntimeConfig, peak_memory, restore_runtime, start_runtime
 from folio.training.plan import Plan
 
@@ -118,6 +120,13 @@ class Stage(Generic[ConfigT, DataT]):
 
     def main(self, arguments: Sequence[str]) -> None:
         """Run `folio STAGE [MODEL | RECIPE] [flags]`."""
+        with joined():
+            with agreed():
+                config, recipe = self._read(arguments)
+            self.run(config, recipe, make_console())
+
+    def _read(self, arguments: Sequence[str]) -> tuple[ConfigT, Path | None]:
+        """Return the settings that the arguments give, and the recipe's file."""
         recipe, flags = take_recipe(self.name, arguments)
         takes_model = any(each.name == "model" for each in fields(self.config))  # type: ignore[arg-type]
         if flags and not flags[0].startswith("-") and not takes_model:
@@ -130,27 +139,30 @@ class Stage(Generic[ConfigT, DataT]):
             self.check_recipe(recipe)
         prog = f"folio {self.name} {arguments[0] if recipe else ''}".strip()
         config = read_config(self.config, flags, recipe=recipe, prog=prog, description=self.description)
-        self.run(config, recipe, make_console())
+        return config, recipe
 
     def run(self, config: ConfigT, recipe: Path | None, console: Console) -> None:
         """Begin the run, or resume it, to the end, and show the result.
 
         Raises UserError where the run was begun with other settings, other data or other models than are there now.
         """
-        run = RunDirectory(self.output(config))
-        with run.owned():
+        with agreed():
+            run = RunDirectory(self.output(config))
+        with owned_by_first(run):
             if run.exists:
-                config = stored_config(run, config, stage=self.name, resume=config.output.resume)
+                with agreed():
+                    config = stored_config(run, config, stage=self.name, resume=config.output.resume)
             elif config.output.resume:
                 console.print(
                     f"{run.path}: there is no run to resume yet, so this begins one.", soft_wrap=True
                 )
-            if run.exists and is_done(run):
-                self._check_sources(config, run)
+            if on_first(lambda: run.exists and is_done(run)):
+                on_first(lambda: self._check_sources(config, run))
                 console.print(f"{run.path} is already finished:", soft_wrap=True)
             else:
                 self._train(config, recipe, run, console)
-            self.show(run, console)
+            if rank() == 0:
+                self.show(run, console)
 
     def _check_sources(self, config: ConfigT, run: RunDirectory) -> None:
         """Raise UserError where a finished run learned from something else than is there now.
@@ -165,24 +177,25 @@ class Stage(Generic[ConfigT, DataT]):
 
     def _train(self, config: ConfigT, recipe: Path | None, run: RunDirectory, console: Console) -> None:
         sources = stamp(config)  # before reading: what changes after it is noticed the next time
-        with activity("Reading the data"):
+        with agreed(), activity("Reading the data"):
             inputs = self.read(config)
-        if run.exists:
-            require_same(inputs, run)
-        prepared = self.prepare(config, inputs, run, console)
+            if run.exists:
+                require_same(inputs, run)
+        with agreed():
+            prepared = self.prepare(config, inputs, run, console)
         training = prepared.training
         show_table(prepared.facts, console)
         setting, value = self.length(config)
         if training.task.steps < FEW_STEPS:
             console.print(too_few(training.task.steps, setting, value))
-        if not run.exists:
-            data = {
-                "data": inputs.origin,
-                "data_sha256": inputs.digest,
-                "sources": sources,
-                "before": dict(prepared.before),
-            }
-            begin_run(self.name, config, recipe, training, run, **data)
+        data = {
+            "data": inputs.origin,
+            "data_sha256": inputs.digest,
+            "sources": sources,
+            "before": dict(prepared.before),
+        }
+        if not on_first(lambda: run.exists):
+            on_first(lambda: begin_run(self.name, config, recipe, training, run, **data))
         unfinished = resume(training, run, console)
         if (
             config.output.minutes
@@ -191,9 +204,20 @@ class Stage(Generic[ConfigT, DataT]):
             training.budget.spent_before = 0.0  # a new time was given, for this session
         progress = Progress(console, training.task.steps)
         recorder = Recorder(training, run, progress, prepared.samples, prepared.shown)
+        if rank():
+            follow_to_end(recorder, unfinished)
+            return
         train_to_end(recorder, console, unfinished)
         prepared.finish(run)
         run.set_status("finished", peak_memory=peak_memory(training.runtime.device))
+
+
+@contextmanager
+def owned_by_first(run: RunDirectory) -> Iterator[None]:
+    """Let rank 0 own a run directory (`RunDirectory.owned`) while the block runs on all ranks."""
+    with ExitStack() as stack:
+        on_first(lambda: stack.enter_context(run.owned()))
+        yield
 
 
 def check_start(name: str, stage: str) -> None:
@@ -262,7 +286,7 @@ def choose_runtime(config: RuntimeConfig, run: RunDirectory, seconds: float = ma
         return restore_runtime(run.read_info()["runtime"])
     if config.compile == "auto" and seconds < WORTH_COMPILING:
         config = replace(config, compile="off")
-    return start_runtime(config)
+    return restore_runtime(on_first(lambda: start_runtime(config).to_table()))
 
 
 def metrics_before(training: Training, run: RunDirectory) -> Mapping[str, float]:
@@ -276,9 +300,14 @@ def metrics_before(training: Training, run: RunDirectory) -> Mapping[str, float]
         training.set_evaluations(from_table(Plan, info["plan"], str(run.info_file)).evaluations)
         before: dict[str, Any] = info["before"]
         return before
-    start = time.monotonic()
-    with activity("Evaluating the model that the run starts from"):
-        metrics = training.evaluation(training.model)
-    training.budget.pause_seconds = time.monotonic() - start
-    training.set_evaluations(training.budget.affordable_evaluations())
+
+    def measure() -> tuple[Mapping[str, float], float, int]:
+        start = time.monotonic()
+        with activity("Evaluating the model that the run starts from"):
+            metrics = training.evaluation(training.model)
+        training.budget.pause_seconds = time.monotonic() - start
+        return metrics, training.budget.pause_seconds, training.budget.affordable_evaluations()
+
+    metrics, training.budget.pause_seconds, evaluations = on_first(measure)
+    training.set_evaluations(evaluations)
     return metrics

@@ -14,6 +14,9 @@ MIN_DELTA = 0.01
 class OverfittingError(Exception):
     """Validation loss has stopped improving. The message is for the user."""
 
+    exit_code = 0
+    """Of the ranks of a distributed run: it ends well."""
+
 
 @dataclass
 class EarlyStopping:

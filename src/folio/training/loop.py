@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice, takewhile
 from threading import Event, current_thread, main_thread
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from folio.batch import Loss
+from folio.distributed import add_up, on_first, own_chance, rank, summed_losses, world_size
+from folio.errors import UserError
 from folio.training.schedule import ScheduleConfig
 from folio.training.spacing import is_due
 
@@ -63,7 +66,8 @@ class StepReport:
 class Accumulated(Generic[AnyBatch]):
     """A source of step-groups: `size` micro-batches of another source for each optimizer step.
 
-    Its state is that source's. A source that ends in the middle of a group gives a last, smaller one.
+    Its state is that source's. A source that ends in the middle of a group gives a last, smaller one. Of several ranks each
+    gets its part of the group, from a source that has a method `share` (`data/order.py: OrderedSource`).
     """
 
     def __init__(self, batches: Iterable[AnyBatch], size: int) -> None:
@@ -75,9 +79,20 @@ class Accumulated(Generic[AnyBatch]):
         return self
 
     def __next__(self) -> list[AnyBatch]:
+        if world_size() > 1:
+            return self._share()
         if group := list(islice(self._iterator, self.size)):
             return group
         raise StopIteration
+
+    def _share(self) -> list[AnyBatch]:
+        share: Callable[[int, int, int], list[AnyBatch]] | None = getattr(self.batches, "share", None)
+        if share is None:
+            raise UserError(
+                f"{type(self.batches).__name__} cannot be shared among {world_size():,} processes: take a source such as "
+                "RandomWindows, or one process."
+            )
+        return share(self.size, rank(), world_size())
 
     def state_dict(self) -> dict[str, Any]:
         return self.batches.state_dict()  # type: ignore[attr-defined]  # only a run that resumes asks for it
@@ -104,57 +119,64 @@ def optimizer_steps(
     optimizers: any of `torch.optim` whose step needs no closure; the schedule multiplies each group's `initial_lr`, or
     its `lr` where there is none.
     The gradient of a group is the sum of its losses' gradients over the sum of their counts, so how a step is
-    cut into micro-batches does not change it. Raises NonFiniteLossError before a bad step reaches the weights.
+    cut into micro-batches does not change it, nor into the parts of several ranks: all make the same step and report it.
+    Raises NonFiniteLossError before a bad step reaches the weights.
     """
     device = next(model.parameters()).device
+    compute_loss = summed_losses(model, loss_function)
     model.train()
     # Before the first group: in reinforcement learning, making one takes most of a step.
     start = time.perf_counter()
-    steps = takewhile(lambda step: step <= last_step(), count(first_step))
-    for step, group in zip(steps, groups, strict=False):
-        sums = _backward(model, loss_function, (batch.to(device) for batch in group))
+    steps = takewhile(lambda pair: pair[0] <= pair[1], ((step, last_step()) for step in count(first_step)))
+    for (step, last), group in zip(steps, groups, strict=False):
+        with own_chance(step):
+            names, sums = _backward(compute_loss, group, device)
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        torch._foreach_div_(gradients, sums["count"])
+        torch._foreach_div_(gradients, sums[1])
         norm = torch.nn.utils.get_total_norm(gradients)
         # The one synchronization of a step: everything that the host needs to know of it.
-        *values, gradient_norm = torch.stack([*sums.values(), norm.to(sums["total"])]).tolist()
-        total, n_counted, *others = values
+        total, n_counted, *others, n_tokens, gradient_norm = torch.cat([sums, norm.to(sums)[None]]).tolist()
         loss = total / n_counted if n_counted else math.nan
         if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
             raise NonFiniteLossError(step, loss, gradient_norm)
         if max_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
-        multiplier = schedule.multiplier(step, last_step())
+        multiplier = schedule.multiplier(step, last)
         for optimizer in optimizers:
             for parameters in optimizer.param_groups:
                 parameters["lr"] = parameters.setdefault("initial_lr", parameters["lr"]) * multiplier
             optimizer.step()
             optimizer.zero_grad()
-        names = list(sums)[2:]
         yield StepReport(
             step=step,
             loss=loss,
             metrics={name: value / n_counted for name, value in zip(names, others, strict=True)},
             gradient_norm=gradient_norm,
             learning_rate=optimizers[0].param_groups[0]["lr"],
-            n_tokens=sum(batch.n_tokens for batch in group),
+            n_tokens=round(n_tokens),
             seconds=time.perf_counter() - start,
         )
         start = time.perf_counter()
 
 
-def _backward(model: nn.Module, loss_function: LossFunction, batches: Iterable[Counted]) -> dict[str, Tensor]:
-    """Add up the gradients of the losses' totals, and return total, count and metrics, summed, on the device."""
-    sums: dict[str, Tensor] = {}
-    for batch in batches:
-        loss = loss_function(model, batch)
+def _backward(
+    compute_loss: Callable[[Any, bool], Loss], group: Sequence[Counted], device: torch.device
+) -> tuple[list[str], Tensor]:
+    """Add up the gradients of the losses' totals over a group, and over all ranks.
+
+    Returns the names of the metrics, and on the device total, count, metrics and tokens, added up as well: (M + 3).
+    """
+    precision = torch.float64 if device.type == "cpu" else torch.float32  # not every GPU has the former
+    sums = torch.zeros((), device=device, dtype=precision)
+    names: list[str] = []
+    for number, batch in enumerate(group, 1):
+        loss = compute_loss(batch.to(device), number == len(group))
         loss.total.backward()  # type: ignore[no-untyped-call]
-        device = loss.total.device
-        precision = torch.float64 if device.type == "cpu" else torch.float32  # not every GPU has the former
-        for name, value in {"total": loss.total.detach(), "count": loss.count, **loss.metrics}.items():
-            term = value.to(precision).to(device)
-            sums[name] = sums[name] + term if name in sums else term
-    return sums
+        names = list(loss.metrics)
+        terms = (loss.total.detach(), loss.count, *loss.metrics.values())
+        sums = sums + torch.stack([term.to(device, precision) for term in terms])
+    n_tokens = sum(batch.n_tokens for batch in group)
+    return names, add_up(torch.cat([sums, sums.new_tensor([n_tokens])]))
 
 
 Action = Callable[[StepReport], None]
@@ -206,22 +228,31 @@ def fit(
     Ctrl-C, or SIGTERM, calls `on_interrupt`, lets the current step end, saves, and raises KeyboardInterrupt. Where the step
     is saved already, as in a long evaluation, it raises at once: the rest is done when the run is resumed. A second
     Ctrl-C acts at once. An action may end the run by raising. last_step: as for `optimizer_steps`.
+
+    Of several ranks only rank 0 acts, and where it raises, all of them end (`distributed.py: on_first`).
     """
+
+    def finish(report: StepReport) -> None:
+        with interrupt.at_once():
+            _run_due(then, report, last_step())
+
+    def act(report: StepReport) -> None:
+        last = (
+            last_step()
+        )  # as it was before the actions, which may change it: all or none of the rarer ones are due
+        # When it comes too late to be saved with this step, it is the next one that ends the run.
+        if interrupt.is_set() or save.is_due(report.step, last):
+            save.action(report)
+            with interrupt.at_once():
+                _run_due(then, report, last)
+        else:
+            _run_due(then, report, last)
+
     with deferred_interrupt(on_interrupt) as interrupt:
         if unfinished is not None:
-            with interrupt.at_once():
-                _run_due(then, unfinished, last_step())
+            on_first(partial(finish, unfinished))
         for report in reports:
-            last = (
-                last_step()
-            )  # as it was before the actions, which may change it: all or none of the rarer ones are due
-            # When it comes too late to be saved with this step, it is the next one that ends the run.
-            if interrupt.is_set() or save.is_due(report.step, last):
-                save.action(report)
-                with interrupt.at_once():
-                    _run_due(then, report, last)
-            else:
-                _run_due(then, report, last)
+            on_first(partial(act, report))
 
 
 def _run_due(actions: Sequence[When], report: StepReport, last_step: int) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from folio.distributed import shared_out
+
 
 def orthogonalize(matrices: Tensor, steps: int) -> Tensor:
     """Replace each matrix by an approximately orthogonal one with the same singular vectors.
@@ -33,7 +35,7 @@ class Muon(Optimizer):
 
     Each update is scaled by sqrt(max(1, rows / columns)), as in the authors' code and `torch.optim.Muon`. Unlike
     these, it orthogonalizes matrices of equal shape in one batch, and in any `dtype`, as float32 is faster than
-    bfloat16 on some CPUs (benchmarks/).
+    bfloat16 on some CPUs (benchmarks/). Of several ranks, which hold the same momentum, each orthogonalizes its share.
 
     params: 2-D parameters only. weight_decay: decoupled (Loshchilov & Hutter, 2019). steps: Newton-Schulz iterations;
     4 instead of the authors' 5 is no worse in the Shakespeare recipe.
@@ -80,7 +82,9 @@ class Muon(Optimizer):
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        updates = orthogonalize(torch.stack(nesterov).to(self.dtype), int(group["steps"]))
+        updates = shared_out(
+            torch.stack(nesterov).to(self.dtype), lambda some: orthogonalize(some, int(group["steps"]))
+        )
         rows, columns = parameters[0].shape
         scale = group["lr"] * max(1, rows / columns) ** 0.5
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])

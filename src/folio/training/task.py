@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from folio.config import Count, Many, NonNegative, Positive, Settings, from_table
+from folio.distributed import on_first
 from folio.errors import UserError
 from folio.training.loop import Accumulated, Counted, LossFunction, StepReport, optimizer_steps
 from folio.training.schedule import ScheduleConfig
@@ -51,7 +52,7 @@ class Task:
             self.optimizers,
             self.schedule,
             first_step=first_step,
-            last_step=lambda: self.steps,
+            last_step=lambda: on_first(lambda: self.steps),
             max_norm=self.max_norm,
         )
         for report in reports:
