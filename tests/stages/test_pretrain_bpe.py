@@ -9,7 +9,7 @@ from killing import at, in_a_process, run_until, without_times, wrap
 from tiny import STEPS, TINY, make_text
 
 from folio import cli
-from folio.data.corpora import PIECE, Corpus, pieces
+from folio.data.corpora import Corpus
 from folio.data.windows import spread_windows
 from folio.evaluation.loss import HeldOut
 from folio.files import read_lines
@@ -18,6 +18,7 @@ from folio.runs.load import load_for_inference
 from folio.runs.recorder import Recorder
 from folio.stages.pretrain import TOKENIZERS, PretrainRunConfig, encode
 from folio.tokenizer.bpe import BPETokenizer
+from folio.tokenizer.pieces import PIECE, pieces
 
 BPE = ("--tokenizer", "bpe", "--vocab-size", "290")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -25,8 +25,6 @@ TEXT_READERS: Mapping[str, Reader] = {
     ".parquet": partial(parquet_rows, columns=["text"]),
 }
 """Readers of texts, by suffix; a single file with any other is plain text."""
-PIECE = 2**16
-"""Characters tokenized at once: a tokenizer needs much memory for a long text."""
 DOWNLOAD_TIMEOUTS = (2, 10)
 """Seconds to connect to one address, and to wait for the next bytes. A host may have several addresses; the first is
 short so that a network that drops all packets is noticed within seconds."""
@@ -113,7 +111,7 @@ def read_documents(data: str) -> Documents:
     files = files_of(path, tuple(TEXT_READERS))
     parts = [
         parse_rows(
-            (row for file in part for row in TEXT_READERS.get(file.suffix.lower(), text_rows)(file)), _text_of
+            (row for file in part for row in TEXT_READERS.get(file.suffix.lower(), text_rows)(file)), text_of
         )
         for part in (files.train, files.validation)
     ]
@@ -139,15 +137,6 @@ def split(text: str) -> tuple[str, str]:
     """Return the first 90% for training and the rest for validation, as in the lecture."""
     at = int(0.9 * len(text))
     return text[:at], text[at:]
-
-
-def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """Yield the text in order; each piece ends with the first line end after `size` characters, or after twice as many."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start + size, start + 2 * size) + 1 or min(start + 2 * size, len(text))
-        yield text[start:end]
-        start = end
 
 
 def require_length(text: Sized, minimum: int, what: str, unit: str = "character") -> None:
@@ -299,7 +288,8 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _text_of(row: Fields, where: str) -> str:
+def text_of(row: Fields, where: str) -> str:
+    """Return the text of a row. Raises UserError where it has none, or one that no file could hold."""
     value = row.get("text")
     if not isinstance(value, str):
         raise UserError('no string under "text"; every row needs one.')

@@ -18,7 +18,7 @@ from torch import Tensor
 from folio.activity import activity
 from folio.checkpoint import newest_valid
 from folio.config import Count, Many, Seed, Settings, Source, from_table
-from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
+from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, require_length
 from folio.data.windows import RandomWindows, spread_windows, validation_windows
 from folio.evaluation.loss import HeldOut
 from folio.model.architectures import ARCHITECTURES
@@ -38,6 +38,7 @@ from folio.stages.stage import Inputs, Prepared, Stage, choose_runtime
 from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.char import CharTokenizer
 from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.pieces import pieces
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import Accumulated
 from folio.training.optimizer import OptimizerConfig, build_optimizers
