@@ -148,9 +148,7 @@ def csv_rows(path: Path, lines: Iterable[str] | None = None) -> Iterator[Row]:
             yield Row(where, dict(zip(names, [cell or None for cell in cells], strict=False)))
 
 
-def parquet_rows(
-    path: Path, columns: Sequence[str] | None = None, is_kept: bool = True
-) -> Iterator[Row]:
+def parquet_rows(path: Path, columns: Sequence[str] | None = None, is_kept: bool = True) -> Iterator[Row]:
     """Yield each row of a Parquet file as a dictionary. Raises UserError where one of `columns` is missing.
 
     columns: the only ones to read; all others are named in `Row.unread`. is_kept: whether all rows are to be in memory at
