@@ -53,6 +53,16 @@ class Corpus:
         return self.text[: self.train_length], self.text[self.train_length :]
 
     @property
+    def description(self) -> str:
+        """The text in words."""
+        return f"{self.name}, {len(self.text):,} characters, {len(set(self.text))} distinct: {self.origin}"
+
+    @property
+    def train_bytes(self) -> int:
+        """UTF-8 bytes of the training text."""
+        return len(self.split()[0].encode())
+
+    @property
     def sha256(self) -> str:
         """Digest of the text, and of where it is split if that is not where `split` does."""
         digest = hashlib.sha256(self.text.encode())

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from folio.errors import UserError, parsing
 from folio.files import atomic_file, read_json, sha256, write_file
+from folio.log import format_count, format_size
 from folio.tokenizer.directory import fingerprint, load_tokenizer
 from folio.tokenizer.pieces import encode_long
 from folio.tokenizer.protocol import Tokenizer
@@ -164,6 +165,10 @@ class TokenShards:
     validation_shards: Sequence[Shard]
     sha256: str
     """Digest of `index.json`, and so of all that it has checksums of."""
+    origin: str
+    """Where they are, and what text they are of."""
+    notices: tuple[str, ...] = ()
+    """Nothing: a corpus has some."""
 
     @cached_property
     def train(self) -> ShardedIds:
@@ -180,6 +185,16 @@ class TokenShards:
             first[i] + np.arange(min(each, shard.n_tokens)) for i, shard in enumerate(self.validation_shards)
         ]
         return ids[np.concatenate([np.zeros(0, np.int64), *places])]
+
+    @property
+    def description(self) -> str:
+        """The shards in words."""
+        shards = (*self.train_shards, *self.validation_shards)
+        n_documents, n_bytes = sum(each.n_documents for each in shards), sum(each.n_bytes for each in shards)
+        return (
+            f"{format_count(n_documents, 'document')}, {format_size(n_bytes)}, in "
+            f"{format_count(len(shards), 'token shard')}: {self.origin}"
+        )
 
     @property
     def train_bytes(self) -> int:
@@ -237,10 +252,19 @@ def open_shards(directory: Path) -> TokenShards:
     tokenizer = load_tokenizer(directory)
     width = np.dtype(id_type(tokenizer)).itemsize
     n_bytes = sum(_check_size(directory, shard, width) for shard in (*train, *validation))
-    shards = TokenShards(directory, tokenizer, train, validation, hashlib.sha256(content).hexdigest())
+    shards = TokenShards(
+        directory, tokenizer, train, validation, hashlib.sha256(content).hexdigest(), _origin(directory)
+    )
     if n_bytes <= QUICKLY_CHECKED:
         shards.check()
     return shards
+
+
+def _origin(directory: Path) -> str:
+    """Return where shards are, and where their text is from, if that is known."""
+    if not os.path.isfile(directory / PLAN):
+        return str(directory)
+    return f"{directory}, of {read_json(directory / PLAN, AGAIN).get('origin')}"
 
 
 def _shard(entry: Mapping[str, Any]) -> Shard:

@@ -131,7 +131,13 @@ def must_stream(data: str) -> bool:
     path = find_data(data)
     if os.path.isdir(path):
         return any(Path(name).suffix.lower() in COMPRESSED for _, _, names in os.walk(path) for name in names)
-    return path.suffix.lower() in COMPRESSED or (not os.path.exists(path) and is_hub_name(data))
+    return path.suffix.lower() in COMPRESSED if os.path.exists(path) else _is_on_hub(data)
+
+
+def _is_on_hub(data: str) -> bool:
+    """Return whether a name that is no path here is likely one of the Hub, and no misspelled path."""
+    suffix = Path(data).suffix.lower()
+    return is_hub_name(data) and suffix not in (*TEXT_READERS, *COMPRESSED) and not Path(data).parent.is_dir()
 
 
 def _streams(data: str) -> tuple[Stream, Stream | None, str, list[Path]]:
