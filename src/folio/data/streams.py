@@ -153,7 +153,7 @@ def _streams(data: str) -> tuple[Stream, Stream | None, str, list[Path]]:
         if not files.train:
             train, validation = validation, Stream(data, [])
         return train, validation if validation.rows else None, origin, [*files.train, *files.validation]
-    if not is_hub_name(data):
+    if not _is_on_hub(data):
         raise UserError(
             f"There is no file or folder {data!r}: name texts, or a dataset of the Hugging Face Hub."
         )
