@@ -38,6 +38,8 @@ OPEN_SHARDS = 128
 """Shards that are mapped at the same time: each takes one of the files that a process may have open."""
 QUICKLY_CHECKED = 2**30
 """Bytes of shards whose checksums are computed before they are used, in a second; of more, only the sizes are checked."""
+HEADER = 128
+"""Bytes that NumPy writes before one row of numbers."""
 AGAIN = "Tokenize the text again into another directory."
 
 
@@ -282,10 +284,9 @@ def _check_size(directory: Path, shard: Shard, width: int) -> int:
     with parsing(path, AGAIN):
         size = path.stat().st_size
     n_bytes = shard.n_tokens * width
-    header = size - n_bytes
-    if not 0 < header < 2**10:  # what NumPy writes before the ids
+    if size != HEADER + n_bytes:
         raise UserError(
-            f"{path} has {size:,} bytes and needs {n_bytes:,} and a header: it was cut off or changed. {AGAIN}"
+            f"{path} has {size:,} bytes instead of {HEADER + n_bytes:,}: it was cut off or changed. {AGAIN}"
         )
     return n_bytes
 
