@@ -27,7 +27,7 @@ def test_show_tells_its_tokens(folio, trained):
     assert outcome.code == 0, outcome.err
     words = " ".join(outcome.out.split())
     assert "vocabulary 280, a token each" in words
-    assert "'the' ' ' '4' '2' ' cat' 's'" in words
+    assert "'t' 'he' ' ' '4' '2' ' ' 'c' 'at' 's'" in words
 
 
 def test_compare_is_by_bytes_per_token(folio, trained, text_file, tmp_path):

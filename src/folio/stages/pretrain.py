@@ -105,7 +105,8 @@ def read(config: PretrainRunConfig) -> Inputs[Corpus | TokenShards]:
     shards = find_shards(config.data, config.validation, choice_of(config))
     if shards is not None:
         return Inputs(shards, shards.origin, shards.sha256)
-    corpus = load_corpus(config.data, config.validation)
+    with activity("Reading the data"):
+        corpus = load_corpus(config.data, config.validation)
     return Inputs(corpus, corpus.origin, corpus.sha256)
 
 
@@ -337,5 +338,6 @@ STAGE = Stage(
     show=show_result,
     length=run_length,
     check_recipe=Reference.beside,
+    tells_what_it_reads=True,
 )
 main = STAGE.main
