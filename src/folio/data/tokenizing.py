@@ -142,7 +142,8 @@ def tokenize(
         source: the documents.
         directory: where the shards are to be; new, empty, or begun with the same documents and the same choice.
         choice: the tokenizer. BPE is trained on a sample of the documents.
-        processes: how many tokenize; by default one for each processor.
+        processes: how many tokenize; by default one for each processor. A script that has more than one do it must keep
+            what it does under `if __name__ == "__main__":`, as these import it.
         shard: characters of a shard, about. It changes the bytes.
 
     Raises:
@@ -159,7 +160,8 @@ def tokenize(
                 "directory, or remove this one."
             )
         if not os.path.exists(directory / INDEX):
-            _finish(source, directory, plan, processes or os.cpu_count() or 1)
+            n_shards = -(-plan.n_characters // plan.shard)
+            _finish(source, directory, plan, min(processes or os.cpu_count() or 1, n_shards))
         return open_shards(directory)
 
 
