@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +40,7 @@ TEXT = "In 1984, the internationalization of 12 cats wasn't naïve: 3.14159 😀
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(Settings):
+class TokenizerTrainConfig(Settings):
     """Settings of `folio tokenizer train`."""
 
     data: tyro.conf.Positional[Source]
@@ -57,7 +58,7 @@ class TrainConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowConfig(Settings):
+class TokenizerShowConfig(Settings):
     """Settings of `folio tokenizer show`."""
 
     tokenizer: tyro.conf.Positional[Path]
@@ -67,7 +68,7 @@ class ShowConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(Settings):
+class TokenizerCompareConfig(Settings):
     """Settings of `folio tokenizer compare`."""
 
     tokenizers: tyro.conf.Positional[tuple[Path, ...]]
@@ -82,19 +83,19 @@ def main(arguments: Sequence[str]) -> None:
     """Run `folio tokenizer train | show | compare ... [flags]`."""
     command, *flags = arguments or ["--help"]
     if command in ("-h", "--help"):
-        make_console().print(
-            f"{__doc__}\n`folio tokenizer COMMAND --help` lists the settings.", soft_wrap=True
-        )
-    elif command in COMMANDS:
-        COMMANDS[command](flags)
-    else:
+        for each in COMMANDS.values():
+            with suppress(SystemExit):
+                each(["--help"])
+        raise SystemExit(0)
+    if command not in COMMANDS:
         raise UserError(f"unknown command {command!r}: use folio tokenizer {' | '.join(COMMANDS)}.")
+    COMMANDS[command](flags)
 
 
 def train(arguments: Sequence[str]) -> None:
     """Train a byte-level BPE tokenizer on a sample of a text."""
     config = read_config(
-        TrainConfig, arguments, recipe=None, prog="folio tokenizer train", description=train.__doc__
+        TokenizerTrainConfig, arguments, recipe=None, prog="folio tokenizer train", description=train.__doc__
     )
     if config.out is None:
         raise UserError(
@@ -119,7 +120,7 @@ def train(arguments: Sequence[str]) -> None:
 def show(arguments: Sequence[str]) -> None:
     """Show what a tokenizer is, its longest tokens, and how it cuts a text."""
     config = read_config(
-        ShowConfig, arguments, recipe=None, prog="folio tokenizer show", description=show.__doc__
+        TokenizerShowConfig, arguments, recipe=None, prog="folio tokenizer show", description=show.__doc__
     )
     tokenizer = load_tokenizer(config.tokenizer)
     known, unknown = tokenizer.drop_unknown(config.text)
@@ -139,7 +140,11 @@ def show(arguments: Sequence[str]) -> None:
 def compare(arguments: Sequence[str]) -> None:
     """Compare how many bytes of a text a token stands for, and how fast a text is tokenized."""
     config = read_config(
-        CompareConfig, arguments, recipe=None, prog="folio tokenizer compare", description=compare.__doc__
+        TokenizerCompareConfig,
+        arguments,
+        recipe=None,
+        prog="folio tokenizer compare",
+        description=compare.__doc__,
     )
     if config.data is None:
         raise UserError("name a text to compare on, as in folio tokenizer compare TOKENIZER --data mine.txt.")
