@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from folio.data.shards import ShardedIds, id_type, open_shards, write_index, write_shard
+from folio.data.corpora import load_corpus
+from folio.data.shards import ShardedIds, id_type, is_shards, open_shards, write_index, write_shard
 from folio.data.windows import RandomWindows
 from folio.errors import UserError
 from folio.tokenizer.bpe import BPETokenizer
@@ -69,6 +70,15 @@ def test_validation_ids_come_from_every_shard(tmp_path):
         int(whole[np.array([first[n] + i])][0]) for n in range(3) for i in range(10)
     ]
     assert len(shards.validation(10**6)) == first[-1]
+
+
+def test_shards_are_no_text_and_an_index_alone_makes_no_shards(directory, tmp_path):
+    with pytest.raises(UserError, match="holds token shards, and this needs a text"):
+        load_corpus(str(directory))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.json").write_text('[{"text": "abc"}]')
+    assert not is_shards(tmp_path / "mine")
+    assert load_corpus(str(tmp_path / "mine")).text == "abc"
 
 
 def test_the_smallest_type_that_holds_all_ids():

@@ -14,6 +14,7 @@ from typing import Protocol
 from folio.data import arithmetic
 from folio.data.fields import Fields, parse_rows, report
 from folio.data.rows import READERS, Reader, decode, parquet_rows, read_text, text_rows, unix_lines
+from folio.data.shards import is_shards
 from folio.data.split import files_of, share
 from folio.errors import UserError
 
@@ -118,6 +119,10 @@ def read_documents(data: str) -> Documents:
     path = find_data(data)
     if not data or not _exists(path):  # Path("") would be the current folder
         raise UserError(_no_such_data(data, path))
+    if is_shards(path):
+        raise UserError(
+            f"{path} holds token shards, and this needs a text: name the one that they were made of."
+        )
     files = files_of(path, tuple(TEXT_READERS))
     parts = [
         parse_rows(

@@ -29,6 +29,7 @@ from folio.tokenizer.directory import fingerprint, load_tokenizer
 from folio.tokenizer.pieces import encode_long
 from folio.tokenizer.protocol import Tokenizer
 from folio.tokenizer.special_tokens import STANDARD_NAMES
+from folio.tokenizer.tokenizer_json import FILE
 
 INDEX = "index.json"
 PLAN = "plan.json"
@@ -108,7 +109,8 @@ def write_index(directory: Path, train: Sequence[Shard], validation: Sequence[Sh
 
 def is_shards(directory: Path) -> bool:
     """Return whether this is a directory of shards, or was to become one."""
-    return os.path.isfile(directory / INDEX) or os.path.isfile(directory / PLAN)
+    has_plan = any(os.path.isfile(directory / name) for name in (INDEX, PLAN))
+    return has_plan and os.path.isfile(directory / FILE)  # an index.json alone may be anything
 
 
 class ShardedIds:
