@@ -18,6 +18,8 @@ from folio.commands.run import ChainConfig
 from folio.commands.runs import RunsConfig
 from folio.commands.sample import SampleConfig
 from folio.commands.serve import ServeConfig
+from folio.commands.tokenize import TokenizeConfig
+from folio.commands.tokenizer import TokenizerCompareConfig, TokenizerShowConfig, TokenizerTrainConfig
 from folio.config import MAY_BE_PATH, flatten, from_table, setting_types, to_table
 from folio.errors import UserError
 from folio.inference.sampling import SamplingConfig
@@ -46,6 +48,10 @@ COMMANDS = {
     ShowConfig: ("a-file",),
     ExplainConfig: ("a-run", "--text", "a"),
     EvaluateConfig: ("a-run", "a-file"),
+    TokenizeConfig: ("a-file",),
+    TokenizerTrainConfig: ("a-file",),
+    TokenizerShowConfig: ("a-tokenizer",),
+    TokenizerCompareConfig: ("a-tokenizer",),
 }
 """The settings of each command, and the arguments without which it does nothing."""
 REFUSED = [-1, math.nan, math.inf, -math.inf, 1e308, 10**23, 2**63, 1 << 100_000]
@@ -76,7 +82,8 @@ def read(cls, *flags):
 
 def tabled(cls, name, value):
     """Return the settings of a recipe with this value, and with what the command does not do without."""
-    given = {"run": "x", "data": "x", "runs": "x", "text": "x", "model": "x", name: value}
+    given = {"run": "x", "data": "x", "runs": "x", "text": "x", "model": "x"}
+    given |= {"tokenizer": "x", "tokenizers": "x", name: value}
     known = setting_types(cls)
     given = {key: [each, each] if is_many(known.get(key)) else each for key, each in given.items()}
     return flatten(
@@ -90,7 +97,7 @@ def is_many(hint):
 
 
 def test_every_command_is_among_these():
-    assert len(cli.COMMANDS) == len(COMMANDS)
+    assert len(cli.COMMANDS) == len(COMMANDS) - 2, "folio tokenizer is three commands"
 
 
 @pytest.mark.parametrize(("cls", "name"), settings_of("int]", "int,", "float]", "float,"), ids=label)

@@ -28,6 +28,7 @@ COVERED_BY = {
     "report/reading_terminal.py": "commands/test_explain.py",
     "report/rl_history.py": "report/test_rl_figure.py",
     "report/sft.py": "stages/test_sft.py",
+    "report/shards.py": "commands/test_tokenize.py",
     "runs/reward_worker.py": "runs/test_worker.py",
     "stages/grpo.py": "stages/test_policy.py",
     "stages/ppo.py": "stages/test_policy.py",

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from folio.data import corpora
-from folio.data.corpora import KnownCorpus, find_data, load_corpus, pieces, require_length, split
+from folio.data.corpora import KnownCorpus, find_data, load_corpus, require_length, split
 from folio.errors import FolioWarning, UserError
 
 KNOWN_TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n"
@@ -376,11 +376,3 @@ def test_a_text_too_short_says_how_long_it_must_be():
     require_length("x" * 9, 9, "The validation text")
     with pytest.raises(UserError, match=r"The validation text has 8 characters and needs at least 1,025"):
         require_length("x" * 8, 1025, "The validation text")
-
-
-def test_pieces_are_bounded_and_end_with_lines_where_there_are_some():
-    text = "line\n" * 100 + "x" * 500
-    found = list(pieces(text, 50))
-    assert "".join(found) == text
-    assert max(map(len, found)) <= 100
-    assert all(piece.endswith("\n") for piece in found[:9])

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from folio.data.corpora import data_folders
 from folio.errors import UserError
-from folio.tokenizer.bpe import BPETokenizer
+from folio.tokenizer.bpe import BPETokenizer, Split
 from folio.tokenizer.chat_template import prompt_ids
 from folio.tokenizer.special_tokens import SPECIAL_TOKENS
 
@@ -254,3 +254,61 @@ def test_a_bad_pair_is_the_users_to_mend(tmp_path, vocab, merges, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"tokenizer\.json cannot be read \(No such file"):
         BPETokenizer.load(tmp_path)
+
+
+# How texts are split
+
+SPLITS = [Split(), Split(1), Split(2, 8), Split(3), Split(None, 4)]
+NUMBERS = ["In 2024, 12345 cats and 2024 internationalizations!!!!!! x=1234567; 2024 2024"] * 9
+
+
+@pytest.fixture(scope="module", params=SPLITS, ids=str)
+def cut(request):
+    return request.param, BPETokenizer.train(NUMBERS, 400, request.param)
+
+
+@given(text=st.text())
+def test_every_text_comes_back_however_it_is_split(cut, text):
+    _, tokenizer = cut
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_there_is_a_token_for_every_byte(cut):
+    _, tokenizer = cut
+    vocab = json.loads(tokenizer.content)["model"]["vocab"]
+    assert len([token for token in vocab if len(token) == 1]) == 256
+
+
+def test_no_token_has_more_digits_or_letters_than_it_may(cut):
+    split, tokenizer = cut
+    tokens = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size - len(SPECIAL_TOKENS))]
+    with_digits = [token for token in tokens if any(map(str.isdigit, token))]
+    longest = max(len(token) for token in with_digits)
+    if split.digits is None:
+        assert " 2024" in tokens if split.longest_word is None else longest > 3
+    else:
+        assert longest <= split.digits
+        assert all(token.isdigit() for token in with_digits), "the space stays apart"
+    if split.longest_word is not None:
+        assert (
+            max(len(token.strip()) for token in tokens if not any(map(str.isdigit, token)))
+            <= split.longest_word
+        )
+
+
+def test_a_split_is_saved_with_the_tokenizer(cut, tmp_path):
+    _, tokenizer = cut
+    again, theirs = BPETokenizer.load(saved(tokenizer, tmp_path)), AutoTokenizer.from_pretrained(tmp_path)
+    assert again == tokenizer
+    for text in (NUMBERS[0], " a  b 12 345\n"):
+        assert theirs.encode(text, add_special_tokens=False) == tokenizer.encode(text).tolist()
+
+
+def test_without_bounds_texts_are_split_as_in_gpt2():
+    assert BPETokenizer.train(NUMBERS, 300, Split()) == BPETokenizer.train(NUMBERS, 300)
+
+
+@pytest.mark.parametrize("bounds", [{"digits": 0}, {"digits": 4}, {"longest_word": 0}])
+def test_bounds_that_make_no_sense_are_refused(bounds):
+    with pytest.raises(UserError, match=next(iter(bounds))):
+        Split(**bounds)

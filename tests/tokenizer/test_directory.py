@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models
 from folio.errors import UserError
 from folio.tokenizer.bpe import BPETokenizer
 from folio.tokenizer.char import CharTokenizer
-from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.directory import fingerprint, load_tokenizer
 
 
 @pytest.mark.parametrize("tokenizer", [CharTokenizer.train("the cat"), BPETokenizer.train(["the cat"], 270)])
@@ -49,3 +49,19 @@ def test_other_kinds_and_damage_are_told(tmp_path, content, message):
 def test_a_directory_without_one_is_named(tmp_path):
     with pytest.raises(UserError, match=r"tokenizer\.json cannot be read \(No such file"):
         load_tokenizer(tmp_path)
+
+
+def test_the_fingerprint_is_that_of_what_makes_the_ids(tmp_path):
+    tokenizer = BPETokenizer.train(["the cat"], 270)
+    for name in ("a", "b"):
+        tokenizer.save(tmp_path / name, block_size=len(name))
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+    BPETokenizer.train(["the bat"], 270).save(tmp_path / "c")
+    assert fingerprint(tmp_path / "c") != fingerprint(tmp_path / "a")
+    for name in ("vocab.json", "merges.txt"):  # GPT-2's
+        (tmp_path / name).write_text(name)
+    one = fingerprint(tmp_path)
+    (tmp_path / "merges.txt").write_text("another")
+    assert fingerprint(tmp_path) != one
+    with pytest.raises(UserError, match="cannot be read"):
+        fingerprint(tmp_path / "none")

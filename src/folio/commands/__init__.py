@@ -20,6 +20,8 @@ COMMANDS = {
         "train the lecture's models, from a bigram to a GPT, and compare them",
     ),
     "quiz": ("folio.commands.quiz", "answer questions on the lecture's pages, some about your own run"),
+    "tokenize": ("folio.commands.tokenize", "tokenize a text of any size into token shards, once"),
+    "tokenizer": ("folio.commands.tokenizer", "train tokenizers, look at them, compare them"),
     "data": ("folio.commands.data", "show what a model is trained on, and which tokens count"),
     "runs": ("folio.commands.runs", "list runs, their metrics and the next command for each"),
     "doctor": ("folio.commands.doctor", "show what this machine offers, and how fast it is"),

@@ -1,4 +1,7 @@
-"""Show conversations as a model is trained on them: their tokens, and which of these count in the loss."""
+"""Show conversations as a model is trained on them: their tokens, and which of these count in the loss.
+
+Of a directory of token shards, check all checksums, and show what is in it.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,14 @@ from rich.text import Text
 from folio.config import Count, Seed, Settings, Source
 from folio.data.characters import require_known
 from folio.data.conversations import Conversation, Example, pack, texts_of, tokenize_all
+from folio.data.corpora import find_data
 from folio.data.known import find_conversations
+from folio.data.shards import is_shards, open_shards
 from folio.errors import UserError
 from folio.log import make_console
 from folio.model.directory import read_config as read_model_config
+from folio.report.shards import shards_in_words
+from folio.report.tables import show_table
 from folio.runs.flags import read_config
 from folio.runs.load import read_model
 from folio.tokenizer.directory import load_tokenizer
@@ -29,6 +36,8 @@ from folio.tokenizer.protocol import Tokenizer
 TRAINED, GIVEN = "bold green", "dim"
 OPEN, CLOSE = "⟦", "⟧"
 """Marks around trained tokens where there are no colors."""
+BEGINNING = 400
+"""Characters of a document that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +46,7 @@ class ShowConfig(Settings):
 
     data: tyro.conf.Positional[tuple[Source, ...]]
     """Conversations as for folio sft, one or several: a file, a folder, OWNER/NAME:SUBSET:SPLIT on the Hugging Face Hub, shakespeare,
-    arithmetic or gsm8k."""
+    arithmetic or gsm8k; or a directory of token shards."""
     run: Path = Path("runs/shakespeare")
     """Model whose tokenizer and context are used: a run, a checkpoint in it, or any model directory."""
     validation: Source | None = None
@@ -62,6 +71,9 @@ def show(arguments: Sequence[str]) -> None:
     """Print some conversations as `folio sft` trains on them, and statistics of all."""
     config = read_config(ShowConfig, arguments, recipe=None, prog="folio data show", description=__doc__)
     console = make_console()
+    if len(config.data) == 1 and is_shards(path := find_data(config.data[0])):
+        show_shards(path, config.num, console)
+        return
     conversations = find_conversations(config.data, config.validation)
     block_size, tokenizer = read_model(
         config.run, lambda directory: (read_model_config(directory).block_size, load_tokenizer(directory))
@@ -85,6 +97,17 @@ def show(arguments: Sequence[str]) -> None:
             console.print(marked(example, tokenizer, has_colors(console)), soft_wrap=True)
     console.print()
     console.print(summary({name: statistics(part, tokenizer, block_size) for name, part in examples.items()}))
+
+
+def show_shards(directory: Path, n: int, console: Console) -> None:
+    """Check token shards, and print what is in them and the beginnings of their first n documents."""
+    shards = open_shards(directory)
+    shards.check()
+    show_table({**shards_in_words(shards), "checksums": "as in index.json"}, console)
+    for number, text in enumerate(shards.documents(n), start=1):
+        console.print()
+        console.print(Text(f"Document {number:,}", "bold"))
+        console.print(visible(text[:BEGINNING]) + ("..." if len(text) > BEGINNING else ""), soft_wrap=True)
 
 
 def select(total: int, n: int, seed: int | None) -> list[int]:

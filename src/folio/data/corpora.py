@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Protocol
 from folio.data import arithmetic
 from folio.data.fields import Fields, parse_rows, report
 from folio.data.rows import READERS, Reader, decode, parquet_rows, read_text, text_rows, unix_lines
+from folio.data.shards import is_shards
 from folio.data.split import files_of, share
 from folio.errors import UserError
 
@@ -25,8 +26,6 @@ TEXT_READERS: Mapping[str, Reader] = {
     ".parquet": partial(parquet_rows, columns=["text"]),
 }
 """Readers of texts, by suffix; a single file with any other is plain text."""
-PIECE = 2**16
-"""Characters tokenized at once: a tokenizer needs much memory for a long text."""
 DOWNLOAD_TIMEOUTS = (2, 10)
 """Seconds to connect to one address, and to wait for the next bytes. A host may have several addresses; the first is
 short so that a network that drops all packets is noticed within seconds."""
@@ -53,6 +52,16 @@ class Corpus:
         if self.train_length is None:
             return split(self.text)
         return self.text[: self.train_length], self.text[self.train_length :]
+
+    @property
+    def description(self) -> str:
+        """The text in words."""
+        return f"{self.name}, {len(self.text):,} characters, {len(set(self.text))} distinct: {self.origin}"
+
+    @property
+    def train_bytes(self) -> int:
+        """UTF-8 bytes of the training text."""
+        return len(self.split()[0].encode())
 
     @property
     def sha256(self) -> str:
@@ -110,10 +119,14 @@ def read_documents(data: str) -> Documents:
     path = find_data(data)
     if not data or not _exists(path):  # Path("") would be the current folder
         raise UserError(_no_such_data(data, path))
+    if is_shards(path):
+        raise UserError(
+            f"{path} holds token shards, and this needs a text: name the one that they were made of."
+        )
     files = files_of(path, tuple(TEXT_READERS))
     parts = [
         parse_rows(
-            (row for file in part for row in TEXT_READERS.get(file.suffix.lower(), text_rows)(file)), _text_of
+            (row for file in part for row in TEXT_READERS.get(file.suffix.lower(), text_rows)(file)), text_of
         )
         for part in (files.train, files.validation)
     ]
@@ -139,15 +152,6 @@ def split(text: str) -> tuple[str, str]:
     """Return the first 90% for training and the rest for validation, as in the lecture."""
     at = int(0.9 * len(text))
     return text[:at], text[at:]
-
-
-def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """Yield the text in order; each piece ends with the first line end after `size` characters, or after twice as many."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start + size, start + 2 * size) + 1 or min(start + 2 * size, len(text))
-        yield text[start:end]
-        start = end
 
 
 def require_length(text: Sized, minimum: int, what: str, unit: str = "character") -> None:
@@ -299,7 +303,8 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _text_of(row: Fields, where: str) -> str:
+def text_of(row: Fields, where: str) -> str:
+    """Return the text of a row. Raises UserError where it has none, or one that no file could hold."""
     value = row.get("text")
     if not isinstance(value, str):
         raise UserError('no string under "text"; every row needs one.')

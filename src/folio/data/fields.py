@@ -103,6 +103,20 @@ def parse_rows(rows: Iterable[Row], parse: Callable[[Fields, str], Record]) -> P
     return Parsed(records, n_rows, counts[True], told[True], counts[False], told[False], unread)
 
 
+def merged(parts: Iterable[Parsed[Record]]) -> Parsed[Record]:
+    """Return the counts of several, without their records: what a stream keeps of what has gone by."""
+    parts = list(parts)
+    return Parsed(
+        [],
+        sum(part.n_rows for part in parts),
+        sum(part.n_bad for part in parts),
+        [each for part in parts for each in part.problems][:NAMED_PROBLEMS],
+        sum(part.n_skipped for part in parts),
+        [each for part in parts for each in part.skipped][:NAMED_PROBLEMS],
+        sum((part.unread for part in parts), Counter[str]()),
+    )
+
+
 def report(data: str, *parts: Parsed[Any]) -> str:
     """Return how many rows of tables were left out, and why the first, or "" for none; `data` names them all.
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,10 +99,10 @@ def text_rows(path: Path) -> Iterator[Row]:
     yield Row(str(path), {"text": read_text(path)})
 
 
-def jsonl_rows(path: Path) -> Iterator[Row]:
-    """Yield the value of each line of JSON; blank lines are passed over."""
+def jsonl_rows(path: Path, lines: Iterable[str] | None = None) -> Iterator[Row]:
+    """Yield the value of each line of JSON; blank lines are passed over. lines: those of the file, where they are streamed."""
     # Not splitlines(): it would also split at separators that JSON allows inside a string.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(lines or read_text(path).split("\n"), start=1):
         if line.strip():
             yield _parsed(line, f"{path}, line {number}")
 
@@ -120,18 +120,19 @@ def json_rows(path: Path) -> Iterator[Row]:
         yield whole
 
 
-def csv_rows(path: Path) -> Iterator[Row]:
+def csv_rows(path: Path, lines: Iterable[str] | None = None) -> Iterator[Row]:
     """Yield each row of a CSV file as a dictionary. The first row names the columns; an empty cell is None.
 
-    Raises UserError where a column has no name of its own.
+    lines: those of the file, with their ends, where they are streamed. Raises UserError where a column has no name of its
+    own.
     """
     csv.field_size_limit(LONGEST_CELL)
-    lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    table = csv.reader(lines or io.StringIO(read_text(path), newline=""), strict=True)
     names: list[str] = []
     while True:
-        where = f"{path}, line {lines.line_num + 1}"
+        where = f"{path}, line {table.line_num + 1}"
         try:
-            cells = next(lines, None)
+            cells = next(table, None)
         except csv.Error as error:  # an open quote takes in the rest of the file
             yield Row(where, None, problem=f"not valid CSV ({error}).")
             return
@@ -147,10 +148,11 @@ def csv_rows(path: Path) -> Iterator[Row]:
             yield Row(where, dict(zip(names, [cell or None for cell in cells], strict=False)))
 
 
-def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+def parquet_rows(path: Path, columns: Sequence[str] | None = None, is_kept: bool = True) -> Iterator[Row]:
     """Yield each row of a Parquet file as a dictionary. Raises UserError where one of `columns` is missing.
 
-    columns: the only ones to read; all others are named in `Row.unread`.
+    columns: the only ones to read; all others are named in `Row.unread`. is_kept: whether all rows are to be in memory at
+    the same time; a file that is too large for it is then refused.
     """
     import pyarrow.parquet as pq
 
@@ -162,11 +164,12 @@ def parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
                     f"{path} has no column {name!r} (it has: {', '.join(there)}): rename the one that is meant."
                 )
         limit = room()
-        require_room(path, _unpacked_size(file.metadata, columns), limit)
+        if is_kept:
+            require_room(path, _unpacked_size(file.metadata, columns), limit)
         unread = [name for name in there if columns is not None and name not in columns]
         number = n_bytes = 0
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
-            n_bytes += batch.nbytes
+            n_bytes = batch.nbytes + (n_bytes if is_kept else 0)
             require_room(path, n_bytes, limit)  # a text that comes often counts once above
             for value in batch.to_pylist():
                 number += 1

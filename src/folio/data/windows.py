@@ -13,11 +13,14 @@ from torch import Tensor
 
 from folio.batch import Batch
 from folio.data.order import OrderedSource, visit
+from folio.data.shards import ShardedIds
 from folio.errors import UserError
 from folio.hashing import hash64
 
 TokenIds = Sequence[int] | NDArray[np.integer[Any]] | Tensor
 """One row of token ids; an array may be memory-mapped."""
+ManyIds = TokenIds | ShardedIds
+"""The same, or a row too long for one array."""
 
 
 class RandomWindows(OrderedSource[Batch]):
@@ -29,7 +32,7 @@ class RandomWindows(OrderedSource[Batch]):
     each epoch, so that the borders move and no token stays without its context. To make all epochs equally long, each
     leaves out a little at the ends of the text: fewer than 2 * block_size - 1 tokens in all.
 
-    ids:         (N) integers, N > block_size: a list, an array (memory-mapped too) or a tensor.
+    ids:         (N) integers, N > block_size: a list, an array (memory-mapped too), a tensor or token shards.
     batch_size:  windows in a batch, which may cross from one epoch into the next.
     opening:     (token, replacement): a window that begins with `token` begins with `replacement` instead. With
                  the newline and <|bos|>, the model learns what comes after <|bos|>: the beginning of any line.
@@ -39,7 +42,7 @@ class RandomWindows(OrderedSource[Batch]):
 
     def __init__(
         self,
-        ids: TokenIds,
+        ids: ManyIds,
         *,
         block_size: int,
         batch_size: int,
@@ -52,7 +55,7 @@ class RandomWindows(OrderedSource[Batch]):
                 f"The training text has {len(ids):,} tokens and needs at least {block_size + 1:,} "
                 "(block_size + 1): give it a longer text or make block_size smaller."
             )
-        self.ids = ids if isinstance(ids, Tensor) else np.asarray(ids)
+        self.ids = ids if isinstance(ids, Tensor | ShardedIds) else np.asarray(ids)
         self.block_size = block_size
         self.seed = seed
         self.opening = opening

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from rich.console import Console
 
 from folio.config import PACKAGED_RECIPES, flatten, from_table
-from folio.data.corpora import Corpus
 from folio.log import format_count, format_duration, format_size
 from folio.model.architectures import architecture_of
 from folio.report.reference import Reference, reference_of, verdict_of
@@ -32,16 +33,26 @@ FINAL_SAMPLE = 5
 """Length of the sample at the end, as a multiple of those during training."""
 
 
-def choices(corpus: Corpus, training: Training, n_tokens: int, why: str) -> dict[str, str]:
+class Described(Protocol):
+    """What is told of a text. train_bytes: UTF-8 bytes of its training part."""
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def train_bytes(self) -> int: ...
+
+
+def choices(text: Described, training: Training, n_tokens: int, why: str) -> dict[str, str]:
     """Return text, machine and model in words. n_tokens: tokens of the training text. why: the reasons for the chosen sizes."""
     model = training.plan.model
     grouped = "" if model.n_kv_head == model.n_head else f" ({model.n_kv_head} for keys and values)"
     dropout = f", dropout {model.dropout}" if model.dropout else ""
     lines = {
-        "text": f"{corpus.name}, {len(corpus.text):,} characters, {len(set(corpus.text))} distinct: {corpus.origin}",
+        "text": text.description,
         "tokens": f"vocabulary of {training.tokenizer.vocab_size:,}, {len(training.tokenizer.special_ids)} of them special; "
         f"{n_tokens:,} for training, "
-        f"{len(corpus.split()[0].encode()) / n_tokens:.2f} bytes each",
+        f"{text.train_bytes / n_tokens:.2f} bytes each",
         "machine": f"{describe(training.runtime.device)}; {training.runtime}",
         "model": f"{architecture_of(model).model_type}, {model.n_layer} layers, width {model.n_embd}, "
         f"heads {model.n_head} x {model.head_size}{grouped}, context {model.block_size}{dropout}: "

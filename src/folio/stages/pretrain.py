@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import string
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +16,9 @@ from torch import Tensor
 from folio.activity import activity
 from folio.checkpoint import newest_valid
 from folio.config import Count, Many, Seed, Settings, Source, from_table
-from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, pieces, require_length
+from folio.data.corpora import KNOWN_CORPORA, Corpus, load_corpus, require_length
+from folio.data.large import find_shards
+from folio.data.shards import ShardedIds, TokenShards
 from folio.data.windows import RandomWindows, spread_windows, validation_windows
 from folio.distributed import on_first
 from folio.evaluation.loss import HeldOut
@@ -36,9 +36,9 @@ from folio.runs.settings import RunConfig
 from folio.runs.state import Training
 from folio.runtime import Runtime, RuntimeConfig, available_memory
 from folio.stages.stage import Inputs, Prepared, Stage, choose_runtime
-from folio.tokenizer.bpe import BPETokenizer
-from folio.tokenizer.char import CharTokenizer
+from folio.tokenizer.choice import TokenizerChoice
 from folio.tokenizer.directory import load_tokenizer
+from folio.tokenizer.pieces import pieces
 from folio.tokenizer.protocol import Tokenizer
 from folio.training.loop import Accumulated
 from folio.training.optimizer import OptimizerConfig, build_optimizers
@@ -49,8 +49,6 @@ from folio.training.task import Task
 
 VALIDATION_BATCH_SIZE = 32
 DEFAULT_MINUTES = 5.0
-PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " \n" + "‘’“”–—…"
-"""ASCII, and the usual typographic marks."""
 ASSUMED_EFFICIENCY = 0.5
 """Speed of a training step relative to a matrix product, until it has been measured."""
 EVALUATION_SHARE = 1 / 7 / EVALUATIONS
@@ -62,13 +60,15 @@ class PretrainRunConfig(Settings):
     """Settings of `folio pretrain`."""
 
     data: Source = "shakespeare"
-    """A text: shakespeare, arithmetic, a .txt or .md file, .jsonl, .json, .csv or .parquet with a `text` in each row, or a
-    folder of them."""
+    """A text: shakespeare, arithmetic, a .txt or .md file, .jsonl, .json, .csv or .parquet with a `text` in each row, also as
+    .gz or .zst, or a folder of them; a dataset of the Hugging Face Hub (OWNER/NAME:SUBSET:SPLIT); or a directory of token
+    shards that folio tokenize made. What is large, compressed or on the Hub is tokenized into shards in the cache, once."""
     validation: Source | None = None
     """Validation text, in the same form; by default the files of a folder that are named so, or else a tenth of the
     data."""
-    tokenizer: Literal["char", "bpe"] = "char"
-    """Tokens are characters, or pieces of words that are frequent in the text (byte-level BPE)."""
+    tokenizer: Source = "char"
+    """Tokens are characters (char), or pieces of words that are frequent in the text (bpe, byte-level); or those of a directory
+    that has a tokenizer, such as one of folio tokenizer train. Token shards bring their own."""
     reserve: Literal["printable", "none"] = "printable"
     """Characters that char has beside those of the text, so that the model can go on to conversations that use them: its
     letters in both cases, all printable ASCII characters and the usual typographic marks; or none, as in the lecture."""
@@ -101,25 +101,24 @@ def output(config: PretrainRunConfig) -> Path:
     return Path("runs") / name
 
 
-def read(config: PretrainRunConfig) -> Inputs[Corpus]:
-    """Read the text."""
-    corpus = load_corpus(config.data, config.validation)
+def read(config: PretrainRunConfig) -> Inputs[Corpus | TokenShards]:
+    """Read the text, or open its token shards, which are made first where it is large."""
+    shards = find_shards(config.data, config.validation, choice_of(config))
+    if shards is not None:
+        return Inputs(shards, shards.origin, shards.sha256)
+    with activity("Reading the data"):
+        corpus = load_corpus(config.data, config.validation)
     return Inputs(corpus, corpus.origin, corpus.sha256)
 
 
 def prepare(
-    config: PretrainRunConfig, inputs: Inputs[Corpus], run: RunDirectory, console: Console
+    config: PretrainRunConfig, inputs: Inputs[Corpus | TokenShards], run: RunDirectory, console: Console
 ) -> Prepared:
     """Tokenize the text, choose sizes, build the model, and measure how long a step takes."""
-    corpus = inputs.data
-    for notice in corpus.notices:
+    data = inputs.data
+    for notice in data.notices:
         console.print(notice, soft_wrap=True)
-    checkpoint, _ = newest_valid(run.checkpoints)
-    with activity("Building the vocabulary"):
-        tokenizer = on_first(
-            lambda: load_tokenizer(checkpoint) if checkpoint else TOKENIZERS[config.tokenizer](config, corpus)
-        )
-    text = TokenizedText(tokenizer, *(encode(part, tokenizer) for part in corpus.split()))
+    text = sharded(config, data) if isinstance(data, TokenShards) else tokenized(config, data, run)
     runtime = choose_runtime(config.runtime, run, seconds_of(config))
     if run.exists:
         plan = from_table(Plan, run.read_info()["plan"], str(run.info_file))
@@ -133,7 +132,7 @@ def prepare(
         samples=Continuation(config.prompt, config.sample_tokens),
         finish=draw_losses,
         facts={
-            **choices(corpus, training, text.n_train, why),
+            **choices(data, training, text.n_train, why),
             **estimate(training, text.n_train, step_seconds),
         },
     )
@@ -141,11 +140,12 @@ def prepare(
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text as ids: (N) int32 each."""
+    """A text as ids, (N) each. opening: see `RandomWindows`; None where `<|bos|>` begins each document."""
 
     tokenizer: Tokenizer
-    train: Tensor
+    train: Tensor | ShardedIds
     validation: Tensor
+    opening: tuple[int, int] | None
 
     @property
     def n_train(self) -> int:
@@ -160,9 +160,31 @@ class TokenizedText:
             else validation_windows(ids, block_size, VALIDATION_BATCH_SIZE)
         )
         batches = list(windows)
-        targets = [batch.targets[batch.weights > 0] for batch in batches]
+        special = torch.tensor(list(self.tokenizer.special_ids.values()))  # these spell no text
+        targets = [
+            batch.targets[(batch.weights > 0) & ~torch.isin(batch.targets, special)] for batch in batches
+        ]
         n_bytes = sum(len(self.tokenizer.decode(each.tolist()).encode()) for each in targets)
         return HeldOut(batches, n_bytes)
+
+
+def tokenized(config: PretrainRunConfig, corpus: Corpus, run: RunDirectory) -> TokenizedText:
+    """Return a text as ids, of the run's own tokenizer where it has one."""
+    checkpoint, _ = newest_valid(run.checkpoints)
+    with activity("Building the vocabulary"):
+        tokenizer = on_first(
+            lambda: load_tokenizer(checkpoint) if checkpoint else make_tokenizer(config, corpus)
+        )
+    line_end, _ = tokenizer.drop_unknown("\n")
+    opening = (int(tokenizer.encode(line_end)[0]), tokenizer.special_ids["<|bos|>"]) if line_end else None
+    train, validation = (encode(part, tokenizer) for part in corpus.split())
+    return TokenizedText(tokenizer, train, validation, opening)
+
+
+def sharded(config: PretrainRunConfig, shards: TokenShards) -> TokenizedText:
+    """Return the ids of token shards, and as many validation ids as an evaluation reads."""
+    validation = torch.from_numpy(shards.validation(config.validation_tokens + 1))
+    return TokenizedText(shards.tokenizer, shards.train, validation, None)
 
 
 def seconds_of(config: PretrainRunConfig) -> float:
@@ -247,13 +269,12 @@ def build(
     torch.manual_seed(config.seed)
     model = GPT(plan.model)
     runtime.place(model)
-    line_end, _ = tokenizer.drop_unknown("\n")
     windows = RandomWindows(
         text.train,
         block_size=block_size,
         batch_size=plan.micro_batch_size,
         seed=config.seed,
-        opening=(int(tokenizer.encode(line_end)[0]), tokenizer.special_ids["<|bos|>"]) if line_end else None,
+        opening=text.opening,
     )
     task = Task(
         model=model,
@@ -275,24 +296,15 @@ def build(
     )
 
 
-def char_tokenizer(config: PretrainRunConfig, corpus: Corpus) -> Tokenizer:
-    """Return a tokenizer of all characters of the text, of its validation part too, and of those that are reserved."""
-    characters = set(corpus.text)
-    if config.reserve == "printable":  # each by itself: a final sigma is another letter than a sigma
-        characters.update(PRINTABLE, *(each.upper() + each.lower() for each in set(corpus.text)))
-    return CharTokenizer(tuple(characters))
+def choice_of(config: PretrainRunConfig) -> TokenizerChoice:
+    """Return which tokenizer the text gets."""
+    return TokenizerChoice(config.tokenizer, config.vocab_size, config.reserve == "printable")
 
 
-def bpe_tokenizer(config: PretrainRunConfig, corpus: Corpus) -> Tokenizer:
-    """Return a tokenizer of what is frequent in the training part; bytes can spell the rest."""
-    return BPETokenizer.train(pieces(corpus.split()[0]), config.vocab_size)
-
-
-TOKENIZERS: Mapping[str, Callable[[PretrainRunConfig, Corpus], Tokenizer]] = {
-    "char": char_tokenizer,
-    "bpe": bpe_tokenizer,
-}
-"""How each kind is made from a text; the same text gives the same tokenizer."""
+def make_tokenizer(config: PretrainRunConfig, corpus: Corpus) -> Tokenizer:
+    """Return the tokenizer of a text: of all its characters, also those of its validation part, or of what is frequent in
+    its training part; or the one that is named."""
+    return choice_of(config).make(lambda: set(corpus.text), lambda: pieces(corpus.split()[0]))
 
 
 def encode(text: str, tokenizer: Tokenizer) -> Tensor:
@@ -330,5 +342,6 @@ STAGE = Stage(
     show=show_result,
     length=run_length,
     check_recipe=Reference.beside,
+    tells_what_it_reads=True,
 )
 main = STAGE.main

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -88,7 +88,8 @@ class Stage(Generic[ConfigT, DataT]):
 
     output: returns the run directory for the settings. read: reads the data. prepare: loads the model, and builds the
     task. show: prints the result and the next commands. length: the setting that says how long a run is, and its value.
-    makes_assistant: whether `folio chat` can talk with its model.
+    makes_assistant: whether `folio chat` can talk with its model. tells_what_it_reads: whether `read` says itself what it does,
+    as what takes minutes should.
     check_recipe: raises UserError for a broken file beside a recipe, before anything else is done.
     """
 
@@ -101,6 +102,7 @@ class Stage(Generic[ConfigT, DataT]):
     show: Callable[[RunDirectory, Console], None]
     length: Callable[[ConfigT], tuple[str, float]]
     makes_assistant: bool = False
+    tells_what_it_reads: bool = False
     check_recipe: Callable[[Path], object] | None = None
 
     def is_made(self, config: ConfigT) -> bool:
@@ -177,7 +179,7 @@ class Stage(Generic[ConfigT, DataT]):
 
     def _train(self, config: ConfigT, recipe: Path | None, run: RunDirectory, console: Console) -> None:
         sources = stamp(config)  # before reading: what changes after it is noticed the next time
-        with agreed(), activity("Reading the data"):
+        with agreed(), nullcontext() if self.tells_what_it_reads else activity("Reading the data"):
             inputs = self.read(config)
             if run.exists:
                 require_same(inputs, run)

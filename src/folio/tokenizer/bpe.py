@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from folio.activity import interruptible
 from folio.errors import FolioWarning, UserError, parsing
@@ -39,6 +39,46 @@ PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 GPT2_END = "<|endoftext|>"
 LONG_WORD = re.compile(r"\S{1001}")
 WORD_PART = re.compile(r"\s*\S{1,1000}|\s+")
+LONGEST_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a text is split before pairs are merged: as in GPT-2, with bounds on what a token can grow to.
+
+    digits:       most digits in a token, from 1 to 3; None for GPT-2's way, in which a number of any length, with the space
+                  before it, can become a token. Otherwise the space stays apart, as in GPT-4 and Llama 3, so that a number
+                  has the same tokens wherever it stands.
+    longest_word: most letters, or other signs, in a token; None for no bound.
+    """
+
+    digits: int | None = None
+    longest_word: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.digits is not None and not 1 <= self.digits <= LONGEST_DIGITS:
+            raise UserError(f"digits is {self.digits}: it must be from 1 to {LONGEST_DIGITS}.")
+        if self.longest_word is not None and self.longest_word < 1:
+            raise UserError(f"longest_word is {self.longest_word}: it must be at least 1.")
+
+    def pre_tokenizer(self) -> pre_tokenizers.PreTokenizer:
+        """Return what splits so, for the library."""
+        if self.digits is None and self.longest_word is None:
+            return pre_tokenizers.ByteLevel(add_prefix_space=False)
+        signs = "+" if self.longest_word is None else f"{{1,{self.longest_word}}}"
+        numbers = r" ?\p{N}+" if self.digits is None else rf"\p{{N}}{{1,{self.digits}}}"
+        pattern = (
+            rf"'s|'t|'re|'ve|'m|'ll|'d| ?\p{{L}}{signs}|{numbers}| ?[^\s\p{{L}}\p{{N}}]{signs}|\s+(?!\S)|\s+"
+        )
+        return pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(pattern), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+
+
+GPT2_SPLIT = Split()
 
 
 @dataclass(frozen=True)
@@ -54,10 +94,10 @@ class BPETokenizer:
     eos: str | None = None
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int) -> BPETokenizer:
+    def train(cls, texts: Iterable[str], vocab_size: int, split: Split = GPT2_SPLIT) -> BPETokenizer:
         """Train a tokenizer of vocab_size tokens, chat tokens included; of fewer where the texts have no more pairs.
 
-        Texts are split before merging as in GPT-2: a word takes the space before it. Words of more than 1,000 characters
+        Texts are split before merging, by default as in GPT-2: a word takes the space before it. Words of more than 1,000 characters
         are learned from in parts, as the time for one grows with the square of its length. Raises UserError where vocab_size is
         too small for the bytes and the chat tokens.
         """
@@ -69,6 +109,7 @@ class BPETokenizer:
             vocab_size=vocab_size - len(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
         )
         library = _byte_level(models.BPE())
+        library.pre_tokenizer = split.pre_tokenizer()
         short = (part for text in texts for part in _without_long_words(text))
         interruptible(lambda: library.train_from_iterator(short, trainer))
         return cls(library.to_str()).with_chat_tokens()
@@ -131,7 +172,8 @@ class BPETokenizer:
             ) from None
         if self._library.normalizer is not None and not unicodedata.is_normalized("NFC", text):
             _ = self._warning_of_composition
-        return self._library.encode(text, add_special_tokens=add_special_tokens).ids
+        # The fast form leaves out where in the text each token stands: half as fast again.
+        return self._library.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
 
     @cached_property
     def _warning_of_composition(self) -> None:
