@@ -124,13 +124,14 @@ def restore_runtime(table: Mapping[str, Any]) -> Runtime:
     Raises UserError if the table is damaged or this machine lacks the device.
     """
     try:
+        device, dtype = choose_device(table["device"]), DTYPES[table["precision"]]
         runtime = Runtime(
-            device=choose_device(table["device"]),
-            compute_dtype=DTYPES[table["precision"]],
+            device=device,
+            compute_dtype=dtype,
             compiles=table["compiles"],
             threads=table["threads"],
             flops_per_second=table["flops_per_second"],
-            decoder=table.get("decoder", "torch"),
+            decoder=choose_decoder(table.get("decoder", "torch"), device, dtype),
         )
     except KeyError as error:
         raise UserError(
@@ -161,7 +162,9 @@ def choose_decoder(name: str, device: torch.device, dtype: torch.dtype) -> Liter
     if name != "torch" and device.type == "cpu" and dtype is torch.float32 and decoder() is not None:
         return "compiled"
     if name == "compiled":
-        raise UserError("decoder compiled: it needs a CPU, float32 and a C compiler; choose torch or auto.")
+        raise UserError(
+            "decoder compiled: it needs a CPU, float32, and a C compiler that works (folio doctor); choose torch or auto."
+        )
     return "torch"
 
 

@@ -1,8 +1,10 @@
 """decoder.c against the model itself, for every part that a model may have."""
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from ctypes import CDLL
+from importlib import resources
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from folio.inference.compiled import CompiledGPT
 from folio.model import mlp, norm
 from folio.model.cache import KVCache
 from folio.model.gpt import GPT
-from folio.native.library import decoder
+from folio.native.library import COMPILERS, FLAGS, INSTRUCTIONS, THREADS, decoder
 
 
 @pytest.fixture
@@ -140,12 +142,41 @@ def test_large_numbers_do_not_become_others(library: CDLL) -> None:
     assert gpt.logits(gpt.read([1], [0], [0], cache)).isnan().any()
 
 
-def test_it_compiles_without_a_warning() -> None:
-    from importlib import resources
+@torch.inference_mode()
+def test_it_does_not_go_by_what_torch_makes_by_default(library: CDLL) -> None:
+    model = random_gpt()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        gpt, cache = new(model, library, 8)
+        logits = gpt.logits(gpt.read([1] * 8, [*range(8)], [0] * 8, cache))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(logits, model(torch.ones(8, 1, dtype=torch.int64))[:, 0], atol=1e-5, rtol=1e-5)
 
-    from folio.native.library import FLAGS
 
+@pytest.mark.parametrize("wrong", [([-1], [0], [0]), ([99], [0], [0]), ([1], [2], [0]), ([1], [0], [32])])
+def test_what_lies_outside_is_not_read(wrong: tuple[list[int], ...], library: CDLL) -> None:
+    gpt, cache = new(random_gpt(), library, 1)
+    with pytest.raises(IndexError):
+        gpt.read(*wrong, cache)
+
+
+def test_it_compiles_without_a_warning(library: CDLL) -> None:
     source = resources.files("folio.native").joinpath("decoder.c").read_bytes()
-    command = ["cc", *FLAGS, "-Wall", "-Wextra", "-Werror", "-fopenmp", "-o", "/dev/null", "-", "-lm"]
+    instructions = INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ())
+    compiler = next(filter(None, map(shutil.which, COMPILERS)))
+    command = [
+        compiler,
+        *FLAGS,
+        *instructions,
+        *THREADS,
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        "/dev/null",
+        "-",
+        "-lm",
+    ]
     done = subprocess.run(command, input=source, capture_output=True, check=False)
     assert not done.returncode, done.stderr.decode()

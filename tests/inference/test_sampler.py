@@ -248,3 +248,10 @@ def test_tokens_of_no_probability_are_never_drawn() -> None:
     logits[:, 20] = 0.0
     draw = sampler(SamplingConfig())
     assert all((draw(logits)[0] == 20).all() for _ in range(200))
+
+
+def test_logits_that_are_no_numbers_are_not_drawn_from() -> None:
+    logits = torch.zeros(2, V)
+    logits[1, 3] = torch.nan
+    with pytest.raises(FloatingPointError, match="not numbers"):
+        sampler(SamplingConfig(temperature=0.0), rows=2)(logits)

@@ -1,4 +1,4 @@
-"""What is written in C is built once, and can be done without."""
+"""What is written in C is built once, with a compiler that works, and can be done without."""
 
 import subprocess
 from pathlib import Path
@@ -19,13 +19,21 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return made
 
 
-def needs_a_compiler() -> None:
+@pytest.fixture
+def compiler() -> None:
     if library.decoder() is None:
         pytest.skip("no C compiler")
 
 
+def broken_compiler(folder: Path, script: str) -> None:
+    """Put a compiler before all others that are on the path."""
+    folder.mkdir()
+    (folder / "cc").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "cc").chmod(0o755)
+
+
+@pytest.mark.usefixtures("compiler")
 def test_a_source_is_compiled_once(tmp_path: Path, calls: list[list[str]]) -> None:
-    needs_a_compiler()
     first = library.build(SOURCE, tmp_path)
     n = len(calls)
     assert n
@@ -36,19 +44,54 @@ def test_a_source_is_compiled_once(tmp_path: Path, calls: list[list[str]]) -> No
     assert sorted(tmp_path.iterdir()) == sorted([first, other])
 
 
-def test_without_a_compiler_or_room_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("compiler")
+def test_a_compiler_that_fails_or_hangs_makes_way_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    before = os.environ["PATH"]
+    monkeypatch.setattr(library, "SECONDS", 1)
+    for number, script in enumerate(("exit 1", "exec sleep 20")):
+        folder = tmp_path / str(number)
+        broken_compiler(folder, script)
+        monkeypatch.setenv("PATH", f"{folder}:{before}")
+        monkeypatch.setattr(library, "SECONDS", 1 if "sleep" in script else 60)
+        assert library.build(SOURCE, tmp_path / f"made-{number}").exists()
+
+
+def test_without_a_compiler_there_is_none_and_it_is_said_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no compiler"):
         library.build(SOURCE, tmp_path)
     assert library.decoder.__wrapped__() is None
+    assert library.problem().startswith("no compiler: none of cc, gcc")
+    broken_compiler(tmp_path / "bin", "echo 'it is broken' >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert library.decoder.__wrapped__() is None
+    assert library.problem().endswith("cc fails: it is broken")
+
+
+@pytest.mark.usefixtures("compiler")
+def test_where_nothing_can_be_kept_or_what_is_kept_is_damaged_it_is_built_for_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "file" / name)
-    assert library.decoder.__wrapped__() is None
+    assert library.load().folio_panel() > 0
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
+    library.load()
+    (kept,) = (tmp_path / "folio" / "native").iterdir()
+    kept.unlink()
+    kept.write_bytes(b"")
+    assert library.load().folio_panel() > 0
 
 
+@pytest.mark.usefixtures("compiler")
 def test_what_does_not_compile_leaves_nothing(tmp_path: Path) -> None:
-    needs_a_compiler()
     with pytest.raises(subprocess.CalledProcessError):
         library.build(b"no C", tmp_path)
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ import torch
 
 from folio import __version__
 from folio.log import format_size, format_speed, make_console
+from folio.native.library import problem
 from folio.report.tables import show_table
 from folio.runs.flags import read_config
 from folio.runtime import (
@@ -24,6 +25,11 @@ from folio.runtime import (
 )
 
 LIBRARIES = ("safetensors", "tokenizers", "numpy", "tyro", "rich")
+
+
+def told(problem: str) -> str:
+    """Return why the decoder cannot be compiled, in brackets, or "" where it can."""
+    return f" ({problem})" if problem else ""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         "compiler": "found; models are compiled"
         if can_compile(runtime.device)
         else "not found; training works, but is slower",
-        "decoder": runtime.decoder,
+        "decoder": f"{runtime.decoder}{told(problem())}",
     }
     for name, dtype in DTYPES.items():
         lines[name] = f"{format_speed(matmul_speed(runtime.device, dtype))} in a matrix product"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from folio.inference.drawing import TokenLogprobs, token_logprobs
 from folio.inference.prefix import Prefix, PrefixCache, TokenTable
-from folio.inference.reading import Reading, Text, compiled_decoder, reader_for
+from folio.inference.reading import Reading, Text, reader_for
 from folio.inference.sampler import SampledRow, Sampler
 from folio.inference.sampling import RowSampling
 from folio.model.gpt import GPT
@@ -93,12 +93,13 @@ class Batch:
     """Rows that are written together by one model.
 
     The same request gives the same tokens and log-probabilities in any company, and whether or not another row had read the
-    beginning of its prompt: to the last bit where products round each row alike (see `reading.ALIKE`), else up to rounding.
+    beginning of its prompt: to the last bit with the compiled decoder; with PyTorch where products round each row alike (see
+    `reading.ALIKE`), else up to rounding.
 
     Args:
         model: its weights are copied when the batch is made.
-        max_rows: most rows at a time; more wait in the order of `add`. With 1, where there is no company, passes are not
-            filled up, which is faster and rounds differently.
+        max_rows: most rows at a time; more wait in the order of `add`. With 1, where there is no company, PyTorch's passes
+            are not filled up, which is faster and rounds differently.
         prefill_tokens: most tokens of prompts that are read in one step, so that a long prompt does not hold up the others.
         cache_tokens: most tokens of finished rows that are kept, for prompts that begin as they do.
     """
@@ -109,7 +110,6 @@ class Batch:
         self._config = model.config
         self._device = model.embedding.weight.device
         self._prefill_tokens = prefill_tokens
-        self._library = compiled_decoder(model)
         self._reader = reader_for(model, max_rows)
         self._queue: deque[Row] = deque()
         self._places: list[_Place] = []
@@ -280,7 +280,10 @@ class Batch:
         rows = [place.row for place, _ in ends]
         if self._sampler is None or self._sampler[0] != rows:
             sampled = [SampledRow(row.request, row.request.ids, row.ids) for row in rows]
-            self._sampler = rows, Sampler(sampled, self._config.vocab_size, self._device, self._library)
+            self._sampler = (
+                rows,
+                Sampler(sampled, self._config.vocab_size, self._device, self._reader.library),
+            )
         tokens, logprobs = self._sampler[1](self._reader.logits(hidden_states, [end[1] for end in ends]))
         for (place, _), row, token, logprob in zip(ends, rows, tokens.tolist(), logprobs, strict=True):
             row.ids.append(token)

@@ -68,7 +68,7 @@ class CompiledGPT:
         config = model.config
         self._library = library
         self._config = config
-        self._memory = torch.empty(0)
+        self._memory = _floats(0)
         self._kept: list[Tensor] = []
         """What the structures point to."""
         layers = (self._layer(Layer(config, block, torch.float32)) for block in model.blocks)  # type: ignore[arg-type]
@@ -93,6 +93,7 @@ class CompiledGPT:
             self._layers,
             self._matrix(head),
         )
+        self._n_positions = config.block_size if config.position == "learned" else 2**63 - 1
         self._frequencies: Tensor | None = None
         if config.position == "learned":
             self._model.positions = self._keep(
@@ -104,7 +105,9 @@ class CompiledGPT:
     def reserve(self, n_columns: int) -> None:
         """Make ready to read texts of so many tokens."""
         if self._frequencies is not None:
-            angles = torch.arange(n_columns)[:, None].float() * self._frequencies  # (n_columns, D / 2)
+            angles = (
+                torch.arange(n_columns, device="cpu")[:, None].float() * self._frequencies
+            )  # (n_columns, D / 2)
             self._turns = torch.cat((angles.cos(), angles.sin()), dim=1)
             self._model.angles = self._turns.data_ptr()
 
@@ -118,8 +121,11 @@ class CompiledGPT:
         n = len(ids)
         n_threads = torch.get_num_threads() if n * self._layer_size >= WORTH_SHARING else 1
         tokens = np.array((ids, rows, positions), dtype=np.int64)
+        ends = (self._config.vocab_size, cache.store.shape[1], min(cache.n_columns, self._n_positions))
+        if tokens.min() < 0 or (tokens.max(axis=1) >= ends).any():
+            raise IndexError(f"a token, its row or its place is outside 0 to {ends}")
         first = tokens.ctypes.data
-        x = torch.empty(n, self._config.n_embd)
+        x = _floats(n, self._config.n_embd)
         self._library.folio_read(
             ctypes.byref(self._model),
             ctypes.byref(_Cache(cache.store.data_ptr(), cache.store.shape[1], cache.n_columns)),
@@ -137,7 +143,7 @@ class CompiledGPT:
         n = len(hidden_states)
         n_threads = torch.get_num_threads() if n * self._head_size >= WORTH_SHARING else 1
         hidden_states = hidden_states.contiguous()
-        logits = torch.empty(n, self._config.vocab_size)
+        logits = _floats(n, self._config.vocab_size)
         self._library.folio_logits(
             ctypes.byref(self._model),
             n,
@@ -152,7 +158,7 @@ class CompiledGPT:
         """Return the address of memory that is enough for a pass over n tokens."""
         n_floats = self._library.folio_memory(ctypes.byref(self._model), n_columns, n, n_threads)
         if n_floats > len(self._memory):
-            self._memory = torch.empty(n_floats)
+            self._memory = _floats(n_floats)
         return self._memory.data_ptr()
 
     def _layer(self, layer: Layer) -> _Layer:
@@ -168,9 +174,14 @@ class CompiledGPT:
     def _matrix(self, matrix: Matrix) -> _Matrix:
         n_in, n_out = matrix.weight.shape
         panel = self._library.folio_panel()
-        panels = torch.empty(-(-n_out // panel) * panel * n_in)
+        panels = _floats(-(-n_out // panel) * panel * n_in)
         weight = matrix.weight.contiguous()
         self._library.folio_pack(n_in, n_out, weight.data_ptr(), panels.data_ptr())
         return _Matrix(
             n_in, n_out, self._keep(panels), None if matrix.bias is None else self._keep(matrix.bias)
         )
+
+
+def _floats(*shape: int) -> Tensor:
+    """Return memory for what decoder.c writes, whatever torch makes by default."""
+    return torch.empty(*shape, dtype=torch.float32, device="cpu")

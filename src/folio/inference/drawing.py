@@ -75,8 +75,8 @@ class CompiledDraw:
         """Draw by scores, and report by the model's own logits. See `TorchDraw`."""
         n, V = logits.shape
         logits, scores, noise = logits.contiguous(), scores.contiguous(), noise.contiguous()
-        tokens, logprobs = torch.empty(n, dtype=torch.int64), torch.empty(n)
-        memory = torch.empty(2 * V + 64)
+        tokens = torch.empty(n, dtype=torch.int64, device="cpu")
+        logprobs, memory = (torch.empty(size, dtype=torch.float32, device="cpu") for size in (n, 2 * V + 64))
         self._library.folio_draw(
             n,
             V,

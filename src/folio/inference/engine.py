@@ -57,7 +57,7 @@ class Engine:
 
         Prompts may differ in length. Of one longer than `block_size` the last tokens are read. A row ends
         with a token of `stop_ids` or after `max_new_tokens`. The same seed gives the same tokens. A row's tokens
-        do not depend on the other rows (see `Batch`); but a single prompt is read in another way, which is faster
+        do not depend on the other rows (see `Batch`). With PyTorch, a single prompt is read in another way, which is faster
         and rounds differently, so that once in many thousands of tokens a draw may be another.
 
         Raises ValueError for an empty prompt (begin it with a token such as <|bos|>).

@@ -1,4 +1,4 @@
-"""Fast decoding: a copy of a GPT's weights, laid out for passes over a few tokens.
+"""Decoding with PyTorch: a copy of a GPT's weights, laid out for passes over a few tokens.
 
 With one token a row, a pass is many small operations, and calling them costs as much as their work. So layers that
 read the same input become one matrix, laid out as the product wants it; the weights of a norm go into the matrix

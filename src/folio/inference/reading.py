@@ -64,6 +64,7 @@ class Reader:
     """
 
     def __init__(self, model: GPT, n_slots: int) -> None:
+        self.library: CDLL | None = None
         self._alike = ALIKE if n_slots > 1 else 1
         self._device = model.embedding.weight.device
         self._fused = FusedGPT(model)
@@ -163,6 +164,8 @@ class CompiledReader:
     texts costs nothing."""
 
     def __init__(self, model: GPT, library: CDLL, n_slots: int) -> None:
+        self.library: CDLL | None = library
+        """For what else it can do."""
         self._gpt = CompiledGPT(model, library)
         self.cache = KVCache(model.config, n_slots, 1, torch.float32, torch.device("cpu"))
         self._gpt.reserve(self.cache.n_columns)

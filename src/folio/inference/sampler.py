@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from ctypes import CDLL
 from typing import NamedTuple
@@ -60,7 +61,8 @@ class Sampler:
     def __call__(self, logits: Tensor) -> tuple[Tensor, list[TokenLogprobs]]:
         """Draw a token for each row and report how likely it was.
 
-        logits: (B, V) of any precision. Returns tokens (B) int64, and a report of each.
+        logits: (B, V) of any precision. Returns tokens (B) int64, and a report of each. Raises FloatingPointError where logits
+        are NaN.
         """
         logits = logits.float()
         scores = logits if self._bias is None else logits + self._bias
@@ -69,6 +71,8 @@ class Sampler:
         tokens, logprobs = self._draw(logits, scores, self._noise.next())
         if self._history is not None:
             self._history.add(tokens[:, None])
+        if any(map(math.isnan, logprobs)):
+            raise FloatingPointError("the model's logits are not numbers")
         if not any(self._top):
             return tokens, [TokenLogprobs(logprob) for logprob in logprobs]
         reports = token_logprobs(divided(logits, self._logprob_temperature), tokens[:, None], self._top)

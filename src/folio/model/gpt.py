@@ -12,7 +12,7 @@ from folio.model.context import Context
 from folio.model.linear import Linear
 from folio.model.transformer import Transformer
 
-Decoder = Literal["compiled", "torch"]
+Decoder = Literal["auto", "compiled", "torch"]
 
 
 class GPT(Transformer):
@@ -20,8 +20,8 @@ class GPT(Transformer):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
-        self.decoder: Decoder = "compiled"
-        """What writes tokens: "compiled", a function in C where it can be had, or "torch"."""
+        self.decoder: Decoder = "auto"
+        """What writes tokens: "compiled", a function in C; "torch"; or "auto", the first where it can be had. See `Runtime`."""
         self.head = Linear(config.n_embd, config.vocab_size, bias=False)
         self.tie_weights()
         self.init_weights()

@@ -32,12 +32,18 @@
 #endif
 #define PANEL (2 * LANES) /* columns of a matrix that lie together */
 #define BLOCK 32          /* tokens that use a panel while it is in the nearest cache */
+#define FEW 64            /* candidates of a draw that are tried first */
 #define PATIENCE 4000     /* looks at a barrier before the processor is offered to others */
 
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t integers __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__x86_64__) || defined(__i386__)
+#define REST() __builtin_ia32_pause() /* while waiting for another thread */
+#else
+#define REST()
+#endif
 #define UNROLL _Pragma("GCC unroll 16")
 
 enum Norm { NO_NORM, RMS_NORM, LAYER_NORM };
@@ -89,7 +95,7 @@ typedef struct {
     float *scratch;       /* (BLOCK, C or M), or the scores of a token */
 } Member;
 
-static void wait(const Member *member)
+static void meet(const Member *member)
 {
     Team *team = member->team;
     if (member->size == 1)
@@ -100,9 +106,11 @@ static void wait(const Member *member)
         __atomic_store_n(&team->round, round + 1, __ATOMIC_RELEASE);
         return;
     }
-    for (int64_t looks = 0; __atomic_load_n(&team->round, __ATOMIC_ACQUIRE) == round; looks++)
+    for (int64_t looks = 0; __atomic_load_n(&team->round, __ATOMIC_ACQUIRE) == round; looks++) {
         if (looks > PATIENCE)
             sched_yield();
+        REST();
+    }
 }
 
 /* The member's share of n things: from `first`, to before `stop`. */
@@ -170,23 +178,30 @@ INLINE float dot(const float *a, const float *b, int64_t n)
     return total;
 }
 
+INLINE float sum_of(const float *x, int64_t n)
+{
+    vector sum = {};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        sum += *(const vector *)(x + i);
+    float total = sum_of_lanes(sum);
+    for (; i < n; i++)
+        total += x[i];
+    return total;
+}
+
 /* out = x / |x|_rms or (x - mean) / deviation, without the gain; where it is RMS_NORM the gain holds sqrt(n). */
 static void normalize(int64_t norm, float eps, int64_t n, const float *x, float *out)
 {
-    float mean = 0, scale = 1;
-    if (norm == LAYER_NORM) {
-        for (int64_t i = 0; i < n; i++)
-            mean += x[i];
-        mean /= n;
-        float squares = 0;
-        for (int64_t i = 0; i < n; i++)
-            squares += (x[i] - mean) * (x[i] - mean);
-        scale = 1 / sqrtf(squares / n + eps);
-    } else if (norm == RMS_NORM) {
-        scale = 1 / sqrtf(dot(x, x, n) + n * eps);
-    }
+    float mean = norm == LAYER_NORM ? sum_of(x, n) / n : 0, scale = 1;
     for (int64_t i = 0; i < n; i++)
-        out[i] = (x[i] - mean) * scale;
+        out[i] = x[i] - mean;
+    if (norm == LAYER_NORM)
+        scale = 1 / sqrtf(dot(out, out, n) / n + eps);
+    else if (norm == RMS_NORM)
+        scale = 1 / sqrtf(dot(out, out, n) + n * eps);
+    for (int64_t i = 0; i < n; i++)
+        out[i] *= scale;
 }
 
 /* What a row is turned into before a product. */
@@ -203,7 +218,7 @@ static void activated(const Model *model, const float *row, float *prepared)
     if (model->mlp == GELU_EXACT)
         for (; i < M; i++)
             prepared[i] = 0.5f * row[i] * (1 + erff(row[i] * 0.70710678f));
-    for (; i < M; i += LANES) { /* x times the logistic function, of x or of what makes it GELU; rows may be overrun */
+    for (; i < M; i += LANES) { /* x times the logistic function, of x or of what makes it GELU */
         float rest[3 * LANES] = {0};
         int64_t n = M - i < LANES ? M - i : LANES;
         const float *in = row + i, *gate = row + M + i;
@@ -394,19 +409,19 @@ static void run(const Model *model, const Cache *cache, const Member *member, Pa
     int64_t C = model->n_embd, H = model->n_head, G = model->n_kv_head, D = model->head_size;
     if (member->number == 0)
         embed(model, pass);
-    wait(member);
+    meet(member);
     for (int64_t i = 0; i < model->n_layer; i++) {
         const Layer *layer = model->layers + i;
         product(model, member, &layer->project, pass->n, pass->x, C, normalized, 0, pass->heads);
-        wait(member);
+        meet(member);
         attention(model, member, layer, cache, cache->store + i * cache->n_rows * 2 * G * cache->n_columns * D, pass);
-        wait(member);
+        meet(member);
         product(model, member, &layer->output, pass->n, pass->mixed, H * D, NULL, 1, pass->x);
-        wait(member);
+        meet(member);
         product(model, member, &layer->up, pass->n, pass->x, C, normalized, 0, pass->up);
-        wait(member);
+        meet(member);
         product(model, member, &layer->down, pass->n, pass->up, layer->up.out, activated, 1, pass->x);
-        wait(member);
+        meet(member);
     }
 }
 
@@ -491,7 +506,7 @@ static void sink(const float *scores, int32_t *heap, int64_t size, int64_t i)
 }
 
 /* Write the first k of n ids, in the order of `comes_before`. */
-static void select(const float *scores, int64_t n, int64_t k, int32_t *ids)
+static void first_k(const float *scores, int64_t n, int64_t k, int32_t *ids)
 {
     for (int64_t i = 0; i < k; i++)
         ids[i] = i;
@@ -530,10 +545,10 @@ static double total(const float *weights, int64_t n)
     return sum;
 }
 
-/* How many of n candidates, the likeliest first, top-p and min-p leave: at least one. */
-static int64_t leave(const Sampling *how, int64_t n, const float *weights)
+/* How many of n candidates, the likeliest first, top-p and min-p leave: at least one. all: the sum of all weights. */
+static int64_t leave(const Sampling *how, int64_t n, const float *weights, double all)
 {
-    double before = 0, all = total(weights, n);
+    double before = 0;
     float least = expf(how->log_min_p);
     int64_t left = 1;
     for (; left < n; left++) {
@@ -544,19 +559,38 @@ static int64_t leave(const Sampling *how, int64_t n, const float *weights)
     return left;
 }
 
+/* Find the candidates that are left of n, with their weights, the likeliest first; returns how many.
+
+   Where all n may be candidates, top-p and min-p mostly leave a few, so that first only a few are put in order. */
+static int64_t candidates(const Sampling *how, int64_t n, const float *scores, float *weights, int32_t *ids)
+{
+    int64_t k = how->k < n ? how->k : n, some = k < n || n < FEW ? k : FEW;
+    double all = 0;
+    if (k == n) {
+        soften(scores, NULL, n, how->temperature, weights);
+        all = total(weights, n);
+    }
+    for (;; some = some * 8 < k ? some * 8 : k) {
+        first_k(scores, n, some, ids);
+        soften(scores, ids, some, how->temperature, weights);
+        int64_t left = leave(how, some, weights, k < n ? total(weights, some) : all);
+        if (left < some || some == k)
+            return left;
+    }
+}
+
 static int64_t draw(const Sampling *how, int64_t V, const float *scores, float noise, float *weights, int32_t *ids)
 {
-    int64_t n = how->vocab_size < V ? how->vocab_size : V, k = how->k < n ? how->k : n;
-    if (k)
-        select(scores, n, k, ids), n = k;
-    soften(scores, k ? ids : NULL, n, how->temperature, weights);
-    if (k)
-        n = leave(how, n, weights);
-    double share = noise * total(weights, n), sum = 0;
+    int64_t n = how->vocab_size < V ? how->vocab_size : V;
+    if (how->k)
+        n = candidates(how, n, scores, weights, ids);
+    else
+        soften(scores, NULL, n, how->temperature, weights);
+    double goal = noise * total(weights, n), sum = 0;
     int64_t i = 0;
-    while (i < n - 1 && (sum += weights[i]) < share)
+    while (i < n - 1 && (sum += weights[i]) < goal)
         i++;
-    return k ? ids[i] : i;
+    return how->k ? ids[i] : i;
 }
 
 /* Draw a token for each of n rows, and say how likely it was.
