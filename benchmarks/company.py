@@ -59,7 +59,7 @@ class Arguments:
     model: tyro.conf.Positional[Path]
     """A run or a model directory."""
     answers: int = 10_000
-    """Of the compiled decoder; of each other way a tenth."""
+    """Of the compiled decoder; of each other way a fiftieth."""
     steps: int = 100
     """Of each batch size that is timed."""
     seed: int = 1
@@ -181,7 +181,7 @@ def main() -> None:
     print(f"{describe(choose_device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     make = Requests(model, arguments.seed)
     requests = [make(number) for number in range(arguments.answers)]
-    some = requests[: max(1, arguments.answers // 10)]
+    some = requests[: max(1, arguments.answers // 50)]
     rows: list[dict[str, Any]] = []
     for way, (model.decoder, values) in WAYS.items():
         asked = some if rows else requests
