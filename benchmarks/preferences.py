@@ -29,12 +29,11 @@ import tyro
 from folio.config import PACKAGED_RECIPES, read_recipe
 from folio.data.preferences import PREFERENCES, Pair, read_preferences, tokenize_pair
 from folio.data.records import find_parts
-from folio.evaluation.preferences import longer_wins, preference_metrics
+from folio.evaluation.preferences import HeldOutPairs, longer_wins, preference_metrics
 from folio.files import read_lines
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
 from folio.runs.directory import RunDirectory
-from folio.stages.preferences import held_out_pairs
 from folio.stages.reward import RewardRunConfig, margins
 from folio.tokenizer.directory import load_tokenizer
 
@@ -129,7 +128,7 @@ def measured(name: str, seed: int, run: RunDirectory) -> Row:
 @torch.inference_mode()
 def all_margins(model: ScoreModel, pairs: Sequence[Pair], pad_id: int) -> torch.Tensor:
     """By how much the model prefers each chosen answer: (N)."""
-    batches = held_out_pairs(pairs, pad_id, margins).batches
+    batches = HeldOutPairs.of(pairs, pad_id, margins).batches
     return torch.cat([margins(model, batch).float() for batch in batches])
 
 
