@@ -33,8 +33,9 @@ from folio.evaluation.preferences import HeldOutPairs, longer_wins, preference_m
 from folio.files import read_lines
 from folio.model.directory import load_score_model
 from folio.model.score import ScoreModel
+from folio.objectives.reward import reward_margins
 from folio.runs.directory import RunDirectory
-from folio.stages.reward import RewardRunConfig, margins
+from folio.stages.reward import RewardRunConfig
 from folio.tokenizer.directory import load_tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -128,8 +129,8 @@ def measured(name: str, seed: int, run: RunDirectory) -> Row:
 @torch.inference_mode()
 def all_margins(model: ScoreModel, pairs: Sequence[Pair], pad_id: int) -> torch.Tensor:
     """By how much the model prefers each chosen answer: (N)."""
-    batches = HeldOutPairs.of(pairs, pad_id, margins).batches
-    return torch.cat([margins(model, batch).float() for batch in batches])
+    batches = HeldOutPairs.of(pairs, pad_id, reward_margins).batches
+    return torch.cat([reward_margins(model, batch).float() for batch in batches])
 
 
 def words_alone(parts: Sequence[Sequence[Pair]], vocab_size: int) -> float:
