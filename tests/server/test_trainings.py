@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 
+import psutil
 import pytest
 
 from folio.errors import UserError
@@ -43,6 +44,14 @@ def test_the_command_is_folios_own_and_knows_where_to_write(trainings, command):
     assert arguments == [
         *("run", str(runs / "texts" / "poem.txt"), "--runs", str(runs), "--minutes", "2.5", "--no-chat")
     ]
+
+
+def test_a_process_whose_first_thread_has_ended_still_runs(trainings, command, monkeypatch):
+    command("import time; time.sleep(60)")
+    trainings.start("poem", 1.0)
+    monkeypatch.setattr(psutil.Process, "status", lambda process: psutil.STATUS_ZOMBIE)
+    assert trainings.processes.find("poem").state == "running"
+    monkeypatch.undo()
 
 
 def test_a_text_that_is_not_there_is_not_started(trainings):

@@ -168,12 +168,14 @@ class Processes:
     def _process(self, started: Started) -> psutil.Process | None:
         """Return a process, or None if it has ended."""
         own = self._own.get(started.name)
-        if own is not None and own.pid == started.pid and own.poll() is not None:
+        is_own = own is not None and own.pid == started.pid
+        if own is not None and is_own and own.poll() is not None:
             return None
         with suppress(psutil.Error):
             process = psutil.Process(started.pid)
             is_same = abs(process.create_time() - started.born) < 1.0
-            if is_same and process.status() != psutil.STATUS_ZOMBIE:
+            # Its first thread may have ended before the others: then it looks like one that nobody has waited for.
+            if is_own or (is_same and process.status() != psutil.STATUS_ZOMBIE):
                 return process
         return None
 
