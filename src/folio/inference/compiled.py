@@ -19,7 +19,7 @@ NORMS = ("none", "rms_norm", "layer_norm")
 MLPS = ("swiglu", "gelu", "gelu_exact")
 """In the order in which decoder.c counts them."""
 WORTH_SHARING = 2**22
-"""Multiplications in each layer from which several threads are faster than one, also where another process has a core."""
+"""Multiplications in each layer from which threads share a pass: below, waiting for each other costs as much as they save."""
 
 
 class _Matrix(Structure):

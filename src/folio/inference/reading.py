@@ -165,7 +165,7 @@ class CompiledReader:
 
     def __init__(self, model: GPT, library: CDLL, n_slots: int) -> None:
         self.library: CDLL | None = library
-        """For what else it can do."""
+        """It draws, too: `drawing.CompiledDraw`."""
         self._gpt = CompiledGPT(model, library)
         self.cache = KVCache(model.config, n_slots, 1, torch.float32, torch.device("cpu"))
         self._gpt.reserve(self.cache.n_columns)
