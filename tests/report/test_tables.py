@@ -43,3 +43,18 @@ def test_long_values_wrap_and_commands_do_not():
     assert max(map(len, lines[:-1])) <= 20
     assert lines[-1] == "  folio " + "x" * 30
     assert lines[0].startswith("name  word")
+
+
+def test_long_names_leave_room_for_what_is_said_of_them():
+    out = io.StringIO()
+    console = Console(file=out, width=40)
+    show_table(
+        {"a/very/long/path/to/a/file.jsonl": "12.5 bits per byte, and some more words", "b": "1"}, console
+    )
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == [
+        "a/very/long/path/to/a/file.jsonl",
+        "  12.5 bits per byte, and some more",
+        "  words",
+        "b",
+        "  1",
+    ]

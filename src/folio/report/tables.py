@@ -36,9 +36,15 @@ def show_next(commands: Sequence[str], console: Console) -> None:
 
 
 def show_table(lines: Mapping[str, str], console: Console) -> None:
-    """Print names and values in two columns; long values wrap."""
+    """Print names and values in two columns; long values wrap. Values stand below names that would leave them no room."""
+    from rich.padding import Padding
     from rich.table import Table
 
+    if max(map(len, lines), default=0) > console.width // 2:
+        for name, text in lines.items():
+            console.print(Text(name, style="bold"), soft_wrap=True)
+            console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 2)))
+        return
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
