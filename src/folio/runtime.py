@@ -18,7 +18,7 @@ import torch
 from folio.config import Few, Settings
 from folio.errors import UserError
 from folio.log import format_speed
-from folio.native.library import decoder
+from folio.native.compiler import decoder
 
 SLOW_PRODUCT = 0.5
 """Seconds above which a matrix product is timed only once."""

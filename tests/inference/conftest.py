@@ -1,5 +1,6 @@
 """Tiny models of every architecture with random weights."""
 
+from ctypes import CDLL
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from folio.inference.fused import FusedGPT
 from folio.inference.reading import ALIKE
 from folio.model.config import GPTConfig, RopeScaling
 from folio.model.gpt import GPT
-from folio.native.library import decoder
+from folio.native.compiler import decoder
 
 QWEN3 = GPTConfig(
     vocab_size=61, block_size=32, n_layer=2, n_head=4, n_kv_head=2, n_embd=32, head_size=16, mlp_size=48
@@ -68,14 +69,22 @@ def engine(model: GPT) -> Engine:
     return Engine(model)
 
 
+@pytest.fixture
+def library() -> CDLL:
+    """The functions of decoder.c."""
+    found = decoder()
+    if found is None:
+        pytest.skip("no C compiler")
+    return found
+
+
 @pytest.fixture(params=["compiled", "torch"])
 def either_decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Write tokens with one of the two decoders. Returns what the tokens of a pass are filled up to a multiple of."""
     if request.param == "torch":
         monkeypatch.setattr("folio.inference.reading.decoder", lambda: None)
         return ALIKE
-    if decoder() is None:
-        pytest.skip("no C compiler")
+    request.getfixturevalue("library")
     return 1
 
 

@@ -15,15 +15,7 @@ from folio.inference.compiled import CompiledGPT
 from folio.model import mlp, norm
 from folio.model.cache import KVCache
 from folio.model.gpt import GPT
-from folio.native.library import COMPILERS, FLAGS, INSTRUCTIONS, THREADS, decoder
-
-
-@pytest.fixture
-def library() -> CDLL:
-    found = decoder()
-    if found is None:
-        pytest.skip("no C compiler")
-    return found
+from folio.native.compiler import COMPILERS, FLAGS, INSTRUCTIONS, THREADS
 
 
 @pytest.fixture

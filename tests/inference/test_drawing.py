@@ -8,7 +8,6 @@ import torch
 
 from folio.inference.drawing import CompiledDraw, TorchDraw
 from folio.inference.sampling import RowSampling, SamplingConfig
-from folio.native.library import decoder
 
 CONFIGS = [
     SamplingConfig(),
@@ -20,14 +19,6 @@ CONFIGS = [
     SamplingConfig(min_p=0.05),
     SamplingConfig(temperature=1.7, top_k=30, top_p=0.9, min_p=0.02),
 ]
-
-
-@pytest.fixture
-def library() -> CDLL:
-    found = decoder()
-    if found is None:
-        pytest.skip("no C compiler")
-    return found
 
 
 def both(hows: Sequence[RowSampling], library: CDLL) -> tuple[TorchDraw, CompiledDraw]:

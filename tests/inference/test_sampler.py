@@ -11,7 +11,6 @@ from folio.hashing import hash64, uniform
 from folio.inference.drawing import CompiledDraw, token_logprobs
 from folio.inference.sampler import SampledRow, Sampler
 from folio.inference.sampling import RowSampling, SamplingConfig
-from folio.native.library import decoder
 
 V = 50
 
@@ -20,9 +19,7 @@ V = 50
 def either_draw(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw in one of the two ways."""
     if request.param == "compiled":
-        library = decoder()
-        if library is None:
-            pytest.skip("no C compiler")
+        library = request.getfixturevalue("library")
         monkeypatch.setattr(
             "folio.inference.sampler.TorchDraw", lambda hows, device: CompiledDraw(hows, library)
         )

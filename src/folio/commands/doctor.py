@@ -11,7 +11,7 @@ import torch
 
 from folio import __version__
 from folio.log import format_size, format_speed, make_console
-from folio.native.library import problem
+from folio.native.compiler import problem
 from folio.report.tables import show_table
 from folio.runs.flags import read_config
 from folio.runtime import (

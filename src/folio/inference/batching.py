@@ -282,7 +282,7 @@ class Batch:
             sampled = [SampledRow(row.request, row.request.ids, row.ids) for row in rows]
             self._sampler = (
                 rows,
-                Sampler(sampled, self._config.vocab_size, self._device, self._reader.library),
+                Sampler(sampled, self._config.vocab_size, self._device, self._reader.native),
             )
         tokens, logprobs = self._sampler[1](self._reader.logits(hidden_states, [end[1] for end in ends]))
         for (place, _), row, token, logprob in zip(ends, rows, tokens.tolist(), logprobs, strict=True):

@@ -61,7 +61,7 @@ class CompiledGPT:
     """A copy of a GPT's weights, in float32 and in the main memory, that reads tokens of any rows as `FusedGPT` does.
 
     Later training steps do not change it. Results are those of `GPT.forward` up to rounding; and those of a token are the
-    same, to the last bit, whatever is read beside it. library: of `native.library.decoder`.
+    same, to the last bit, whatever is read beside it. library: of `native.compiler.decoder`.
     """
 
     def __init__(self, model: GPT, library: ctypes.CDLL) -> None:

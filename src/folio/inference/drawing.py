@@ -59,7 +59,7 @@ class TorchDraw:
 
 
 class CompiledDraw:
-    """The same in one call of decoder.c, for logits on the CPU. library: of `native.library.decoder`."""
+    """The same in one call of decoder.c, for logits on the CPU. library: of `native.compiler.decoder`."""
 
     def __init__(self, hows: Sequence[RowSampling], library: CDLL) -> None:
         self._library = library

@@ -14,7 +14,7 @@ from folio.inference.compiled import CompiledGPT
 from folio.inference.fused import FusedGPT
 from folio.model.cache import CachedContext, KVCache
 from folio.model.gpt import GPT
-from folio.native.library import decoder
+from folio.native.compiler import decoder
 
 ALIKE = 4
 """Products of a multiple of so many rows round each row alike, whatever the multiple, on the processors that folio was
@@ -64,7 +64,7 @@ class Reader:
     """
 
     def __init__(self, model: GPT, n_slots: int) -> None:
-        self.library: CDLL | None = None
+        self.native: CDLL | None = None
         self._alike = ALIKE if n_slots > 1 else 1
         self._device = model.embedding.weight.device
         self._fused = FusedGPT(model)
@@ -164,7 +164,7 @@ class CompiledReader:
     texts costs nothing."""
 
     def __init__(self, model: GPT, library: CDLL, n_slots: int) -> None:
-        self.library: CDLL | None = library
+        self.native: CDLL | None = library
         """It draws, too: `drawing.CompiledDraw`."""
         self._gpt = CompiledGPT(model, library)
         self.cache = KVCache(model.config, n_slots, 1, torch.float32, torch.device("cpu"))

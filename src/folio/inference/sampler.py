@@ -36,7 +36,7 @@ class Sampler:
 
     Whatever a row's result depends on is its own: it is the same, to the last bit, whatever rows are beside it.
 
-    vocab_size: of the model (V). library: of `native.library.decoder`, for logits on the CPU: it draws faster, and the
+    vocab_size: of the model (V). library: of `native.compiler.decoder`, for logits on the CPU: it draws faster, and the
     same but for draws between two tokens that rounding decides.
     """
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from folio.native import library
+from folio.native import compiler
 
 SOURCE = b"int folio_answer(void) { return 42; }"
 
@@ -20,8 +20,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 @pytest.fixture
-def compiler() -> None:
-    if library.decoder() is None:
+def can_compile() -> None:
+    if compiler.decoder() is None:
         pytest.skip("no C compiler")
 
 
@@ -32,32 +32,32 @@ def broken_compiler(folder: Path, script: str) -> None:
     (folder / "cc").chmod(0o755)
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("can_compile")
 def test_a_source_is_compiled_once(tmp_path: Path, calls: list[list[str]]) -> None:
-    first = library.build(SOURCE, tmp_path)
+    first = compiler.build(SOURCE, tmp_path)
     n = len(calls)
     assert n
-    assert library.build(SOURCE, tmp_path) == first
+    assert compiler.build(SOURCE, tmp_path) == first
     assert len(calls) == n
-    other = library.build(SOURCE.replace(b"42", b"43"), tmp_path)
+    other = compiler.build(SOURCE.replace(b"42", b"43"), tmp_path)
     assert other != first
     assert sorted(tmp_path.iterdir()) == sorted([first, other])
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("can_compile")
 def test_a_compiler_that_fails_or_hangs_makes_way_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import os
 
     before = os.environ["PATH"]
-    monkeypatch.setattr(library, "SECONDS", 1)
+    monkeypatch.setattr(compiler, "SECONDS", 1)
     for number, script in enumerate(("exit 1", "exec sleep 20")):
         folder = tmp_path / str(number)
         broken_compiler(folder, script)
         monkeypatch.setenv("PATH", f"{folder}:{before}")
-        monkeypatch.setattr(library, "SECONDS", 1 if "sleep" in script else 60)
-        assert library.build(SOURCE, tmp_path / f"made-{number}").exists()
+        monkeypatch.setattr(compiler, "SECONDS", 1 if "sleep" in script else 60)
+        assert compiler.build(SOURCE, tmp_path / f"made-{number}").exists()
 
 
 def test_without_a_compiler_there_is_none_and_it_is_said_why(
@@ -66,32 +66,32 @@ def test_without_a_compiler_there_is_none_and_it_is_said_why(
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no compiler"):
-        library.build(SOURCE, tmp_path)
-    assert library.decoder.__wrapped__() is None
-    assert library.problem().startswith("no compiler: none of cc, gcc")
+        compiler.build(SOURCE, tmp_path)
+    assert compiler.decoder.__wrapped__() is None
+    assert compiler.problem().startswith("no compiler: none of cc, gcc")
     broken_compiler(tmp_path / "bin", "echo 'it is broken' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert library.decoder.__wrapped__() is None
-    assert library.problem().endswith("cc fails: it is broken")
+    assert compiler.decoder.__wrapped__() is None
+    assert compiler.problem().endswith("cc fails: it is broken")
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("can_compile")
 def test_where_nothing_can_be_kept_or_what_is_kept_is_damaged_it_is_built_for_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "file" / name)
-    assert library.load().folio_panel() > 0
+    assert compiler.load().folio_panel() > 0
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
-    library.load()
+    compiler.load()
     (kept,) = (tmp_path / "folio" / "native").iterdir()
     kept.unlink()
     kept.write_bytes(b"")
-    assert library.load().folio_panel() > 0
+    assert compiler.load().folio_panel() > 0
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("can_compile")
 def test_what_does_not_compile_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        library.build(b"no C", tmp_path)
+        compiler.build(b"no C", tmp_path)
     assert not list(tmp_path.iterdir())
